@@ -1,0 +1,6 @@
+"""A convolutional image classifier that is an ordinary scikit-learn estimator."""
+
+from sklearn_l2cnn._classifier import L2CNNClassifier
+
+__version__ = "0.1.0"
+__all__ = ["L2CNNClassifier"]

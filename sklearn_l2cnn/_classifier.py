@@ -1,0 +1,421 @@
+"""L2CNNClassifier: parameters in, fitted attributes out."""
+
+from numbers import Integral, Real
+
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_l2cnn._fitting import fit, partial_fit
+from sklearn_l2cnn._images import warn_about_units
+from sklearn_l2cnn._validation import all_or_nothing, check_images
+from sklearn_l2cnn.architectures import ARCHITECTURES
+from sklearn_l2cnn.training import CallbackSupportMixin, predict_logits
+
+
+class L2CNNClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
+    r"""Convolutional image classifier with an L2 penalty in the loss.
+
+    A convolutional network is fitted to images by minimising
+
+    .. math::
+
+        J(\theta) = \frac{\sum_i s_i \ell_i(\theta)}{\sum_i s_i}
+        + \frac{\alpha}{2} \sum_W \|W\|^2,
+
+    where :math:`\ell_i` is the cross-entropy of image :math:`i`, :math:`s_i` its sample
+    weight times the weight of its class, and the second sum goes over all weights
+    :math:`W` of the network, the parameters with two or more dimensions. Biases and
+    the scales of normalisations are not penalised.
+
+    Read more in the :ref:`Notes <notes>` on what `alpha` means beside other libraries.
+
+    Parameters
+    ----------
+    alpha : float, default=1e-4
+        Strength of the L2 penalty; must be non-negative. The gradient of the penalty is
+        exactly ``alpha * W``, whatever the batch size and the scale of the weights.
+
+    architecture : "plain", torch.nn.Module or callable, default="plain"
+        The network.
+
+        - ``"plain"``: convolutions 3 x 3 with pooling and one hidden layer, for images
+          of any size;
+        - ``callable(input_shape, n_classes)``: returns the module, given
+          ``(channels, height, width)`` and the number of classes; a module class with
+          these two arguments is one;
+        - a module: it is copied, never changed, and its weights are the start.
+
+        A module takes float images ``(n, channels, height, width)`` and returns logits
+        ``(n, n_classes)``, two for two classes. It computes in the dtype of its
+        parameters.
+
+    image_shape : tuple of int, default=None
+        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. None
+        takes a row of k * k values as a grey image of k x k pixels and any other row as
+        a strip one pixel high.
+
+    channels : {"last", "first"}, default="last"
+        Where the channels stand in images of four dimensions, and in the images that
+        rows are flattened from.
+
+    standardize : bool, default=True
+        Whether the network sees ``(x - mean) / deviation`` of every channel, both over
+        the weighted training set, so that pixels of 0 to 255 and of 0 to 1 train alike.
+
+    optimizer : {"adam", "sgd"} or callable, default="adam"
+        ``"adam"`` and ``"sgd"`` are torch's, with their defaults; a callable is a
+        :class:`torch.optim.Optimizer` class, or a :func:`functools.partial` of one.
+
+    lr : float, default=1e-3
+        Learning rate.
+
+    momentum : float, default=0.9
+        Momentum of ``"sgd"``, and of an optimizer class that takes one.
+
+    batch_size : int or "auto", default="auto"
+        Images in a step. ``"auto"`` is about a hundredth of the distinct images, a
+        power of two between 32 and 256.
+
+    max_epochs : int, default=20
+        Passes over the training set.
+
+    early_stopping : bool, default=False
+        Whether to end training when the accuracy on validation images stops improving,
+        and to return to the weights of the best epoch. The images are `X_val` of
+        :meth:`fit` or, without it, a part of the training set that is held out.
+
+    validation_fraction : float, default=0.1
+        Part of every class that is held out; used with `early_stopping` alone.
+
+    n_iter_no_change : int, default=5
+        Epochs in a row without an improvement by `tol` that end training; used with
+        `early_stopping` alone.
+
+    tol : float, default=1e-4
+        What counts as an improvement of the accuracy; used with `early_stopping` alone.
+
+    class_weight : dict or "balanced", default=None
+        Factors ``{label: weight}`` on the sample weights. ``"balanced"`` gives every
+        class the same total; in :meth:`partial_fit`, over all that was seen so far.
+
+    warm_start : bool, default=False
+        Whether :meth:`fit` starts from the weights of the last fit rather than from new
+        ones. The optimizer starts afresh.
+
+    device : str or torch.device, default="auto"
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...; ``"auto"`` is CUDA where there is one.
+
+    callbacks : list, default=None
+        Callbacks of skorch: instances, classes or pairs ``(name, callback)``. They are
+        copied; what they record is in ``net_.history`` and ``net_.callbacks_``.
+        Callbacks of scikit-learn are given to :meth:`set_callbacks` instead.
+
+    verbose : int, default=0
+        1 prints a line for every epoch.
+
+    random_state : int, RandomState instance or None, default=None
+        Determines the initial weights, the order of the images, the held-out part and
+        what the network draws while training. An int makes every fit the same, bit for
+        bit on a CPU. None takes fresh entropy from the operating system: unlike
+        elsewhere in scikit-learn, numpy's global generator is neither read nor moved.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Labels that have a positive weight.
+
+    n_features_in_ : int
+        Values in an image: height x width x channels.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, where X is a data frame whose names are all strings.
+
+    image_shape_ : tuple of int
+        ``(height, width, channels)``.
+
+    channel_mean_, channel_scale_ : ndarray of shape (channels,)
+        What the pixels are standardised with: uint8 pixels count as [0, 1], and a
+        constant channel has scale 1. Zeros and ones without `standardize`.
+
+    device_ : str
+        The device the network is on.
+
+    net_ : skorch.NeuralNetClassifier
+        The net that was trained, with its ``history``.
+
+    module_ : torch.nn.Module
+        The network itself, ``net_.module_``.
+
+    n_epochs_ : int
+        Epochs trained, those of earlier calls included that `warm_start` or
+        :meth:`partial_fit` went on from.
+
+    loss_curve_ : list of float of length `n_epochs_`
+        The objective in every epoch: the sum of the next two.
+
+    data_loss_curve_ : list of float
+        Weighted cross-entropy, averaged over the steps of the epoch.
+
+    penalty_curve_ : list of float
+        Penalty of the network as it was at the end of the epoch.
+
+    validation_scores_ : list of float or None
+        Accuracy on the validation images after every epoch of the last fit; None if
+        there were none.
+
+    best_validation_score_ : float or None
+        The largest of them.
+
+    best_epoch_ : int or None
+        The epoch that reached it first, counted from 1 within the last fit. With
+        `early_stopping` its weights are the ones that stay.
+
+    See Also
+    --------
+    sklearn.neural_network.MLPClassifier : Dense networks in scikit-learn itself.
+    skorch.NeuralNetClassifier : Any torch module as an estimator.
+
+    Notes
+    -----
+    .. _notes:
+
+    The training set is a weighted set of images. An image of weight 0 is as if it were
+    not there, weight k is the same as k repeats, a constant factor on all weights and
+    the order of the rows mean nothing: not approximately, but bit for bit.
+
+    The `alpha` that makes the same objective: of ``SGDClassifier`` and of torch's
+    `weight_decay` on the weights, `alpha` itself; of ``LogisticRegression(C=C)`` on n
+    samples, ``1 / (n * C)``; of ``MLPClassifier(alpha=a)``, ``a / batch_size``; of
+    Keras' ``regularizers.l2(l)``, ``2 * l``. Under Adam the gradient of the penalty is
+    rescaled for every weight like the rest of the gradient, so that `alpha` does not
+    act as a decay of equal strength on all.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import train_test_split
+    >>> from sklearn_l2cnn import L2CNNClassifier
+    >>> digits = load_digits()
+    >>> X, X_test, y, y_test = train_test_split(
+    ...     digits.images, digits.target, random_state=0)
+    >>> clf = L2CNNClassifier(max_epochs=3, random_state=0).fit(X, y)
+    >>> clf.image_shape_
+    (8, 8, 1)
+    >>> clf.score(X_test, y_test) > 0.9
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "architecture": [StrOptions(set(ARCHITECTURES)), torch.nn.Module, callable],
+        "image_shape": [tuple, list, None],
+        "channels": [StrOptions({"last", "first"})],
+        "standardize": ["boolean"],
+        "optimizer": [StrOptions({"adam", "sgd"}), callable],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "momentum": [Interval(Real, 0, 1, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "warm_start": ["boolean"],
+        "device": [str, torch.device],
+        "callbacks": [list, tuple, None],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        alpha=1e-4,
+        *,
+        architecture="plain",
+        image_shape=None,
+        channels="last",
+        standardize=True,
+        optimizer="adam",
+        lr=1e-3,
+        momentum=0.9,
+        batch_size="auto",
+        max_epochs=20,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=5,
+        tol=1e-4,
+        class_weight=None,
+        warm_start=False,
+        device="auto",
+        callbacks=None,
+        verbose=0,
+        random_state=None,
+    ):
+        self.alpha = alpha
+        self.architecture = architecture
+        self.image_shape = image_shape
+        self.channels = channels
+        self.standardize = standardize
+        self.optimizer = optimizer
+        self.lr = lr
+        self.momentum = momentum
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.device = device
+        self.callbacks = callbacks
+        self.verbose = verbose
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        X_val=None,
+        y_val=None,
+        sample_weight_val=None,
+    ):
+        """Fit the network to images and their labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, height, width), (n, height, width, channels), \
+                (n, channels, height, width) or (n, n_features)
+            Images, or rows that are images flattened.
+        y : array-like of shape (n,)
+            Labels of any type.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the images; None is 1 for each.
+        X_val, y_val, sample_weight_val : array-like, default=None
+            Images to watch the training on, instead of a held-out part of X: with
+            `early_stopping` they end it, without they are only scored.
+
+        Returns
+        -------
+        self : L2CNNClassifier
+        """
+        with all_or_nothing(self):
+            return fit(self, X, y, sample_weight, (X_val, y_val, sample_weight_val))
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Go over some images once, going on from where the last call ended.
+
+        The statistics that pixels are standardised with, and the totals of a balanced
+        `class_weight`, are those of all images seen so far. `early_stopping` and
+        `max_epochs` play no part.
+
+        Parameters
+        ----------
+        X : array-like
+            Images or rows, as for :meth:`fit`.
+        y : array-like of shape (n,)
+            Labels.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will ever come; needed in the first call.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the images.
+
+        Returns
+        -------
+        self : L2CNNClassifier
+        """
+        with all_or_nothing(self):
+            return partial_fit(self, X, y, classes, sample_weight)
+
+    def predict(self, X):
+        """Predict the label of every image.
+
+        Parameters
+        ----------
+        X : array-like
+            Images or rows of the shape that was fitted.
+
+        Returns
+        -------
+        y : ndarray of shape (n,)
+        """
+        best = self._logits(X).argmax(dim=1).numpy()
+        return self.classes_[best]
+
+    def predict_proba(self, X):
+        """Predict the probability of every class.
+
+        Parameters
+        ----------
+        X : array-like
+            Images or rows of the shape that was fitted.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n, n_classes)
+            In the dtype that the network computes in, the columns as in `classes_`.
+        """
+        return torch.softmax(self._logits(X), dim=1).numpy()
+
+    def predict_log_proba(self, X):
+        """Predict the logarithm of the probability of every class.
+
+        Parameters
+        ----------
+        X : array-like
+            Images or rows of the shape that was fitted.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n, n_classes)
+        """
+        return torch.log_softmax(self._logits(X), dim=1).numpy()
+
+    def decision_function(self, X):
+        """Return the logits of the network.
+
+        Parameters
+        ----------
+        X : array-like
+            Images or rows of the shape that was fitted.
+
+        Returns
+        -------
+        scores : ndarray of shape (n,) or (n, n_classes)
+            For two classes their difference: positive where the second is predicted.
+        """
+        logits = self._logits(X).numpy()
+        if logits.shape[1] == 2:
+            return logits[:, 1] - logits[:, 0]
+        return logits if logits.shape[1] > 2 else logits[:, 0]
+
+    def _logits(self, X):
+        """Return the logits of validated images as a tensor on the CPU."""
+        check_is_fitted(self)
+        images = check_images(self, X, first=False)
+        warn_about_units(images, self._unit_)
+        return predict_logits(
+            self.net_, images, self.channel_mean_, self.channel_scale_
+        )
+
+    @property
+    def module_(self):
+        """The network, a torch.nn.Module."""
+        return self.net_.module_
+
+    @property
+    def device_(self):
+        """The device the network is on."""
+        return str(self.net_.device)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags

@@ -1,0 +1,286 @@
+"""Fitting an L2CNNClassifier: from what the user gave to its fitted attributes."""
+
+import copy
+import inspect
+import warnings
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.multiclass import unique_labels
+
+from sklearn_l2cnn._images import channel_statistics, merge_statistics
+from sklearn_l2cnn._validation import (
+    check_continues,
+    check_images,
+    check_targets,
+    check_validation_data,
+    copied_callbacks,
+    encode_labels,
+)
+from sklearn_l2cnn.architectures import build_network, compute_dtype
+from sklearn_l2cnn.penalties import L2, penalized_weights
+from sklearn_l2cnn.training import (
+    BestWeights,
+    EpochTasks,
+    Net,
+    auto_batch_size,
+    canonical_set,
+    class_factors,
+    draw_seeds,
+    held_out,
+    isolated,
+    normalized_weights,
+    resident,
+    resolve_device,
+)
+
+_OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+
+
+def fit(clf, X, y, sample_weight, validation):
+    """Fit the classifier anew, or on from its last weights with ``warm_start``.
+
+    Parameters
+    ----------
+    clf : L2CNNClassifier
+    X, y, sample_weight : array-like
+    validation : tuple (X_val, y_val, sample_weight_val)
+
+    Returns
+    -------
+    clf : L2CNNClassifier
+    """
+    device = resolve_device(clf.device)
+    earlier = vars(clf).get("net_") if clf.warm_start else None
+    if earlier is not None:
+        before = clf.classes_, clf.image_shape_
+    images = check_images(clf, X, first=True)
+    y, weight = check_targets(clf, X, y, sample_weight, images=images)
+    clf.classes_ = np.unique(y[weight > 0])
+    if earlier is not None:
+        check_continues(*before, clf.classes_, clf.image_shape_)
+    labels = encode_labels(y, weight, clf.classes_, "y")
+    data = canonical_set(images, labels, weight)
+    clf._class_mass_ = data.class_mass(len(clf.classes_))
+    seed, split_seed, order_seed = draw_seeds(clf.random_state, 3)
+    data, valid = _validation_set(clf, data, validation, split_seed)
+    clf._unit_ = _unit(images)
+    _standardize_by(clf, channel_statistics(images, data.rows, data.weight))
+    task, guests = _begin_task(clf, X, y, sample_weight)
+    if clf.early_stopping:
+        guests.append(("best_weights", BestWeights(clf.n_iter_no_change, clf.tol)))
+    with isolated(seed, device):
+        if earlier is None:
+            network = _new_network(clf)
+        else:
+            network = copy.deepcopy(earlier.module_)
+        net = _new_net(clf, network, device, order_seed)
+        if earlier is not None:
+            net.history.extend(copy.deepcopy(list(earlier.history)))
+        done = len(net.history)
+        _train(clf, net, data, valid=valid, epochs=clf.max_epochs, guests=guests)
+    clf.net_ = net
+    _record(clf, done)
+    if task is not None:
+        task.call_on_fit_task_end(
+            estimator=clf, reconstruction_attributes={}, **_task_data(X, y, sample_weight)
+        )
+    return clf
+
+
+def partial_fit(clf, X, y, classes, sample_weight):
+    """Train the classifier for one epoch on more images.
+
+    Parameters
+    ----------
+    clf : L2CNNClassifier
+    X, y, classes, sample_weight : array-like
+
+    Returns
+    -------
+    clf : L2CNNClassifier
+    """
+    first = "net_" not in vars(clf)
+    _check_classes(clf, classes, first)
+    images = check_images(clf, X, first=first)
+    y, weight = check_targets(clf, X, y, sample_weight, images=images)
+    data = canonical_set(images, encode_labels(y, weight, clf.classes_, "y"), weight)
+    statistics = channel_statistics(images, data.rows, data.weight)
+    mass = data.class_mass(len(clf.classes_))
+    if first:
+        clf._unit_ = _unit(images)
+        clf._class_mass_ = mass
+        _standardize_by(clf, statistics)
+        device = resolve_device(clf.device)
+        seed, order_seed = draw_seeds(clf.random_state, 2)
+        with isolated(seed, device):
+            net = _new_net(clf, _new_network(clf), device, order_seed)
+    else:
+        clf._class_mass_ = clf._class_mass_ + mass
+        _standardize_by(clf, merge_statistics(clf._seen_, statistics))
+        net = clf.net_
+    before = net.training_state()
+    try:
+        _update_net(clf, net)
+        seed = int(net.generator.randint(np.iinfo(np.int32).max))
+        with isolated(seed, torch.device(net.device)):
+            _train(clf, net, data, epochs=1)
+    except BaseException:
+        net.restore(before)
+        raise
+    clf.net_ = net
+    _record(clf, len(net.history))
+    return clf
+
+
+def _check_classes(clf, classes, first):
+    """Take the classes of the first call to partial_fit; later ones must agree."""
+    if classes is None:
+        if first:
+            raise ValueError(
+                "classes must be passed on the first call to partial_fit: all labels "
+                "that will ever come, for example np.unique(y) of the whole data."
+            )
+        return
+    classes = unique_labels(classes)
+    if first:
+        clf.classes_ = classes
+    elif not np.array_equal(classes, clf.classes_):
+        raise ValueError(
+            f"classes={classes.tolist()} is not the same as on the last call to "
+            f"partial_fit or fit, was: {clf.classes_.tolist()}. Leave it out, or fit "
+            "a new estimator."
+        )
+
+
+def _validation_set(clf, data, validation, seed):
+    """Return what is trained on and what is validated on, None for no validation."""
+    given = check_validation_data(clf, *validation)
+    if given is not None:
+        images, y, weight = given
+        labels = encode_labels(y, weight, clf.classes_, "y_val")
+        return data, canonical_set(images, labels, weight)
+    if not clf.early_stopping:
+        return data, None
+    generator = np.random.RandomState(seed)
+    train, valid = held_out(data.labels, clf.validation_fraction, generator)
+    return data.take(train), data.take(valid)
+
+
+def _unit(images):
+    """Return what `warn_about_units` compares later images with."""
+    return images.dtype, max(float(images.max()), -float(images.min()))
+
+
+def _standardize_by(clf, statistics):
+    """Keep the statistics of the pixels, and what follows from them."""
+    clf._seen_ = statistics
+    _, mean, variance = statistics
+    if clf.standardize:
+        clf.channel_mean_ = mean
+        clf.channel_scale_ = np.sqrt(np.where(variance > 0, variance, 1.0))
+    else:
+        clf.channel_mean_ = np.zeros(len(mean))
+        clf.channel_scale_ = np.ones(len(mean))
+
+
+def _new_network(clf):
+    height, width, depth = clf.image_shape_
+    shape = (depth, height, width)
+    return build_network(clf.architecture, shape, len(clf.classes_))
+
+
+def _new_net(clf, network, device, order_seed):
+    """Wrap a network into an initialised skorch net."""
+    optimizer = _OPTIMIZERS.get(clf.optimizer, clf.optimizer)
+    options = {}
+    if clf.optimizer != "adam" and "momentum" in inspect.signature(optimizer).parameters:
+        options["optimizer__momentum"] = clf.momentum
+    net = Net(
+        network,
+        penalty=L2(clf.alpha),
+        penalized=penalized_weights,
+        mean=clf.channel_mean_,
+        scale=clf.channel_scale_,
+        dtype=compute_dtype(network),
+        generator=np.random.RandomState(order_seed),
+        optimizer=optimizer,
+        lr=clf.lr,
+        max_epochs=clf.max_epochs,
+        classes=np.arange(len(clf.classes_)),
+        callbacks=copied_callbacks(clf.callbacks),
+        verbose=int(clf.verbose),
+        device=str(device),
+        **options,
+    )
+    return net.initialize()
+
+
+def _update_net(clf, net):
+    """Let a net that goes on follow the parameters that may change on the way."""
+    net.penalty = L2(clf.alpha)
+    net.mean, net.scale = clf.channel_mean_, clf.channel_scale_
+    if net.lr != clf.lr:
+        net.set_params(lr=clf.lr)
+
+
+def _train(clf, net, data, *, epochs, valid=None, guests=()):
+    """Train a net on a set of images, with a warning where the user interrupts."""
+    device = torch.device(net.device)
+    pixels = clf.channel_mean_, clf.channel_scale_, net.dtype, device
+    factors = class_factors(clf.class_weight, clf.classes_, clf._class_mass_)
+    weight = normalized_weights(data.weight * factors[data.labels])
+    if valid is not None:
+        valid = resident(valid, normalized_weights(valid.weight), *pixels)
+    auto = clf.batch_size == "auto"
+    net.batch_size = auto_batch_size(len(weight)) if auto else int(clf.batch_size)
+    done = len(net.history)
+    interrupted = net.train(
+        *resident(data, weight, *pixels), epochs=epochs, valid=valid, guests=guests
+    )
+    if interrupted:
+        warnings.warn(
+            f"Training was interrupted after {len(net.history) - done} of {epochs} "
+            "epochs; what was learnt so far is kept. To go on, call fit again with "
+            "warm_start=True, or partial_fit.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
+
+
+def _record(clf, done):
+    """Set the attributes that tell how training went; `done` epochs were earlier."""
+    history = clf.net_.history
+    clf.n_epochs_ = len(history)
+    clf.loss_curve_ = [row["train_loss"] for row in history]
+    clf.data_loss_curve_ = [row["train_data_loss"] for row in history]
+    clf.penalty_curve_ = [row["train_penalty"] for row in history]
+    scores = [row["valid_acc"] for row in history[done:] if "valid_acc" in row]
+    clf.validation_scores_ = scores or None
+    clf.best_validation_score_ = max(scores, default=None)
+    clf.best_epoch_ = 1 + scores.index(max(scores)) if scores else None
+
+
+def _task_data(X, y, sample_weight):
+    """Return the data of a fit as scikit-learn's callbacks want them."""
+    metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+    return {"X": X, "y": y, "metadata": metadata}
+
+
+def _begin_task(clf, X, y, sample_weight):
+    """Tell scikit-learn's callbacks, where there are any, that a fit begins.
+
+    Returns
+    -------
+    task : sklearn.callback.CallbackContext or None
+    guests : list
+        The skorch callback that reports the epochs, named, or nothing.
+    """
+    if not hasattr(clf, "_skl_callbacks"):
+        return None, []
+    data = _task_data(X, y, sample_weight)
+    task = clf._init_callback_context(max_subtasks=clf.max_epochs)
+    task.call_on_fit_task_begin(estimator=clf, **data)
+    reporter = EpochTasks(task, clf, data, lambda net: {"net_": net.snapshot()})
+    return task, [("epoch_tasks", reporter)]

@@ -1,0 +1,370 @@
+"""What an image array is: layouts, dtypes, rows and images, and every message about them.
+
+Inside the package images are one thing: a numpy array of shape
+``(n, height, width, channels)`` holding uint8, float32 or float64. uint8 counts as
+[0, 1], all other numbers count as they are.
+"""
+
+import math
+import sys
+import warnings
+
+import numpy as np
+from sklearn.utils import check_array
+
+# Images are worked on in pieces of about this many values, so that the float64
+# copies that statistics and scaling need stay in the cache and out of the peak memory.
+_CHUNK_VALUES = 1 << 18
+
+
+def as_images(
+    X, *, image_shape=None, channels="last", expected=None, name="X", estimator=None
+):
+    """Validate an array-like and return it as images.
+
+    Parameters
+    ----------
+    X : array-like
+        Images ``(n, height, width)``, ``(n, height, width, channels)`` or, with
+        ``channels="first"``, ``(n, channels, height, width)``; or rows
+        ``(n, n_features)``, each an image flattened in the layout that `channels`
+        names.
+    image_shape : tuple of int, default=None
+        ``(height, width)`` or ``(height, width, channels)`` as the user gave it.
+    channels : {"last", "first"}, default="last"
+        Where the channels of X stand.
+    expected : tuple of int, default=None
+        ``(height, width, channels)`` that a fitted estimator needs. None while
+        fitting.
+    name : str, default="X"
+        What the messages call the array.
+    estimator : estimator, default=None
+        Who the messages say is asking.
+
+    Returns
+    -------
+    images : ndarray of shape (n, height, width, channels)
+        uint8, float32 or float64; a view of X where that is possible.
+    """
+    X = _as_numbers(X, name, estimator)
+    if expected is not None:
+        shape = _matching_shape(X.shape, expected, channels, name, estimator)
+    else:
+        shape = _chosen_shape(X.shape, image_shape, channels, name)
+    if channels == "first" and X.ndim != 3:
+        height, width, depth = shape
+        X = X.reshape(len(X), depth, height, width).transpose(0, 2, 3, 1)
+    else:
+        X = X.reshape(len(X), *shape)
+    return X
+
+
+def _as_numbers(X, name, estimator):
+    """Return X as a finite real array of a dtype that the package works in."""
+    X = tensor_to_numpy(X)
+    X = _stack_lists(X, name)
+    kind = getattr(getattr(X, "dtype", None), "kind", None)
+    if kind == "c":
+        raise ValueError(
+            f"Complex data not supported: {name} has dtype {X.dtype}, real numbers "
+            f"were expected. Pass {name}.real, or np.abs({name}) for magnitudes."
+        )
+    if kind in ("U", "S"):
+        raise ValueError(
+            f"{name} holds text (dtype {X.dtype}), numbers were expected. If these are "
+            "paths of image files, read the files first and stack them into one array "
+            "of shape (n, height, width, channels)."
+        )
+    if kind in ("M", "m"):
+        raise ValueError(
+            f"{name} holds dates or durations (dtype {X.dtype}), numbers were expected."
+        )
+    X = check_array(
+        X,
+        dtype="numeric",
+        allow_nd=True,
+        input_name=name,
+        estimator=estimator,
+    )
+    if X.ndim > 2 and 0 in X.shape:
+        raise ValueError(
+            f"Found images without pixels: {name} has shape {X.shape}, and every "
+            "dimension must be at least 1."
+        )
+    return X.astype(_working_dtype(X.dtype), copy=False)
+
+
+def tensor_to_numpy(X):
+    """Turn a torch tensor into the numpy array it stands for, leave the rest alone."""
+    torch = sys.modules.get("torch")  # nobody has a tensor without having torch
+    if torch is None or not isinstance(X, torch.Tensor):
+        return X
+    X = X.detach().cpu()
+    # numpy has no bfloat16; every value of it is a float32
+    return (X.float() if X.dtype == torch.bfloat16 else X).numpy()
+
+
+def _stack_lists(X, name):
+    """Turn lists and arrays of images into one array, or say why it cannot be."""
+    if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1 and len(X):
+        X = list(X)
+    if not isinstance(X, list | tuple):
+        return X
+    try:
+        return np.asarray([tensor_to_numpy(image) for image in X])
+    except ValueError as error:
+        shapes = sorted({np.shape(image) for image in X}, key=str)[:4]
+        raise ValueError(
+            f"{name} is a list whose members differ in shape (the first few: "
+            f"{', '.join(map(str, shapes))}), and one array of equal images was "
+            "expected. Resize or pad them to one shape first."
+        ) from error
+
+
+def _working_dtype(dtype):
+    """Say which of uint8, float32, float64 holds every value of `dtype`."""
+    if dtype == np.uint8 or dtype == np.float32:
+        return dtype
+    if dtype.itemsize <= 2:  # bool, int8, int16, uint16, float16
+        return np.dtype(np.float32)
+    return np.dtype(np.float64)
+
+
+def _matching_shape(shape, expected, channels, name, estimator):
+    """Check that arrays of `shape` hold images of the expected shape."""
+    who = type(estimator).__name__ if estimator is not None else "the estimator"
+    wanted = math.prod(expected)
+    if len(shape) == 2:
+        if shape[1] == wanted:
+            return expected
+        hint = ""
+        if shape == expected[:2]:
+            hint = f" One image alone is passed as {name}[np.newaxis]."
+        raise ValueError(
+            f"X has {shape[1]} features, but {who} is expecting {wanted} features as "
+            f"input. It was fitted on images of {describe(expected)}.{hint}"
+        )
+    found = _image_shape_of(shape, channels, name)
+    if found == expected:
+        return expected
+    hint = f"Resize {name}, or fit again on images of this shape."
+    if len(shape) == 3 and shape == expected:
+        hint = f"One image alone is passed as {name}[np.newaxis]."
+    elif len(shape) == 4 and _other_layout(shape, channels) == expected:
+        hint = f"These axes look like channels={_other(channels)!r}: move them."
+    raise ValueError(
+        f"{name} of shape {shape} holds images of {describe(found)}, but {who} is "
+        f"expecting images of {describe(expected)} as input. {hint}"
+    )
+
+
+def _chosen_shape(shape, image_shape, channels, name):
+    """Decide the (height, width, channels) of images that come for the first time."""
+    given = None
+    if image_shape is not None:
+        given = tuple(int(size) for size in image_shape)
+        given = given if len(given) == 3 else (*given, 1)
+    if len(shape) == 2:
+        return _shape_of_rows(shape[1], given, image_shape, name)
+    found = _image_shape_of(shape, channels, name)
+    if given is not None and found != given:
+        raise ValueError(
+            f"{name} of shape {shape} holds images of {describe(found)} with "
+            f"channels={channels!r}, but image_shape={image_shape!r} says "
+            f"{describe(given)}. image_shape is needed for rows alone: leave it out, "
+            "or make the two agree."
+        )
+    if given is None and len(shape) == 4:
+        _refuse_swapped_channels(shape, channels, name)
+    return found
+
+
+def _shape_of_rows(n_features, given, image_shape, name):
+    """Decide the image shape of rows: as given, a square, or a strip."""
+    if given is None:
+        side = math.isqrt(n_features)
+        return (side, side, 1) if side * side == n_features else (1, n_features, 1)
+    if math.prod(given) != n_features:
+        raise ValueError(
+            f"{name} has rows of {n_features} values, but image_shape={image_shape!r} "
+            f"makes {' x '.join(map(str, given))} = {math.prod(given)}. Give the "
+            "(height, width) or (height, width, channels) of your images."
+        )
+    return given
+
+
+def _image_shape_of(shape, channels, name):
+    """Read (height, width, channels) off an array of images."""
+    if len(shape) == 3:
+        return (*shape[1:], 1)
+    if len(shape) != 4:
+        raise ValueError(
+            f"{name} has {len(shape)} dimensions (shape {shape}), but images have 3, "
+            "(n, height, width), or 4, (n, height, width, channels), and rows have 2."
+        )
+    if channels == "first":
+        return (shape[2], shape[3], shape[1])
+    return tuple(shape[1:])
+
+
+def _refuse_swapped_channels(shape, channels, name):
+    """Raise where the axes of X say clearly that its channels stand elsewhere.
+
+    A square image with 1, 3 or 4 channels on the wrong side would be learnt as a
+    sliver with as many channels as it has rows, without an error and badly.
+    """
+    swapped = _other_layout(shape, channels)
+    height, width, depth = swapped
+    here = _image_shape_of(shape, channels, name)
+    if depth in (1, 3, 4) and height == width and here[2] > 4:
+        raise ValueError(
+            f"{name} of shape {shape} with channels={channels!r} would be images of "
+            f"{describe(here)}; {describe(swapped)} is more likely. Pass "
+            f"channels={_other(channels)!r}, or image_shape={here} if you mean it."
+        )
+
+
+def _other(channels):
+    return "first" if channels == "last" else "last"
+
+
+def _other_layout(shape, channels):
+    return _image_shape_of(shape, _other(channels), "X")
+
+
+def describe(image_shape):
+    """Say an image shape in words: ``28 x 28 pixels with 1 channel``."""
+    height, width, depth = image_shape
+    plural = "" if depth == 1 else "s"
+    return f"{height} x {width} pixels with {depth} channel{plural}"
+
+
+def pieces(n_rows, image_shape):
+    """Yield slices that cut rows of images into pieces of a bounded number of values."""
+    step = max(1, _CHUNK_VALUES // max(1, math.prod(image_shape)))
+    for start in range(0, n_rows, step):
+        yield slice(start, min(start + step, n_rows))
+
+
+def as_float64(images):
+    """Return images as float64, uint8 counted as [0, 1]."""
+    if images.dtype == np.uint8:
+        return images / 255.0
+    return images.astype(np.float64, copy=False)
+
+
+def channel_statistics(images, rows, weight):
+    """Weighted mean and variance of every channel, by two passes in float64.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, height, width, channels)
+    rows : ndarray of int of shape (m,)
+        Which images, in the order in which they are summed.
+    weight : ndarray of shape (m,)
+
+    Returns
+    -------
+    weight : float
+        The sum of the weights.
+    mean, variance : ndarray of shape (channels,)
+        The variance of a channel that is constant is exactly 0.
+    """
+    depth = images.shape[3]
+    mass = np.sum(weight, dtype=np.float64)
+    share = weight / (mass * images.shape[1] * images.shape[2])
+    low, high = np.full(depth, np.inf), np.full(depth, -np.inf)
+    mean, drift, variance = np.zeros((3, depth))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for part in pieces(len(rows), images.shape[1:]):
+            piece = as_float64(images[rows[part]])
+            low = np.minimum(low, piece.min(axis=(0, 1, 2)))
+            high = np.maximum(high, piece.max(axis=(0, 1, 2)))
+            mean += _weighted_sum(share[part], piece)
+        for part in pieces(len(rows), images.shape[1:]):
+            piece = as_float64(images[rows[part]]) - mean
+            drift += _weighted_sum(share[part], piece)
+            variance += _weighted_sum(share[part], np.square(piece))
+        # what is left of the mean after the first pass is rounding: take it out of both
+        variance = np.maximum(variance - np.square(drift), 0.0)
+    mean = np.where(low == high, low, mean + drift)
+    variance = np.where(low == high, 0.0, variance)
+    if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
+        raise ValueError(
+            "The pixels of X are too large to be standardised: their variance "
+            "overflows float64. Divide X by a constant first."
+        )
+    return mass, mean, variance
+
+
+def _weighted_sum(weight, piece):
+    """Sum weight * pixels over all but the channels.
+
+    Not through BLAS, whose order of summation depends on the number of its threads.
+    """
+    return (weight[:, np.newaxis] * piece.sum(axis=(1, 2))).sum(axis=0)
+
+
+def merge_statistics(old, new):
+    """Combine the statistics of two sets of images into those of both.
+
+    Parameters
+    ----------
+    old, new : tuple (weight, mean, variance)
+        As `channel_statistics` returns it.
+
+    Returns
+    -------
+    weight, mean, variance
+    """
+    (old_weight, old_mean, old_variance), (weight, mean, variance) = old, new
+    # The share is rounded so that weights times a constant give the same bits.
+    share = float(np.float32(weight / (old_weight + weight)))
+    step = mean - old_mean
+    return (
+        old_weight + weight,
+        old_mean + share * step,
+        (1 - share) * (old_variance + share * np.square(step)) + share * variance,
+    )
+
+
+def warn_about_units(images, unit):
+    """Warn where pixels are counted otherwise than in the training images.
+
+    Parameters
+    ----------
+    images : ndarray
+    unit : tuple (dtype, largest magnitude)
+        Of the training images.
+    """
+    dtype, largest = unit
+    is_byte, was_byte = images.dtype == np.uint8, dtype == np.uint8
+    if is_byte == was_byte:
+        return
+    if max(largest, images.max()) <= 2:
+        return  # both are in [0, 1], give or take
+    seen = "uint8" if was_byte else f"{dtype} with values up to {largest:g}"
+    come = "uint8" if is_byte else f"{images.dtype} with values up to {images.max():g}"
+    warnings.warn(
+        f"The training images were {seen}, these are {come}. uint8 pixels count as "
+        "[0, 1], all other numbers as they are, so that the same image means something "
+        "else here. Pass the same dtype, or divide by 255.",
+        UserWarning,
+        stacklevel=4,
+    )
+
+
+def standardized(images, mean, scale, dtype):
+    """Return (images - mean) / scale, worked out in float64, as `dtype`.
+
+    Raises a ValueError where a pixel leaves the range of `dtype`.
+    """
+    with np.errstate(over="ignore"):
+        result = ((as_float64(images) - mean) / scale).astype(dtype)
+    if not np.isfinite(result).all():
+        raise ValueError(
+            f"Input X contains infinity or a value too large for dtype({dtype!s}): the "
+            f"largest magnitude is {np.abs(images).max():.3g}, after standardising. "
+            "Divide X by a constant, or look for pixels that are not pixels."
+        )
+    return result

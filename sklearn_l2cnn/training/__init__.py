@@ -1,0 +1,30 @@
+"""From weighted images to a trained network."""
+
+from sklearn_l2cnn.training._batches import predict_logits, resident
+from sklearn_l2cnn.training._callbacks import (
+    BestWeights,
+    CallbackSupportMixin,
+    EpochTasks,
+)
+from sklearn_l2cnn.training._canonical import canonical_set, normalized_weights
+from sklearn_l2cnn.training._device import resolve_device
+from sklearn_l2cnn.training._isolation import draw_seeds, isolated
+from sklearn_l2cnn.training._net import Net
+from sklearn_l2cnn.training._weights import auto_batch_size, class_factors, held_out
+
+__all__ = [
+    "BestWeights",
+    "CallbackSupportMixin",
+    "EpochTasks",
+    "Net",
+    "auto_batch_size",
+    "canonical_set",
+    "class_factors",
+    "draw_seeds",
+    "held_out",
+    "isolated",
+    "normalized_weights",
+    "predict_logits",
+    "resident",
+    "resolve_device",
+]

@@ -1,0 +1,210 @@
+"""Images on the device, cut into batches without touching them one by one."""
+
+import math
+
+import numpy as np
+import torch
+
+from sklearn_l2cnn._images import pieces, standardized
+
+# Pixel values in one chunk of a prediction on a CPU; more leave the cache.
+_CHUNK_VALUES = 1 << 16
+_CHUNK_ROWS = (4, 256)
+_CUDA_FACTOR = 16
+
+
+def to_tensor(images, rows, mean, scale, dtype):
+    """Copy rows of images into a tensor ``(n, channels, height, width)``.
+
+    uint8 images stay uint8, to be scaled batch by batch with `network_input`; all
+    others are standardised here, in float64, where large offsets lose nothing.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, height, width, channels)
+    rows : ndarray of int or slice
+    mean, scale : ndarray of shape (channels,)
+    dtype : torch.dtype
+        What the network computes in.
+
+    Returns
+    -------
+    tensor : Tensor
+        Lies in memory channels last.
+    """
+    if images.dtype == np.uint8:
+        chosen = np.array(images[rows], order="C")  # never a read-only view
+    else:
+        target = np.float64 if dtype == torch.float64 else np.float32
+        rows = np.arange(len(images))[rows]
+        chosen = np.empty((len(rows), *images.shape[1:]), dtype=target)
+        for part in pieces(len(rows), chosen.shape[1:]):
+            chosen[part] = standardized(images[rows[part]], mean, scale, target)
+    tensor = torch.from_numpy(chosen).permute(0, 3, 1, 2)
+    return tensor if tensor.dtype == torch.uint8 else tensor.to(dtype)
+
+
+def resident(image_set, weight, mean, scale, dtype, device):
+    """Put a set of images on a device, as the data of a net.
+
+    Parameters
+    ----------
+    image_set : ImageSet
+    weight : ndarray of shape (m,)
+    mean, scale : ndarray of shape (channels,)
+    dtype : torch.dtype
+    device : torch.device
+
+    Returns
+    -------
+    X : dict of Tensor
+        ``"images"`` and ``"weight"``.
+    y : Tensor of int64
+    """
+    images = to_tensor(image_set.images, image_set.rows, mean, scale, dtype)
+    X = {
+        "images": images.to(device),
+        "weight": torch.from_numpy(weight).to(device=device, dtype=dtype),
+    }
+    return X, torch.from_numpy(image_set.labels.astype(np.int64)).to(device)
+
+
+def pixel_map(mean, scale, dtype, device):
+    """Return gain and shift that standardise uint8 pixels, which count as [0, 1]."""
+    gain = np.asarray(1.0 / (255.0 * scale))
+    shift = np.asarray(-mean / scale)
+    return tuple(
+        torch.tensor(part[:, np.newaxis, np.newaxis], dtype=dtype, device=device)
+        for part in (gain, shift)
+    )
+
+
+def network_input(batch, gain, shift):
+    """Return what a network sees of a batch as `to_tensor` made it."""
+    if batch.dtype == torch.uint8:
+        return torch.addcmul(shift, batch.to(gain.dtype), gain)
+    return batch
+
+
+def batch_bounds(n_rows, batch_size):
+    """Return where the batches of an epoch start and end.
+
+    A last batch of a single image joins the one before it: alone it has no variance
+    for a batch norm, and its gradient is that of one image.
+
+    Parameters
+    ----------
+    n_rows, batch_size : int
+
+    Returns
+    -------
+    bounds : list of tuple (start, stop)
+
+    Examples
+    --------
+    >>> from sklearn_l2cnn.training._batches import batch_bounds
+    >>> batch_bounds(9, 4)
+    [(0, 4), (4, 9)]
+    """
+    starts = list(range(0, n_rows, batch_size))
+    if len(starts) > 1 and n_rows - starts[-1] == 1:
+        starts.pop()
+    return list(zip(starts, [*starts[1:], n_rows], strict=True))
+
+
+class ShuffledBatches:
+    """Iterate over the rows of a dataset in a new random order every time.
+
+    Parameters
+    ----------
+    dataset : skorch.dataset.Dataset
+        ``X`` a dict of tensors, ``y`` a tensor, all on one device.
+    batch_size : int
+    generator : numpy.random.RandomState
+        Draws the orders, one for every iteration.
+    """
+
+    def __init__(self, dataset, batch_size, generator):
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.generator = generator
+
+    def __iter__(self):
+        X, y = self.dataset.X, self.dataset.y
+        order = torch.from_numpy(self.generator.permutation(len(y))).to(y.device)
+        for start, stop in batch_bounds(len(y), self.batch_size):
+            rows = order[start:stop]
+            batch = {name: part.index_select(0, rows) for name, part in X.items()}
+            yield batch, y.index_select(0, rows)
+
+
+class OrderedBatches:
+    """Iterate over the rows of a dataset as they come.
+
+    Parameters
+    ----------
+    dataset : skorch.dataset.Dataset
+        ``X`` a tensor or a dict of tensors, ``y`` a tensor or None.
+    batch_size : int
+    """
+
+    def __init__(self, dataset, batch_size):
+        self.dataset = dataset
+        self.batch_size = batch_size
+
+    def __iter__(self):
+        X, y = self.dataset.X, self.dataset.y
+        for start in range(0, len(self.dataset), self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            if isinstance(X, dict):
+                batch = {name: part[rows] for name, part in X.items()}
+            else:
+                batch = X[rows]
+            yield batch, None if y is None else y[rows]
+
+
+def chunk_rows(image_shape, device):
+    """Return how many images one step of a prediction takes.
+
+    A function of the image and the kind of device alone: with the same number of rows
+    in every step, a prediction does not depend on what is predicted beside it.
+    """
+    values = _CHUNK_VALUES * (_CUDA_FACTOR if device.type == "cuda" else 1)
+    fewest, most = _CHUNK_ROWS
+    rows = max(1, values // math.prod(image_shape))
+    return min(max(1 << (rows.bit_length() - 1), fewest), most)
+
+
+def predict_logits(net, images, mean, scale):
+    """Run a network over images in chunks of one size, a short last one padded.
+
+    Parameters
+    ----------
+    net : Net
+        Its network is put into evaluation mode.
+    images : ndarray of shape (n, height, width, channels)
+    mean, scale : ndarray of shape (channels,)
+
+    Returns
+    -------
+    logits : Tensor of shape (n, n_classes)
+        On the CPU, float32 or float64.
+    """
+    device = torch.device(net.device)
+    module = net.module_.eval()
+    gain, shift = pixel_map(mean, scale, net.dtype, device)
+    size = chunk_rows(images.shape[1:], device)
+    logits = []
+    with torch.inference_mode():
+        for start in range(0, len(images), size):
+            stop = min(start + size, len(images))
+            chunk = to_tensor(images, slice(start, stop), mean, scale, net.dtype)
+            missing = size - len(chunk)
+            if missing:
+                chunk = torch.cat([chunk, chunk[-1:].expand(missing, -1, -1, -1)])
+            chunk = chunk.contiguous(memory_format=torch.channels_last)
+            output = module(network_input(chunk.to(device), gain, shift))
+            logits.append(output[: stop - start].cpu())
+    logits = torch.cat(logits)
+    # numpy has no bfloat16, and nobody expects probabilities of half precision
+    return logits if logits.dtype == torch.float64 else logits.float()

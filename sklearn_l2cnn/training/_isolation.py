@@ -1,0 +1,68 @@
+"""Leaving the world as it was found: generators, threads, defaults of torch."""
+
+import random
+import threading
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+import torch
+
+# The generators below belong to the process, not to a thread: two fits in two threads
+# would seed them under each other's feet. One at a time, then.
+_lock = threading.RLock()
+
+
+@contextmanager
+def isolated(seed, device):
+    """Seed all global generators, fix what a result may depend on, restore both.
+
+    Inside, numpy's, random's and torch's global generators follow from `seed`, tensors
+    are made on the CPU as float32 unless said otherwise, gradients are on, and torch
+    computes in one thread where the device is a CPU: the order in which a convolution's
+    gradient is summed depends on the number of threads, and with it the last bit of
+    every weight. Outside, nothing has changed.
+
+    Parameters
+    ----------
+    seed : int
+    device : torch.device
+        Whose generator is seeded beside the CPU's.
+    """
+    with _lock, ExitStack() as restore:
+        restore.callback(random.setstate, random.getstate())
+        restore.callback(np.random.set_state, np.random.get_state())
+        restore.callback(torch.set_default_dtype, torch.get_default_dtype())
+        forked = [device.index or 0] if device.type == "cuda" else []
+        restore.enter_context(torch.random.fork_rng(devices=forked))
+        if device.type == "cpu":
+            restore.callback(torch.set_num_threads, torch.get_num_threads())
+            torch.set_num_threads(1)
+        restore.enter_context(torch.device("cpu"))
+        restore.enter_context(torch.inference_mode(False))
+        restore.enter_context(torch.enable_grad())
+        torch.set_default_dtype(torch.float32)
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002  it is the global generator that is meant
+        # torch.manual_seed would seed every CUDA device there is
+        torch.default_generator.manual_seed(seed)
+        for index in forked:
+            torch.cuda.default_generators[index].manual_seed(seed)
+        yield
+
+
+def draw_seeds(random_state, n_seeds):
+    """Draw seeds for independent streams from a `random_state` parameter.
+
+    Parameters
+    ----------
+    random_state : int, RandomState instance or None
+        None draws from the operating system, never from numpy's global generator.
+    n_seeds : int
+
+    Returns
+    -------
+    seeds : list of int
+    """
+    if not isinstance(random_state, np.random.RandomState):
+        random_state = np.random.RandomState(random_state)
+    return random_state.randint(np.iinfo(np.int32).max, size=n_seeds).tolist()

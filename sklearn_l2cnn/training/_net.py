@@ -1,0 +1,320 @@
+"""The skorch net: loss, penalty, one epoch, and how training ends."""
+
+import copy
+import math
+
+import torch
+from skorch import NeuralNetClassifier
+from skorch.callbacks import Callback, EpochTimer, PrintLog
+
+from sklearn_l2cnn.training._batches import (
+    OrderedBatches,
+    ShuffledBatches,
+    network_input,
+    pixel_map,
+)
+
+
+class Diverged(ValueError):
+    """Training left the finite numbers."""
+
+
+class Net(NeuralNetClassifier):
+    r"""A skorch net whose loss is the weighted cross-entropy plus a penalty.
+
+    Its data are resident tensors: ``X`` is a dict of ``"images"`` and ``"weight"``, on
+    the device already, and ``y`` the labels as integers. For a batch ``B`` of images
+    it descends
+
+    .. math:: \frac{1}{|B|} \sum_{i \in B} s_i \ell_i + \alpha\,\Omega(\theta),
+
+    the weights :math:`s_i` having mean 1 over the training set, so that the expectation
+    over batches is the objective itself.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    penalty : object with ``value(weights)`` and ``add_gradient(weights)``
+    penalized : callable
+        From the module to the list of the weights that the penalty acts on.
+    mean, scale : ndarray of shape (channels,)
+        What uint8 images are standardised with.
+    dtype : torch.dtype
+        What the module computes in.
+    generator : numpy.random.RandomState
+        Draws the order of the rows in every epoch.
+    **kwargs
+        As for :class:`skorch.NeuralNet`.
+    """
+
+    def __init__(
+        self, module, *, penalty, penalized, mean, scale, dtype, generator, **kwargs
+    ):
+        super().__init__(
+            module,
+            criterion=torch.nn.CrossEntropyLoss(reduction="none"),
+            train_split=None,
+            **kwargs,
+        )
+        self.penalty = penalty
+        self.penalized = penalized
+        self.mean = mean
+        self.scale = scale
+        self.dtype = dtype
+        self.generator = generator
+
+    # -- what skorch asks a net for ---------------------------------------------------
+
+    @property
+    def _default_callbacks(self):
+        # The scores are recorded by run_single_epoch, from sums kept on the device.
+        printed = [("print_log", PrintLog())] if self.verbose else []
+        return [("epoch_timer", EpochTimer()), *printed]
+
+    def check_data(self, X, y):
+        """Do nothing: the estimator has validated both."""
+
+    def get_iterator(self, dataset, training=False):
+        """Return the batches of an epoch."""
+        if training:
+            return ShuffledBatches(dataset, self.batch_size, self.generator)
+        return OrderedBatches(dataset, self.batch_size)
+
+    def infer(self, x, **fit_params):
+        """Return the logits of a batch of images."""
+        images = x["images"] if isinstance(x, dict) else x
+        gain, shift = self._pixel_map()
+        return self.module_(network_input(images.to(gain.device), gain, shift))
+
+    def _pixel_map(self):
+        if "pixel_map_" in vars(self):
+            return self.pixel_map_
+        return pixel_map(self.mean, self.scale, self.dtype, self.device)
+
+    def get_split_datasets(self, X, y=None, **fit_params):
+        """Return the training data and the validation data that `train` was given."""
+        return self.get_dataset(X, y), vars(self).get("valid_")
+
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        """Return the mean of weight times cross-entropy over a batch."""
+        losses = self.criterion_(y_pred, y_true.to(y_pred.device))
+        if isinstance(X, dict):
+            losses = losses * X["weight"]
+        return losses.mean()
+
+    # -- one step, one epoch ----------------------------------------------------------
+
+    def train_step_single(self, batch, **fit_params):
+        """Leave the gradient of the objective in the parameters.
+
+        Returns the objective as ``"loss"``, which a line search needs, and its two
+        parts.
+        """
+        if not self.module_.training:
+            self._set_training(True)
+        X, y = batch
+        logits = self.infer(X)
+        data_loss = self.get_loss(logits, y, X=X, training=True)
+        if data_loss.requires_grad:
+            data_loss.backward()
+        self.penalty.add_gradient(self.weights_)
+        value = self.penalty.value(self.weights_)
+        data_loss = data_loss.detach()
+        return {"loss": data_loss + value, "data_loss": data_loss, "y_pred": logits}
+
+    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
+        """Run one epoch over the batches and record its means in the history."""
+        if iterator is None:
+            return
+        notify = self._wants("on_batch_begin") or self._wants("on_batch_end")
+        total = correct = 0.0
+        n_rows = n_batches = 0
+        for batch in iterator:
+            if notify or not n_batches:
+                self.notify("on_batch_begin", batch=batch, training=training)
+            step = step_fn(batch)
+            X, y = batch
+            total = total + step.get("data_loss", step["loss"]).detach() * len(y)
+            if not training:
+                hits = (step["y_pred"].argmax(dim=1) == y) * X["weight"]
+                correct = correct + hits.sum()
+            if notify:
+                self.history.record_batch(f"{prefix}_loss", step["loss"].item())
+                self.history.record_batch(f"{prefix}_batch_size", len(y))
+                self.notify("on_batch_end", batch=batch, training=training, **step)
+            n_rows += len(y)
+            n_batches += 1
+        self.history.record(f"{prefix}_batch_count", n_batches)
+        if training:
+            self._record_training(float(total) / n_rows)
+        else:
+            self._record_best("valid_loss", float(total) / n_rows, smaller=True)
+            self._record_best("valid_acc", float(correct) / n_rows, smaller=False)
+
+    def _record_training(self, data_loss):
+        penalty = float(self.penalty.value(self.weights_))
+        self.history.record("train_data_loss", data_loss)
+        self.history.record("train_penalty", penalty)
+        self._record_best("train_loss", data_loss + penalty, smaller=True)
+
+    def _record_best(self, name, value, smaller):
+        """Record a score, and whether it is the best so far, as skorch's callbacks."""
+        earlier = [row[name] for row in self.history[:-1] if name in row]
+        best = not earlier or (
+            value < min(earlier) if smaller else value > max(earlier)
+        )
+        self.history.record(name, value)
+        self.history.record(f"{name}_best", best)
+
+    def _wants(self, hook):
+        """Say whether any callback has this hook; most have none for batches."""
+        return any(
+            getattr(type(callback), hook, None) is not getattr(Callback, hook)
+            for _, callback in self.callbacks_
+        )
+
+    # -- the loop ---------------------------------------------------------------------
+
+    def fit_loop(self, X, y=None, epochs=None, **fit_params):
+        """Train for some epochs, until a callback stops it or the loss is not finite.
+
+        Parameters
+        ----------
+        X : dict of Tensor
+        y : Tensor
+        epochs : int, default=None
+            None means ``max_epochs``.
+        **fit_params
+            Ignored; weights and validation data come by other ways.
+        """
+        train, valid = self.get_split_datasets(X, y)
+        datasets = {"dataset_train": train, "dataset_valid": valid}
+        batches = self.get_iterator(train, training=True)
+        valid_batches = None if valid is None else self.get_iterator(valid)
+        for _ in range(self.max_epochs if epochs is None else epochs):
+            self.notify("on_epoch_begin", **datasets)
+            self._set_training(True)
+            self.run_single_epoch(batches, True, "train", self.train_step)
+            self._check_finite()
+            self.run_single_epoch(valid_batches, False, "valid", self.validation_step)
+            self.notify("on_epoch_end", **datasets)
+        return self
+
+    def train(self, X, y, *, epochs, valid=None, guests=()):
+        """Train for some epochs with callbacks and validation data of this call alone.
+
+        Parameters
+        ----------
+        X : dict of Tensor
+        y : Tensor
+        epochs : int
+        valid : tuple (X, y), default=None
+        guests : sequence of (name, callback)
+            Called after the callbacks of the net.
+
+        Returns
+        -------
+        interrupted : bool
+            Whether the user interrupted; what was learnt until then is kept.
+        """
+        if not self.initialized_:
+            self.initialize()
+        own = self.callbacks_
+        self.callbacks_ = [*own, *guests]
+        self.valid_ = None if valid is None else self.get_dataset(*valid)
+        self.weights_ = self.penalized(self.module_)
+        self.pixel_map_ = self._pixel_map()
+        try:
+            return self._train(X, y, epochs)
+        finally:
+            # Nothing of this call stays behind: no data on the device, no reference
+            # into the parameters, which would not survive a pickle.
+            self.callbacks_ = own
+            for name in ("valid_", "weights_", "pixel_map_"):
+                vars(self).pop(name)
+
+    def _train(self, X, y, epochs):
+        self.stopped_by_callback_ = interrupted = False
+        self.notify("on_train_begin", X=X, y=y)
+        try:
+            self.fit_loop(X, y, epochs=epochs)
+        except KeyboardInterrupt:
+            # skorch's callbacks raise it as well, to stop
+            interrupted = not self.stopped_by_callback_
+        if len(self.history) and "train_loss" not in self.history[-1]:
+            del self.history[-1]  # of an epoch that was cut short
+        self.notify("on_train_end", X=X, y=y)
+        return interrupted
+
+    def notify(self, method_name, **cb_kwargs):
+        """Call a hook of every callback, of the others too where one asks to stop."""
+        getattr(self, method_name)(self, **cb_kwargs)
+        stop = False
+        for name, callback in self.callbacks_:
+            try:
+                getattr(callback, method_name)(self, **cb_kwargs)
+            except KeyboardInterrupt:
+                stop = True
+            except KeyError as error:
+                if "history" not in str(error) or not len(self.history):
+                    raise
+                raise ValueError(_missing_score(name, error, self.history)) from error
+        if stop:
+            self.stopped_by_callback_ = True
+            raise KeyboardInterrupt
+
+    def _check_finite(self):
+        """Raise where the loss or a parameter is not a finite number any more."""
+        norms = torch._foreach_norm([p.detach() for p in self.module_.parameters()])
+        finite = math.isfinite(self.history[-1, "train_loss"]) and all(
+            math.isfinite(norm) for norm in norms
+        )
+        if not finite:
+            raise Diverged(
+                f"Training diverged in epoch {len(self.history)}: the loss is "
+                f"{self.history[-1, 'train_loss']} (data loss "
+                f"{self.history[-1, 'train_data_loss']}, penalty "
+                f"{self.history[-1, 'train_penalty']}). Lower lr (it is {self.lr:g}), "
+                "lower alpha if the penalty is what grows, keep standardize=True, or "
+                "look for extreme pixels or sample weights."
+            )
+
+    # -- copies -----------------------------------------------------------------------
+
+    def snapshot(self):
+        """Return a net with a copy of the network, for looking at while this trains."""
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self))
+        vars(twin)["module_"] = copy.deepcopy(self.module_)
+        return twin
+
+    def training_state(self):
+        """Copy all that a step of training changes."""
+        return copy.deepcopy(
+            (
+                self.module_.state_dict(),
+                self.optimizer_.state_dict(),
+                self.generator.get_state(),
+                self.mean,
+                self.scale,
+                list(self.history),
+            )
+        )
+
+    def restore(self, state):
+        """Go back to what `training_state` returned."""
+        module, optimizer, generator, self.mean, self.scale, history = state
+        self.module_.load_state_dict(module)
+        self.optimizer_.load_state_dict(optimizer)
+        self.generator.set_state(generator)
+        self.history[:] = history
+
+
+def _missing_score(name, error, history):
+    """Say what a callback lacks that asks the history for a score nobody records."""
+    return (
+        f"The callback {name!r} asks for a score that this training does not record: "
+        f"{error.args[0]} Scores of a validation set ('valid_loss', 'valid_acc') need "
+        "early_stopping=True, or X_val and y_val in fit; others need a scoring "
+        f"callback before this one. Recorded are {sorted(history[-1])}."
+    )

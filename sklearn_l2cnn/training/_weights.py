@@ -1,0 +1,77 @@
+"""Sample weights, class weights and the held-out fraction."""
+
+import math
+
+import numpy as np
+from sklearn.utils.class_weight import compute_class_weight
+
+
+def class_factors(class_weight, classes, mass):
+    """Return the factor that each class multiplies its samples' weights with.
+
+    Parameters
+    ----------
+    class_weight : None, "balanced" or dict
+    classes : ndarray of shape (n_classes,)
+    mass : ndarray of shape (n_classes,)
+        Summed sample weights of each class: ``"balanced"`` makes them equal.
+
+    Returns
+    -------
+    factors : ndarray of float64 of shape (n_classes,)
+    """
+    if class_weight == "balanced":
+        seen = mass > 0
+        factors = np.ones(len(classes))
+        factors[seen] = mass.sum() / (seen.sum() * mass[seen])
+        return factors
+    return compute_class_weight(class_weight, classes=classes, y=classes)
+
+
+def held_out(labels, fraction, generator):
+    """Choose rows to validate on, of every class its share.
+
+    Parameters
+    ----------
+    labels : ndarray of int of shape (n,)
+    fraction : float
+        Between 0 and 1; the number of rows is rounded up.
+    generator : numpy.random.RandomState
+
+    Returns
+    -------
+    train, valid : ndarray of int
+        Sorted rows. Every class keeps at least one row to be learnt from; classes that
+        are too small to be split evenly share what rounding leaves at random.
+    """
+    wanted = math.ceil(fraction * len(labels))
+    order = generator.permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    counts = np.bincount(labels)
+    counts = counts[counts > 0]
+    quota = fraction * counts
+    take = np.minimum(np.floor(quota), counts - 1).astype(int)
+    remainder = np.where(take < counts - 1, quota - take, -1.0)
+    by_remainder = np.lexsort((generator.random_sample(len(counts)), -remainder))
+    extra = [k for k in by_remainder if remainder[k] >= 0]
+    take[extra[: max(0, wanted - take.sum())]] += 1
+    starts = np.cumsum(counts) - counts
+    place = np.arange(len(labels)) - np.repeat(starts, counts)
+    chosen = place < np.repeat(take, counts)
+    if not chosen.any():
+        raise ValueError(
+            f"early_stopping=True has nothing to validate on: n_samples={len(labels)} "
+            f"distinct images, of which validation_fraction={fraction} is held out "
+            "while every class keeps one to be learnt from. Pass X_val and y_val, or "
+            "more images, or early_stopping=False."
+        )
+    return np.sort(order[~chosen]), np.sort(order[chosen])
+
+
+def auto_batch_size(n_rows):
+    """Return the batch size that ``"auto"`` stands for: it grows with the data.
+
+    A power of two near a hundredth of the rows, between 32 and 256: few images still
+    make enough steps, many are not slowed down by small batches.
+    """
+    return min(max(32, 1 << int(math.log2(max(1, n_rows / 100)))), 256)
