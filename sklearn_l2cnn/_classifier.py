@@ -84,7 +84,8 @@ class L2CNNClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     early_stopping : bool, default=False
         Whether to end training when the accuracy on validation images stops improving,
         and to return to the weights of the best epoch. The images are `X_val` of
-        :meth:`fit` or, without it, a part of the training set that is held out.
+        :meth:`fit` or, without it, a part of the training set that is held out. They
+        weigh as in training: sample weight times class weight.
 
     validation_fraction : float, default=0.1
         Part of every class that is held out; used with `early_stopping` alone.
@@ -162,8 +163,8 @@ class L2CNNClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         Penalty of the network as it was at the end of the epoch.
 
     validation_scores_ : list of float or None
-        Accuracy on the validation images after every epoch of the last fit; None if
-        there were none.
+        Weighted accuracy on the validation images after every epoch of the last fit;
+        None if there were none.
 
     best_validation_score_ : float or None
         The largest of them.

@@ -193,8 +193,11 @@ def _new_network(clf):
 
 def _new_net(clf, network, device, order_seed):
     """Wrap a network into an initialised skorch net."""
-    optimizer = _OPTIMIZERS.get(clf.optimizer, clf.optimizer)
+    optimizer = clf.optimizer
     options = {}
+    if optimizer in _OPTIMIZERS:
+        options["optimizer__fused"] = True  # one call for all parameters
+        optimizer = _OPTIMIZERS[optimizer]
     if clf.optimizer != "adam" and "momentum" in inspect.signature(optimizer).parameters:
         options["optimizer__momentum"] = clf.momentum
     net = Net(
@@ -232,7 +235,9 @@ def _train(clf, net, data, *, epochs, valid=None, guests=()):
     factors = class_factors(clf.class_weight, clf.classes_, clf._class_mass_)
     weight = normalized_weights(data.weight * factors[data.labels])
     if valid is not None:
-        valid = resident(valid, normalized_weights(valid.weight), *pixels)
+        # scored as it is learnt: what class_weight asks for is not stopped too early
+        valid_weight = normalized_weights(valid.weight * factors[valid.labels])
+        valid = resident(valid, valid_weight, *pixels)
     auto = clf.batch_size == "auto"
     net.batch_size = auto_batch_size(len(weight)) if auto else int(clf.batch_size)
     done = len(net.history)

@@ -79,7 +79,7 @@ class L2:
             Their ``grad`` is changed in place; a weight that the data loss does not
             reach has none yet and is given one.
         """
-        if not self.alpha:
+        if not self.alpha or not weights:
             return
         for weight in weights:
             if weight.grad is None:

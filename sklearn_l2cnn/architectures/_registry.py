@@ -26,19 +26,24 @@ def build_network(architecture, input_shape, n_classes):
     network : torch.nn.Module
         Lazy layers have their shapes. Convolutions lie in memory channels last.
     """
-    if isinstance(architecture, torch.nn.Module):
-        network = copy.deepcopy(architecture)
-    else:
-        make = ARCHITECTURES.get(architecture, architecture)
-        network = make(input_shape, n_classes)
-        if not isinstance(network, torch.nn.Module):
-            raise TypeError(
-                f"architecture={architecture!r} returned {type(network).__name__} for "
-                f"input_shape={input_shape}, n_classes={n_classes}; a torch.nn.Module "
-                "was expected."
-            )
-    _check_logits(network, input_shape, n_classes)
+    with torch.device("cpu"):  # the same draws, whatever the default device is
+        network = _make_network(architecture, input_shape, n_classes).cpu()
+        _check_logits(network, input_shape, n_classes)
     return network.to(memory_format=torch.channels_last)
+
+
+def _make_network(architecture, input_shape, n_classes):
+    if isinstance(architecture, torch.nn.Module):
+        return copy.deepcopy(architecture)
+    make = ARCHITECTURES.get(architecture, architecture)
+    network = make(input_shape, n_classes)
+    if isinstance(network, torch.nn.Module):
+        return network
+    raise TypeError(
+        f"architecture={architecture!r} returned {type(network).__name__} for "
+        f"input_shape={input_shape}, n_classes={n_classes}; a torch.nn.Module was "
+        "expected."
+    )
 
 
 def compute_dtype(network):

@@ -17,10 +17,10 @@ def isolated(seed, device):
     """Seed all global generators, fix what a result may depend on, restore both.
 
     Inside, numpy's, random's and torch's global generators follow from `seed`, tensors
-    are made on the CPU as float32 unless said otherwise, gradients are on, and torch
-    computes in one thread where the device is a CPU: the order in which a convolution's
-    gradient is summed depends on the number of threads, and with it the last bit of
-    every weight. Outside, nothing has changed.
+    are float32 unless said otherwise, gradients are on, and torch computes in one
+    thread where the device is a CPU: the order in which a convolution's gradient is
+    summed depends on the number of threads, and with it the last bit of every weight.
+    Outside, nothing has changed.
 
     Parameters
     ----------
@@ -37,7 +37,6 @@ def isolated(seed, device):
         if device.type == "cpu":
             restore.callback(torch.set_num_threads, torch.get_num_threads())
             torch.set_num_threads(1)
-        restore.enter_context(torch.device("cpu"))
         restore.enter_context(torch.inference_mode(False))
         restore.enter_context(torch.enable_grad())
         torch.set_default_dtype(torch.float32)

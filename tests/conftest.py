@@ -1,0 +1,91 @@
+"""What all tests share: small data, quick networks, devices, few threads."""
+
+import os
+
+# scikit-learn's checks of array API inputs skip themselves without it, and scipy reads
+# it when it is imported.
+os.environ["SCIPY_ARRAY_API"] = "1"
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """300 digits as uint8 images of 8 x 8, with their labels."""
+    X, y = load_digits(return_X_y=True)
+    return (X[:300].reshape(-1, 8, 8) * 15).astype(np.uint8), y[:300]
+
+
+@pytest.fixture(scope="session")
+def colours():
+    """60 small random colour images of three classes that differ in their brightness."""
+    rng = np.random.RandomState(0)
+    y = np.arange(60) % 3
+    X = rng.uniform(0, 0.4, size=(60, 6, 5, 3)) + 0.3 * y[:, None, None, None]
+    return X, y
+
+
+@pytest.fixture(
+    params=[
+        "cpu",
+        pytest.param(
+            "cuda",
+            marks=[
+                pytest.mark.gpu,
+                pytest.mark.skipif(
+                    not torch.cuda.is_available(), reason="torch sees no CUDA device"
+                ),
+            ],
+        ),
+    ]
+)
+def device(request):
+    """Every kind of device that a network can be trained on."""
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def world_is_left_alone():
+    """Fail a test that leaves torch's threads, default dtype or grad mode changed."""
+
+    def world():
+        return torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
+
+    before = world()
+    yield
+    assert world() == before
+
+
+class SmallNet(nn.Module):
+    """A network of one's own, with what the built-in one lacks: norm and dropout."""
+
+    def __init__(self, input_shape, n_classes):
+        super().__init__()
+        self.conv = nn.Conv2d(input_shape[0], 8, 3, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.drop = nn.Dropout(0.1)
+        self.head = nn.Linear(8 * input_shape[1] * input_shape[2], n_classes)
+
+    def forward(self, X):
+        X = torch.relu(self.norm(self.conv(X)))
+        return self.head(self.drop(X.flatten(1)))
+
+
+def tiny(input_shape, n_classes):
+    """Build the quickest network that learns digits."""
+    depth, height, width = input_shape
+    return nn.Sequential(
+        nn.Conv2d(depth, 4, 3, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(4 * height * width, n_classes),
+    )
+
+
+def double(input_shape, n_classes):
+    """Build the same network in float64."""
+    return tiny(input_shape, n_classes).double()

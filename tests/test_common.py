@@ -1,0 +1,116 @@
+"""scikit-learn's conformance checks: all of them, none excused, and counted."""
+
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+import sklearn
+import torch
+from sklearn.utils import estimator_checks
+from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
+from sklearn.utils.fixes import parse_version
+
+from sklearn_l2cnn import L2CNNClassifier
+from tests.conftest import SmallNet
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # the checks provoke warnings
+
+SKLEARN = parse_version(parse_version(sklearn.__version__).base_version)
+
+# The number of checks that a dense classifier with sample weights, class weights,
+# probabilities and partial_fit gets from a release. A run of fewer is a hollow one.
+N_CHECKS = {"1.6": 58, "1.9": 63}
+
+CONFIGURATIONS = {
+    "default": {},
+    "sgd": {"optimizer": "sgd", "lr": 0.05},
+    "early stopping": {"early_stopping": True, "max_epochs": 60, "n_iter_no_change": 20},
+    "batch of 8": {"batch_size": 8},
+    "raw pixels": {"standardize": False},
+}
+
+
+def expect_all(n_checks):
+    release = f"{SKLEARN.major}.{SKLEARN.minor}"
+    assert n_checks == N_CHECKS.get(release, n_checks)
+    assert n_checks >= min(N_CHECKS.values())
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_check_estimator(name):
+    results = check_estimator(
+        L2CNNClassifier(**CONFIGURATIONS[name]), on_skip=None, on_fail=None
+    )
+    not_passed = {
+        result["check_name"]: (result["status"], result["exception"])
+        for result in results
+        if result["status"] != "passed" or result["expected_to_fail"]
+    }
+    assert not not_passed
+    expect_all(len(results))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
+def test_check_estimator_on_cuda():
+    results = check_estimator(
+        L2CNNClassifier(device="cuda"), on_skip=None, on_fail=None
+    )
+    assert Counter(result["status"] for result in results) == {"passed": len(results)}
+
+
+ESTIMATORS = [
+    L2CNNClassifier(class_weight="balanced"),
+    L2CNNClassifier(architecture=SmallNet, lr=0.01),
+]
+
+
+@parametrize_with_checks(ESTIMATORS)
+def test_each_check(estimator, check):
+    check(estimator)
+
+
+def test_each_check_is_a_check_of_check_estimator():
+    expect_all(len(list(parametrize_with_checks(ESTIMATORS[:1]).args[1])))
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        "check_param_validation",
+        "check_dataframe_column_names_consistency",
+        "check_inplace_ensure_writeable",
+    ],
+)
+def test_checks_outside_check_estimator(check):
+    run = getattr(estimator_checks, check)
+    run("L2CNNClassifier", L2CNNClassifier(max_epochs=2))
+
+
+def test_no_tag_relaxes_a_check():
+    tags = L2CNNClassifier().__sklearn_tags__()
+    assert tags.estimator_type == "classifier"
+    assert tags.input_tags.two_d_array and tags.input_tags.three_d_array
+    assert not tags.no_validation
+    assert not tags.non_deterministic
+    assert not tags.input_tags.allow_nan
+    assert not tags._skip_test
+    assert not tags.classifier_tags.poor_score
+    assert tags.classifier_tags.multi_class
+    assert tags.target_tags.required and tags.requires_fit
+
+
+def test_pandas_is_installed_so_that_no_check_skips_itself():
+    import pandas
+
+    assert "pandas" in sys.modules and pandas.DataFrame is not None
+
+
+@pytest.mark.parametrize("n_features", [1, 2, 3, 4, 5, 10, 20, 30])
+def test_every_width_of_row_makes_a_network(n_features):
+    rng = np.random.RandomState(0)
+    X, y = rng.normal(size=(20, n_features)), np.arange(20) % 2
+    clf = L2CNNClassifier(max_epochs=1, random_state=0).fit(X, y)
+    assert clf.n_features_in_ == n_features
+    assert clf.predict_proba(X).shape == (20, 2)

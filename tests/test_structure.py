@@ -1,0 +1,157 @@
+"""The house: who imports whom, how long files are, what docstrings promise."""
+
+import ast
+import inspect
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+import sklearn_l2cnn
+from sklearn_l2cnn import L2CNNClassifier
+
+PACKAGE = Path(sklearn_l2cnn.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# Arrows point down: a room may import rooms of a lower floor, and those of its own
+# folder. The few neighbours on one floor that may know each other are named.
+FLOORS = {
+    "_images": 0,
+    "penalties": 1,
+    "augmentation": 1,
+    "architectures": 1,
+    "datasets": 1,
+    "_validation": 1,
+    "training": 2,
+    "preprocessing": 2,
+    "feature_extraction": 2,
+    "feature_selection": 2,
+    "inspection": 2,
+    "_fitting": 3,
+    "_classifier": 4,
+    "_classifier_cv": 5,
+    "persistence": 5,
+    "__init__": 6,
+}
+ONLY_IMAGES = {"preprocessing", "feature_extraction", "feature_selection", "inspection"}
+
+
+def room(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path):
+    """Every module of the package that a file imports, at its top or in a function."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [node.module]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "sklearn_l2cnn":
+                yield parts[1] if len(parts) > 1 else "__init__"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path):
+    here = room(path)
+    assert here in FLOORS, f"{here} has no floor yet: add it to the house"
+    for other in imported_rooms(path):
+        if other == here:
+            continue
+        assert FLOORS[other] < FLOORS[here], f"{path} imports {other}"
+        if here in ONLY_IMAGES:
+            assert other == "_images", f"{path} may import _images alone"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_stay_short(path):
+    assert len(path.read_text().splitlines()) <= 450
+
+
+def test_modules_within_a_folder_do_not_go_round_in_circles():
+    arrows = {}
+    for path in FILES:
+        name = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        name = name.removesuffix(".__init__")
+        tree = ast.parse(path.read_text())
+        arrows[name] = {
+            node.module
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom)
+            and node.module.startswith("sklearn_l2cnn")
+        }
+
+    def reaches(start, goal, seen):
+        if start in seen:
+            return False
+        seen.add(start)
+        ahead = arrows.get(start, ())
+        return goal in ahead or any(reaches(name, goal, seen) for name in ahead)
+
+    assert not [name for name in arrows if reaches(name, name, set())]
+
+
+@pytest.mark.parametrize("heavy", ["matplotlib", "pandas", "PIL", "torchvision"])
+def test_heavy_libraries_are_imported_inside_functions(heavy):
+    for path in FILES:
+        for node in ast.parse(path.read_text()).body:
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module]
+            assert not any(name.split(".")[0] == heavy for name in names), path
+
+
+def public_classes_of_the_package():
+    for module in pkgutil.walk_packages([str(PACKAGE)], "sklearn_l2cnn."):
+        if any(part.startswith("_") for part in module.name.split(".")):
+            continue
+        loaded = __import__(module.name, fromlist=["x"])
+        for name, value in vars(loaded).items():
+            if inspect.isclass(value) and value.__module__ == module.name:
+                yield pytest.param(value, id=name)
+    yield pytest.param(L2CNNClassifier, id="L2CNNClassifier")
+
+
+@pytest.mark.parametrize("cls", list(public_classes_of_the_package()))
+def test_docstrings_document_every_parameter_and_its_default(cls):
+    doc = inspect.cleandoc(cls.__doc__)
+    section = re.search(r"Parameters\n-+\n(.*?)\n\n\w+\n-+\n", doc + "\n\nEnd\n---\n", re.S)
+    documented = dict(re.findall(r"^(\w+) : (.*)$", section[1], re.M))
+    parameters = dict(inspect.signature(cls).parameters)
+    assert list(documented) == list(parameters)
+    for name, parameter in parameters.items():
+        default = re.search(r"default=(.+)$", documented[name])
+        if parameter.default is inspect.Parameter.empty:
+            assert default is None, name
+        else:
+            assert default is not None, f"{name} has no documented default"
+            assert eval(default[1]) == parameter.default, name
+    assert ">>> " in doc, "no example"
+
+
+def test_documented_attributes_are_those_of_a_fitted_estimator(digits):
+    X, y = digits
+    clf = L2CNNClassifier(max_epochs=1, random_state=0).fit(X[:40], y[:40])
+    doc = inspect.cleandoc(L2CNNClassifier.__doc__)
+    section = re.search(r"\nAttributes\n-+\n(.*?)\n\n\w[\w ]+\n-+\n", doc, re.S)[1]
+    names = [
+        name.strip()
+        for line in re.findall(r"^(\w[\w, ]*_) : ", section, re.M)
+        for name in line.split(",")
+    ]
+    public = {name for name in vars(clf) if re.fullmatch(r"[a-z].*_", name)}
+    assert public | {"module_", "device_", "feature_names_in_"} == set(names)
+    assert all(hasattr(clf, name) for name in names if name != "feature_names_in_")
+
+
+def test_constraints_cover_every_parameter():
+    parameters = set(inspect.signature(L2CNNClassifier).parameters)
+    assert set(L2CNNClassifier._parameter_constraints) == parameters
