@@ -168,7 +168,7 @@ def check_validation_data(estimator, X_val, y_val, sample_weight_val):
     )
 
 
-def check_continues(old_classes, classes, old_shape, image_shape):
+def check_continues(old_classes, old_shape, classes, image_shape):
     """Raise where new data cannot go on from the network of an earlier fit."""
     if not np.array_equal(old_classes, classes):
         raise ValueError(

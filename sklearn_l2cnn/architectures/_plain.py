@@ -4,7 +4,7 @@ from torch import nn
 
 _WIDTHS = (32, 64, 128)
 _HIDDEN = 128
-_LAST_SIDE = 8
+_LAST_SIDE = 4
 
 
 def plain(input_shape, n_classes):
@@ -12,10 +12,10 @@ def plain(input_shape, n_classes):
 
     Convolutions 3 x 3 of width 32, 64, 128, 128 ..., each followed by a ReLU, then a
     dense layer of 128 units and the logits. There are two convolutions, or more, until
-    pooling by 2 has brought the longer side to 8 pixels or fewer: 28 x 28 images reach
-    the dense layer as 7 x 7, 256 x 256 images as 8 x 8. Small images are pooled once
+    pooling by 2 has brought the longer side to 4 pixels or fewer: 28 x 28 images reach
+    the dense layer as 3 x 3, 256 x 256 images as 4 x 4. Small images are pooled once
     only, and a side of one pixel is never pooled, so that every size makes a network.
-    The dense layer has at most 8 * 8 * 128 * 128, about a million, weights.
+    The dense layer has at most 4 * 4 * 128 * 128, about a quarter million, weights.
 
     Parameters
     ----------
