@@ -66,7 +66,7 @@ def fit(clf, X, y, sample_weight, validation):
     seed, split_seed, order_seed = draw_seeds(clf.random_state, 3)
     data, valid = _validation_set(clf, data, validation, split_seed)
     clf._unit_ = _unit(images)
-    _standardize_by(clf, channel_statistics(images, data.rows, data.weight))
+    _standardize_by(clf, _statistics(data))
     task, guests = _begin_task(clf, X, y, sample_weight)
     if clf.early_stopping:
         guests.append(("best_weights", BestWeights(clf.n_iter_no_change, clf.tol)))
@@ -106,7 +106,7 @@ def partial_fit(clf, X, y, classes, sample_weight):
     images = check_images(clf, X, first=first)
     y, weight = check_targets(clf, X, y, sample_weight, images=images)
     data = canonical_set(images, encode_labels(y, weight, clf.classes_, "y"), weight)
-    statistics = channel_statistics(images, data.rows, data.weight)
+    statistics = _statistics(data)
     mass = data.class_mass(len(clf.classes_))
     if first:
         clf._unit_ = _unit(images)
@@ -171,6 +171,13 @@ def _validation_set(clf, data, validation, seed):
 def _unit(images):
     """Return what `warn_about_units` compares later images with."""
     return images.dtype, max(float(images.max()), -float(images.min()))
+
+
+def _statistics(data):
+    """Return total weight, mean and variance of the pixels of a set of images."""
+    # normalised, so that a constant factor on the weights does not show in the bits
+    weight = normalized_weights(data.weight)
+    return data.weight.sum(), *channel_statistics(data.images, data.rows, weight)
 
 
 def _standardize_by(clf, statistics):

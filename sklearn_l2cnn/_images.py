@@ -265,14 +265,12 @@ def channel_statistics(images, rows, weight):
 
     Returns
     -------
-    weight : float
-        The sum of the weights.
     mean, variance : ndarray of shape (channels,)
         The variance of a channel that is constant is exactly 0.
     """
     depth = images.shape[3]
-    mass = np.sum(weight, dtype=np.float64)
-    share = weight / (mass * images.shape[1] * images.shape[2])
+    pixels = images.shape[1] * images.shape[2]
+    share = weight / (np.sum(weight, dtype=np.float64) * pixels)
     low, high = np.full(depth, np.inf), np.full(depth, -np.inf)
     mean, drift, variance = np.zeros((3, depth))
     with np.errstate(over="ignore", invalid="ignore"):
@@ -294,7 +292,7 @@ def channel_statistics(images, rows, weight):
             "The pixels of X are too large to be standardised: their variance "
             "overflows float64. Divide X by a constant first."
         )
-    return mass, mean, variance
+    return mean, variance
 
 
 def _weighted_sum(weight, piece):
@@ -311,7 +309,7 @@ def merge_statistics(old, new):
     Parameters
     ----------
     old, new : tuple (weight, mean, variance)
-        As `channel_statistics` returns it.
+        Sum of the weights, and what `channel_statistics` returns.
 
     Returns
     -------

@@ -281,6 +281,15 @@ class Net(NeuralNetClassifier):
 
     # -- copies -----------------------------------------------------------------------
 
+    def __getstate__(self):
+        # skorch keeps what it was given beside what it trains: here that is one object,
+        # and a pickle would hold it twice.
+        return {**super().__getstate__(), "module": None}
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        vars(self)["module"] = self.module_
+
     def snapshot(self):
         """Return a net with a copy of the network, for looking at while this trains."""
         twin = object.__new__(type(self))
