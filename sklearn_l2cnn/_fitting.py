@@ -84,7 +84,9 @@ def fit(clf, X, y, sample_weight, validation):
     _record(clf, done)
     if task is not None:
         task.call_on_fit_task_end(
-            estimator=clf, reconstruction_attributes={}, **_task_data(X, y, sample_weight)
+            estimator=clf,
+            reconstruction_attributes={},
+            **_task_data(X, y, sample_weight),
         )
     return clf
 
@@ -205,7 +207,10 @@ def _new_net(clf, network, device, order_seed):
     if optimizer in _OPTIMIZERS:
         options["optimizer__fused"] = True  # one call for all parameters
         optimizer = _OPTIMIZERS[optimizer]
-    if clf.optimizer != "adam" and "momentum" in inspect.signature(optimizer).parameters:
+    if (
+        clf.optimizer != "adam"
+        and "momentum" in inspect.signature(optimizer).parameters
+    ):
         options["optimizer__momentum"] = clf.momentum
     net = Net(
         network,

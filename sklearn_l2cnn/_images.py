@@ -1,4 +1,4 @@
-"""What an image array is: layouts, dtypes, rows and images, and every message about them.
+"""What an image array is: layouts, dtypes, rows, and every message about them.
 
 Inside the package images are one thing: a numpy array of shape
 ``(n, height, width, channels)`` holding uint8, float32 or float64. uint8 counts as
@@ -240,7 +240,7 @@ def describe(image_shape):
 
 
 def pieces(n_rows, image_shape):
-    """Yield slices that cut rows of images into pieces of a bounded number of values."""
+    """Yield slices that cut rows of images into pieces of a bounded size."""
     step = max(1, _CHUNK_VALUES // max(1, math.prod(image_shape)))
     for start in range(0, n_rows, step):
         yield slice(start, min(start + step, n_rows))

@@ -12,7 +12,6 @@ from sklearn.utils.validation import (
     check_X_y,
     validate_data,
 )
-
 from skorch.callbacks import Callback
 
 from sklearn_l2cnn._images import as_images, describe, tensor_to_numpy
@@ -120,7 +119,10 @@ def check_targets(estimator, X, y, sample_weight, *, images, suffix=""):
     _, y = check_X_y(np.zeros((len(images), 1)), y, estimator=estimator)
     check_classification_targets(y)
     weight = _check_sample_weight(
-        tensor_to_numpy(sample_weight), images, dtype=np.float64, ensure_non_negative=True
+        tensor_to_numpy(sample_weight),
+        images,
+        dtype=np.float64,
+        ensure_non_negative=True,
     )
     if not weight.any():
         raise ValueError(
@@ -159,7 +161,7 @@ def check_validation_data(estimator, X_val, y_val, sample_weight_val):
     if missing:
         raise ValueError(
             f"{' and '.join(given)} is provided, but {' and '.join(missing)} was not "
-            "provided. Validation data are X_val and y_val, and sample_weight_val where "
+            "provided. Validation data are X_val and y_val, with sample_weight_val if "
             "wanted."
         )
     images = check_images(estimator, X_val, first=False, name="X_val")
@@ -186,7 +188,9 @@ def check_continues(old_classes, old_shape, classes, image_shape):
 def copied_callbacks(callbacks):
     """Return deep copies of skorch's callbacks, or say what is not one."""
     for item in callbacks or ():
-        callback = item[1] if isinstance(item, tuple | list) and len(item) == 2 else item
+        callback = (
+            item[1] if isinstance(item, tuple | list) and len(item) == 2 else item
+        )
         if isinstance(callback, Callback):
             continue
         if isinstance(callback, type) and issubclass(callback, Callback):

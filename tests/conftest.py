@@ -22,7 +22,7 @@ def digits():
 
 @pytest.fixture(scope="session")
 def colours():
-    """60 small random colour images of three classes that differ in their brightness."""
+    """60 small random colour images of three classes that differ in brightness."""
     rng = np.random.RandomState(0)
     y = np.arange(60) % 3
     X = rng.uniform(0, 0.4, size=(60, 6, 5, 3)) + 0.3 * y[:, None, None, None]
@@ -53,7 +53,11 @@ def world_is_left_alone():
     """Fail a test that leaves torch's threads, default dtype or grad mode changed."""
 
     def world():
-        return torch.get_num_threads(), torch.get_default_dtype(), torch.is_grad_enabled()
+        return (
+            torch.get_num_threads(),
+            torch.get_default_dtype(),
+            torch.is_grad_enabled(),
+        )
 
     before = world()
     yield

@@ -41,7 +41,9 @@ def test_outputs_agree_with_each_other(digits):
     probabilities = clf.predict_proba(X)
     assert probabilities.shape == (300, 10) and probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
-    np.testing.assert_allclose(np.log(probabilities), clf.predict_log_proba(X), rtol=1e-3)
+    np.testing.assert_allclose(
+        np.log(probabilities), clf.predict_log_proba(X), rtol=1e-3
+    )
     logits = clf.decision_function(X)
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(probabilities, expected, rtol=1e-4)
@@ -130,7 +132,12 @@ def test_the_same_images_in_other_units_train_alike(digits):
     X, y = digits
     options = {"architecture": double, "batch_size": len(X), "max_epochs": 10}
     expected = quick(**options).fit(X, y)
-    for other in (X / 255, X.astype(float), X.astype(np.float32), X.astype(int) * 3 + 40):
+    for other in (
+        X / 255,
+        X.astype(float),
+        X.astype(np.float32),
+        X.astype(int) * 3 + 40,
+    ):
         clf = quick(**options).fit(other, y)
         np.testing.assert_allclose(
             clf.predict_proba(other), expected.predict_proba(X), rtol=1e-6
@@ -143,7 +150,12 @@ def test_constant_pixels_train(digits, recwarn):
     clf = quick(max_epochs=20).fit(X, y)
     assert clf.channel_scale_[1] == 1.0 and clf.channel_mean_[1] == 0.1
     assert clf.score(X, y) > 0.9
-    assert quick().fit(np.zeros((6, 4, 4)), [0, 1] * 3).predict_proba(np.ones((1, 4, 4)))[0].sum()
+    assert (
+        quick()
+        .fit(np.zeros((6, 4, 4)), [0, 1] * 3)
+        .predict_proba(np.ones((1, 4, 4)))[0]
+        .sum()
+    )
     assert not recwarn.list
 
 
@@ -186,7 +198,9 @@ def test_large_offsets_lose_nothing(digits):
     near = X.astype(float)
     expected = quick(max_epochs=20).fit(near, y).score(near, y)
     far = near + 1e9
-    assert quick(max_epochs=20).fit(far, y).score(far, y) == pytest.approx(expected, abs=0.02)
+    assert quick(max_epochs=20).fit(far, y).score(far, y) == pytest.approx(
+        expected, abs=0.02
+    )
 
 
 def test_a_prediction_does_not_depend_on_its_company(digits):
@@ -244,17 +258,47 @@ def test_wrong_parameters_are_named(parameters):
     [
         ({}, np.zeros((4, 3, 3)), [0, 1, 0], {}, "inconsistent numbers of samples"),
         ({}, np.zeros((4, 4)), None, {}, "requires y to be passed"),
-        ({}, np.zeros((4, 4)), np.eye(4, dtype=int), {}, "Multioutput target .*one label"),
+        (
+            {},
+            np.zeros((4, 4)),
+            np.eye(4, dtype=int),
+            {},
+            "Multioutput target .*one label",
+        ),
         ({}, np.zeros((4, 4)), [0.5, 1.7, 2.2, 3.9], {}, "Unknown label type"),
         ({}, np.zeros((4, 4)), [0, 1, np.nan, 0], {}, "y contains NaN"),
         ({}, np.zeros((4, 4)), [0, 1] * 2, {"sample_weight": [0] * 4}, "non-zero"),
-        ({}, np.zeros((4, 4)), [0, 1] * 2, {"sample_weight": [1, 1, -1, 1]}, "Negative"),
-        ({}, np.zeros((4, 4)), [0, 1] * 2, {"sample_weight": [1, 1]}, "sample_weight.shape"),
+        (
+            {},
+            np.zeros((4, 4)),
+            [0, 1] * 2,
+            {"sample_weight": [1, 1, -1, 1]},
+            "Negative",
+        ),
+        (
+            {},
+            np.zeros((4, 4)),
+            [0, 1] * 2,
+            {"sample_weight": [1, 1]},
+            "sample_weight.shape",
+        ),
         ({"image_shape": (0, 4)}, np.zeros((4, 4)), [0, 1] * 2, {}, "is not a shape"),
         ({"image_shape": (2,)}, np.zeros((4, 4)), [0, 1] * 2, {}, "is not a shape"),
-        ({"class_weight": {0: 0, 1: 0}}, np.zeros((4, 4)), [0, 1] * 2, {}, "class_weight"),
+        (
+            {"class_weight": {0: 0, 1: 0}},
+            np.zeros((4, 4)),
+            [0, 1] * 2,
+            {},
+            "class_weight",
+        ),
         ({"class_weight": {5: 1}}, np.zeros((4, 4)), [0, 1] * 2, {}, "class"),
-        ({}, np.zeros((4, 4)), [0, 1] * 2, {"X_val": np.zeros((2, 4))}, "y_val was not"),
+        (
+            {},
+            np.zeros((4, 4)),
+            [0, 1] * 2,
+            {"X_val": np.zeros((2, 4))},
+            "y_val was not",
+        ),
         ({}, np.zeros((4, 4)), [0, 1] * 2, {"y_val": [0, 1]}, "X_val was not provided"),
         (
             {},
@@ -301,7 +345,9 @@ def test_a_failed_fit_leaves_the_last_one_in_place(digits):
 def test_divergence_is_named_with_what_to_change(digits):
     X, y = digits
     clf = quick(optimizer="sgd", lr=1e30)
-    with pytest.raises(ValueError, match=r"diverged in epoch 1: .* Lower lr \(it is 1e\+30\)"):
+    with pytest.raises(
+        ValueError, match=r"diverged in epoch 1: .* Lower lr \(it is 1e\+30\)"
+    ):
         clf.fit(X, y)
     assert not hasattr(clf, "classes_")
 
@@ -330,7 +376,9 @@ def test_architectures(digits):
     before = [p.clone() for p in module.parameters()]
     clf = quick(architecture=module).fit(X, y)
     assert isinstance(clf.module_, nn.Sequential) and clf.module_ is not module
-    assert all(torch.equal(p, q) for p, q in zip(before, module.parameters(), strict=True))
+    assert all(
+        torch.equal(p, q) for p, q in zip(before, module.parameters(), strict=True)
+    )
     assert isinstance(quick(architecture=SmallNet).fit(X, y).module_, SmallNet)
     assert quick(architecture=double).fit(X, y).predict_proba(X).dtype == np.float64
 
@@ -364,10 +412,14 @@ def test_a_line_search_sees_the_whole_objective(digits):
     # strong Wolfe conditions hold along the objective, penalty included, or not at all:
     # each of its steps must lower the sum, although the data loss alone would rise
     X, y = digits
-    search = functools.partial(torch.optim.LBFGS, line_search_fn="strong_wolfe", max_iter=3)
+    search = functools.partial(
+        torch.optim.LBFGS, line_search_fn="strong_wolfe", max_iter=3
+    )
     options = {"optimizer": search, "lr": 1.0, "batch_size": 300, "alpha": 0.3}
     clf = quick(architecture=double, max_epochs=8, **options).fit(X, y)
-    squares = sum(p.square().sum().item() for p in clf.module_.parameters() if p.ndim > 1)
+    squares = sum(
+        p.square().sum().item() for p in clf.module_.parameters() if p.ndim > 1
+    )
     objective = log_loss(y, clf.predict_proba(X)) + 0.15 * squares
     assert objective < clf.loss_curve_[0]
     values = np.array(clf.data_loss_curve_[1:]) + np.array(clf.penalty_curve_[:-1])
@@ -409,7 +461,9 @@ def test_data_loss_and_penalty_make_the_loss(digits, alpha):
     assert len(clf.loss_curve_) == clf.n_epochs_ == 4
     parts = zip(clf.data_loss_curve_, clf.penalty_curve_, strict=True)
     assert [data + penalty for data, penalty in parts] == clf.loss_curve_
-    squares = sum(p.square().sum().item() for p in clf.module_.parameters() if p.ndim > 1)
+    squares = sum(
+        p.square().sum().item() for p in clf.module_.parameters() if p.ndim > 1
+    )
     assert clf.penalty_curve_[-1] == pytest.approx(alpha / 2 * squares, rel=1e-5)
 
 
@@ -428,7 +482,9 @@ def test_data_loss_is_the_weighted_cross_entropy(digits):
 
 def test_early_stopping_ends_with_the_best_epoch(digits):
     X, y = digits
-    clf = quick(early_stopping=True, max_epochs=60, n_iter_no_change=4, lr=0.01).fit(X, y)
+    clf = quick(early_stopping=True, max_epochs=60, n_iter_no_change=4, lr=0.01).fit(
+        X, y
+    )
     scores = clf.validation_scores_
     assert clf.n_epochs_ == len(scores) < 60
     assert clf.best_validation_score_ == max(scores)
@@ -442,9 +498,13 @@ def test_early_stopping_restores_weights(digits):
     # an epoch that scores best and is followed by ruin must be the one that stays
     X, y = digits
     X_val, y_val = X[200:], y[200:]
-    clf = quick(early_stopping=True, max_epochs=8, n_iter_no_change=8, optimizer="sgd", lr=0.2)
+    clf = quick(
+        early_stopping=True, max_epochs=8, n_iter_no_change=8, optimizer="sgd", lr=0.2
+    )
     clf.fit(X[:200], y[:200], X_val=X_val, y_val=y_val)
-    assert clf.score(X_val, y_val) == pytest.approx(clf.best_validation_score_, abs=1e-6)
+    assert clf.score(X_val, y_val) == pytest.approx(
+        clf.best_validation_score_, abs=1e-6
+    )
     assert clf.best_epoch_ < clf.n_epochs_, "the last epoch was the best: a hollow test"
 
 
@@ -464,12 +524,16 @@ def test_validation_data_without_early_stopping_are_only_watched(digits):
     watched = quick(max_epochs=6).fit(X, y, X_val=X[:50], y_val=y[:50])
     assert len(watched.validation_scores_) == 6
     assert np.array_equal(watched.predict_proba(X), clf.predict_proba(X))
-    assert clf.validation_scores_ is clf.best_validation_score_ is clf.best_epoch_ is None
+    assert (
+        clf.validation_scores_ is clf.best_validation_score_ is clf.best_epoch_ is None
+    )
 
 
 def test_a_patience_of_one_and_a_wide_tolerance_stop_at_once(digits):
     X, y = digits
-    clf = quick(early_stopping=True, n_iter_no_change=1, tol=1.0, max_epochs=9).fit(X, y)
+    clf = quick(early_stopping=True, n_iter_no_change=1, tol=1.0, max_epochs=9).fit(
+        X, y
+    )
     assert clf.n_epochs_ == 2
 
 
@@ -499,7 +563,9 @@ def test_warm_start_follows_changed_parameters(digits):
 def test_warm_start_refuses_other_data(digits):
     X, y = digits
     clf = quick(warm_start=True).fit(X, y)
-    with pytest.raises(ValueError, match="warm_start=True cannot go on: y has the classes"):
+    with pytest.raises(
+        ValueError, match="warm_start=True cannot go on: y has the classes"
+    ):
         clf.fit(X, y % 5)
     with pytest.raises(ValueError, match="cannot go on: X holds images of 4 x 8"):
         clf.fit(X[:, :4], y)
@@ -508,7 +574,7 @@ def test_warm_start_refuses_other_data(digits):
 def test_partial_fit_learns_from_pieces(digits):
     X, y = digits
     clf = quick(lr=0.01)
-    for epoch in range(8):
+    for _ in range(8):
         for rows in np.array_split(np.arange(300), 3):
             assert clf.partial_fit(X[rows], y[rows], classes=np.arange(10)) is clf
     assert clf.score(X, y) > 0.9
@@ -540,7 +606,9 @@ def test_partial_fit_asks_for_classes_and_keeps_to_them(digits):
     assert not hasattr(clf, "classes_")
     clf.partial_fit(X[:50], y[:50] % 2, classes=[0, 1, 2])
     assert clf.classes_.tolist() == [0, 1, 2]
-    with pytest.raises(ValueError, match="not the same as on last call|on the last call"):
+    with pytest.raises(
+        ValueError, match="not the same as on last call|on the last call"
+    ):
         clf.partial_fit(X, y, classes=[0, 1])
     with pytest.raises(ValueError, match="y has labels that are not among the classes"):
         clf.partial_fit(X, y)
@@ -583,7 +651,9 @@ class Interrupting(nn.Module):
 def test_an_interrupt_keeps_what_was_learnt(digits, batch, epochs):
     X, y = digits
     clf = quick(architecture=Interrupting(batch), max_epochs=5)
-    with pytest.warns(ConvergenceWarning, match=f"interrupted after {epochs} of 5 epochs"):
+    with pytest.warns(
+        ConvergenceWarning, match=f"interrupted after {epochs} of 5 epochs"
+    ):
         clf.fit(X, y)
     assert clf.n_epochs_ == len(clf.loss_curve_) == epochs
     assert clf.predict_proba(X).shape == (300, 10)

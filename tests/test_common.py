@@ -25,7 +25,11 @@ N_CHECKS = {"1.6": 58, "1.9": 63}
 CONFIGURATIONS = {
     "default": {},
     "sgd": {"optimizer": "sgd", "lr": 0.05},
-    "early stopping": {"early_stopping": True, "max_epochs": 60, "n_iter_no_change": 20},
+    "early stopping": {
+        "early_stopping": True,
+        "max_epochs": 60,
+        "n_iter_no_change": 20,
+    },
     "batch of 8": {"batch_size": 8},
     "raw pixels": {"standardize": False},
 }

@@ -1,4 +1,4 @@
-"""Layouts, dtypes, statistics, and one clear message for everything that is not an image."""
+"""Layouts, dtypes, statistics, and a clear message for all that is not an image."""
 
 import warnings
 
@@ -43,7 +43,8 @@ def test_grey_images_have_one_channel(channels):
 
 
 @pytest.mark.parametrize(
-    "n_features, shape", [(1, (1, 1)), (2, (1, 2)), (4, (2, 2)), (5, (1, 5)), (784, (28, 28))]
+    "n_features, shape",
+    [(1, (1, 1)), (2, (1, 2)), (4, (2, 2)), (5, (1, 5)), (784, (28, 28))],
 )
 def test_rows_without_a_shape_are_squares_or_strips(n_features, shape):
     assert as_images(np.zeros((3, n_features))).shape == (3, *shape, 1)
@@ -118,7 +119,12 @@ def test_lists_frames_memory_maps_and_tensors(tmp_path):
             "channels='last', or image_shape=",
         ),
         (np.zeros((2, 5)), {"image_shape": (2, 2)}, ValueError, "makes 2 x 2 x 1 = 4"),
-        (np.zeros((2, 3, 4)), {"image_shape": (4, 3)}, ValueError, "make the two agree"),
+        (
+            np.zeros((2, 3, 4)),
+            {"image_shape": (4, 3)},
+            ValueError,
+            "make the two agree",
+        ),
         (np.zeros((2, 1, 2, 3, 4)), {}, ValueError, "has 5 dimensions"),
         (np.zeros(5), {}, ValueError, "Reshape your data"),
         (np.float64(3), {}, ValueError, "Expected 2D array, got scalar array"),
@@ -132,7 +138,12 @@ def test_lists_frames_memory_maps_and_tensors(tmp_path):
         (sparse.csr_array(np.eye(3)), {}, TypeError, "Sparse data was passed"),
         (np.array(["a.png", "b.png"]), {}, ValueError, "paths of image files"),
         (["a.png", "b.png"], {}, ValueError, "paths of image files"),
-        (np.array([["2020-01-01"]], dtype="M8[D]"), {}, ValueError, "dates or durations"),
+        (
+            np.array([["2020-01-01"]], dtype="M8[D]"),
+            {},
+            ValueError,
+            "dates or durations",
+        ),
         ([np.zeros((2, 2)), np.zeros((3, 2))], {}, ValueError, r"\(2, 2\), \(3, 2\)"),
         ([[1, 2], [{}, 3]], {}, TypeError, "argument must be.* string.* number"),
     ],
@@ -145,9 +156,17 @@ def test_messages_while_fitting(X, options, error, message):
 @pytest.mark.parametrize(
     "X, expected, message",
     [
-        (np.zeros((2, 5)), (3, 3, 1), "X has 5 features, but the estimator is expecting 9"),
+        (
+            np.zeros((2, 5)),
+            (3, 3, 1),
+            "X has 5 features, but the estimator is expecting 9",
+        ),
         (np.zeros((3, 3)), (3, 3, 1), r"One image alone is passed as X\[np.newaxis\]"),
-        (np.zeros((4, 5, 3)), (4, 5, 3), r"One image alone is passed as X\[np.newaxis\]"),
+        (
+            np.zeros((4, 5, 3)),
+            (4, 5, 3),
+            r"One image alone is passed as X\[np.newaxis\]",
+        ),
         (np.zeros((2, 4, 4)), (3, 3, 1), "4 x 4 pixels with 1 channel, but .* 3 x 3"),
         (np.zeros((2, 3, 8, 8)), (8, 8, 3), "look like channels='first'"),
         (np.zeros((2, 3, 3, 3)), (3, 3, 1), "with 3 channels, but"),
@@ -171,7 +190,9 @@ def naive_statistics(images, weight):
     pixels = images.reshape(len(images), -1, images.shape[3])
     weight = weight[:, None, None] * np.ones_like(pixels)
     mean = (weight * pixels).sum(axis=(0, 1)) / weight.sum(axis=(0, 1))
-    variance = (weight * (pixels - mean) ** 2).sum(axis=(0, 1)) / weight.sum(axis=(0, 1))
+    variance = (weight * (pixels - mean) ** 2).sum(axis=(0, 1)) / weight.sum(
+        axis=(0, 1)
+    )
     return mean, variance
 
 

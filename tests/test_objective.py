@@ -17,7 +17,9 @@ def parameters_of(clf):
 def assert_same_model(one, other):
     """The same bits in every parameter and in every statistic."""
     for mine, theirs in zip(
-        one.module_.state_dict().values(), other.module_.state_dict().values(), strict=True
+        one.module_.state_dict().values(),
+        other.module_.state_dict().values(),
+        strict=True,
     ):
         assert torch.equal(mine, theirs)
     assert one.loss_curve_ == other.loss_curve_
@@ -50,7 +52,9 @@ def test_sgd_is_torchs_sgd_with_weight_decay_on_the_weights(
         random_state=0,
     ).fit(X, y, sample_weight=weight)
 
-    images = torch.tensor((X - clf.channel_mean_) / clf.channel_scale_).permute(0, 3, 1, 2)
+    images = torch.tensor((X - clf.channel_mean_) / clf.channel_scale_).permute(
+        0, 3, 1, 2
+    )
     labels, weight = torch.tensor(y), torch.tensor(weight / weight.mean())
     decayed = [p for p in module.parameters() if p.ndim >= 2]
     spared = [p for p in module.parameters() if p.ndim < 2]
@@ -62,7 +66,9 @@ def test_sgd_is_torchs_sgd_with_weight_decay_on_the_weights(
     losses = []
     for _ in range(8):
         reference.zero_grad()
-        loss = (F.cross_entropy(module(images), labels, reduction="none") * weight).mean()
+        loss = (
+            F.cross_entropy(module(images), labels, reduction="none") * weight
+        ).mean()
         loss.backward()
         reference.step()
         losses.append(loss.item())
@@ -111,7 +117,9 @@ def test_the_gradient_at_a_stationary_point_balances_the_penalty(digits):
     X, y = digits
     clf = L2CNNClassifier(
         0.05,
-        architecture=lambda shape, k: nn.Sequential(nn.Flatten(), nn.Linear(64, k)).double(),
+        architecture=lambda shape, k: nn.Sequential(
+            nn.Flatten(), nn.Linear(64, k)
+        ).double(),
         optimizer="sgd",
         lr=0.5,
         batch_size=300,
@@ -178,7 +186,9 @@ def test_a_constant_factor_and_the_order_are_nothing(clf, weighted):
     expected = fit(clf, X, y, weight)
     order = np.random.RandomState(2).permutation(50)
     for factor in (1, 3, 0.1, 1e-30, np.pi * 1e20):
-        assert_same_model(fit(clf, X[order], y[order], weight[order] * factor), expected)
+        assert_same_model(
+            fit(clf, X[order], y[order], weight[order] * factor), expected
+        )
 
 
 @pytest.mark.parametrize("class_weight", [None, "balanced", {0: 0.3, 1: 1.7, 2: 1}])
@@ -210,7 +220,9 @@ def test_weights_in_partial_fit(weighted, batch_size, class_weight):
             )
         )
     )
-    scaled = passes(*((X[part], y[part], weight[part] * 0.1) for part in (first, second)))
+    scaled = passes(
+        *((X[part], y[part], weight[part] * 0.1) for part in (first, second))
+    )
     for other in (removed, repeated, scaled):
         assert_same_model(other, expected)
 
@@ -219,7 +231,9 @@ def test_weights_of_validation_images(weighted):
     X, y, weight = weighted
     rows = np.repeat(np.arange(50), weight)
     options = {"architecture": tiny, "early_stopping": True, "random_state": 0}
-    one = L2CNNClassifier(**options).fit(X, y, X_val=X, y_val=y, sample_weight_val=weight)
+    one = L2CNNClassifier(**options).fit(
+        X, y, X_val=X, y_val=y, sample_weight_val=weight
+    )
     other = L2CNNClassifier(**options).fit(X, y, X_val=X[rows], y_val=y[rows])
     assert_same_model(one, other)
 

@@ -123,7 +123,9 @@ def public_classes_of_the_package():
 @pytest.mark.parametrize("cls", list(public_classes_of_the_package()))
 def test_docstrings_document_every_parameter_and_its_default(cls):
     doc = inspect.cleandoc(cls.__doc__)
-    section = re.search(r"Parameters\n-+\n(.*?)\n\n\w+\n-+\n", doc + "\n\nEnd\n---\n", re.S)
+    section = re.search(
+        r"Parameters\n-+\n(.*?)\n\n\w+\n-+\n", doc + "\n\nEnd\n---\n", re.S
+    )
     documented = dict(re.findall(r"^(\w+) : (.*)$", section[1], re.M))
     parameters = dict(inspect.signature(cls).parameters)
     assert list(documented) == list(parameters)

@@ -35,7 +35,9 @@ CPU = torch.device("cpu")
 @pytest.mark.parametrize("n_rows", range(1, 20))
 def test_batches_cover_all_rows_once_and_leave_none_alone(n_rows, batch_size):
     bounds = batch_bounds(n_rows, batch_size)
-    assert [k for start, stop in bounds for k in range(start, stop)] == list(range(n_rows))
+    assert [k for start, stop in bounds for k in range(start, stop)] == list(
+        range(n_rows)
+    )
     sizes = [stop - start for start, stop in bounds]
     assert all(size == batch_size for size in sizes[:-1])
     assert 1 <= sizes[-1] <= batch_size + 1
@@ -85,13 +87,17 @@ def test_devices_that_are_there():
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:x", "", "meta", "mps"])
 def test_unknown_devices_are_named(device):
-    with pytest.raises(ValueError, match=f"device='{device}' is not a device .*'cuda:N'"):
+    with pytest.raises(
+        ValueError, match=f"device='{device}' is not a device .*'cuda:N'"
+    ):
         resolve_device(device)
 
 
 def test_cuda_where_there_is_none(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match="device='cuda:1' was asked for.*Use device='cpu'"):
+    with pytest.raises(
+        ValueError, match="device='cuda:1' was asked for.*Use device='cpu'"
+    ):
         resolve_device("cuda:1")
 
 
@@ -190,9 +196,13 @@ def test_balanced_leaves_classes_alone_that_have_not_come_yet():
 
 
 @pytest.mark.parametrize("fraction", [0.05, 0.1, 0.25, 0.5, 0.9])
-@pytest.mark.parametrize("counts", [(10, 10), (1, 1, 30), (2, 3, 5, 7), (100, 1), (40,)])
+@pytest.mark.parametrize(
+    "counts", [(10, 10), (1, 1, 30), (2, 3, 5, 7), (100, 1), (40,)]
+)
 def test_held_out_rows_are_shared_by_the_classes(counts, fraction):
-    labels = np.random.RandomState(0).permutation(np.repeat(np.arange(len(counts)), counts))
+    labels = np.random.RandomState(0).permutation(
+        np.repeat(np.arange(len(counts)), counts)
+    )
     train, valid = held_out(labels, fraction, np.random.RandomState(1))
     assert sorted([*train, *valid]) == list(range(len(labels)))
     kept = np.bincount(labels[train], minlength=len(counts))
@@ -207,14 +217,17 @@ def test_held_out_rows_are_shared_by_the_classes(counts, fraction):
 def test_held_out_rows_are_drawn():
     labels = np.zeros(100, dtype=int)
     first, again, other = (
-        held_out(labels, 0.1, np.random.RandomState(seed))[1].tolist() for seed in (0, 0, 1)
+        held_out(labels, 0.1, np.random.RandomState(seed))[1].tolist()
+        for seed in (0, 0, 1)
     )
     assert first == again != other
 
 
 @pytest.mark.parametrize("labels", [[0], [0, 1], [0, 1, 2]])
 def test_too_few_to_hold_any_out(labels):
-    with pytest.raises(ValueError, match=f"n_samples={len(labels)} .* Pass X_val and y_val"):
+    with pytest.raises(
+        ValueError, match=f"n_samples={len(labels)} .* Pass X_val and y_val"
+    ):
         held_out(np.array(labels), 0.1, np.random.RandomState(0))
 
 

@@ -41,7 +41,7 @@ def isolated(seed, device):
         restore.enter_context(torch.enable_grad())
         torch.set_default_dtype(torch.float32)
         random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002  it is the global generator that is meant
+        np.random.seed(seed)
         # torch.manual_seed would seed every CUDA device there is
         torch.default_generator.manual_seed(seed)
         for index in forked:

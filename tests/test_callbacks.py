@@ -1,0 +1,339 @@
+"""skorch's callbacks, and scikit-learn's own where that release is there."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from skorch.callbacks import (
+    BatchScoring,
+    Callback,
+    Checkpoint,
+    EarlyStopping,
+    EpochScoring,
+    GradientNormClipping,
+    LRScheduler,
+    ProgressBar,
+)
+
+from sklearn_l2cnn import L2CNNClassifier
+from tests.conftest import tiny
+
+
+def quick(callbacks=None, **parameters):
+    return L2CNNClassifier(
+        **{
+            "architecture": tiny,
+            "max_epochs": 5,
+            "random_state": 0,
+            "callbacks": callbacks,
+            **parameters,
+        }
+    )
+
+
+# -- skorch's -------------------------------------------------------------------------
+
+
+def test_early_stopping_of_skorch(digits):
+    X, y = digits
+    mine = EarlyStopping(patience=2, threshold=10.0)
+    clf = quick([mine], max_epochs=20).fit(X, y, X_val=X, y_val=y)
+    assert clf.n_epochs_ == 3
+    assert not hasattr(mine, "misses_") or mine.misses_ == 0
+
+
+def test_a_callback_that_stops_is_no_interrupt(digits, recwarn):
+    X, y = digits
+    quick([EarlyStopping("train_loss", patience=1, threshold=10.0)]).fit(X, y)
+    assert not recwarn.list
+
+
+def test_learning_rate_schedule(digits):
+    X, y = digits
+    mine = LRScheduler("StepLR", step_size=2, gamma=0.1)
+    clf = quick([("schedule", mine)], lr=0.01).fit(X, y)
+    rates = clf.net_.history[:, "event_lr"]
+    np.testing.assert_allclose(rates, [1e-2, 1e-2, 1e-3, 1e-3, 1e-4])
+    assert not hasattr(mine, "lr_scheduler_")
+
+
+def test_a_batchwise_schedule(digits):
+    X, y = digits
+    schedule = LRScheduler("CyclicLR", base_lr=0.01, max_lr=0.1, step_every="batch")
+    clf = quick([schedule], optimizer="sgd").fit(X, y)
+    batches = clf.net_.history[0, "batches", :, "event_lr"]
+    assert len(set(batches)) > 1
+
+
+def test_checkpoint(digits, tmp_path):
+    X, y = digits
+    checkpoint = Checkpoint(monitor="train_loss_best", dirname=str(tmp_path))
+    clf = quick([checkpoint]).fit(X, y)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "params.pt",
+        "optimizer.pt",
+        "criterion.pt",
+        "history.json",
+    }
+    last = clf.predict_proba(X)
+    for parameter in clf.module_.parameters():
+        parameter.data.zero_()
+    clf.net_.load_params(checkpoint=clf.net_.callbacks_[-1][1])
+    assert np.array_equal(clf.predict_proba(X), last)
+
+
+def test_checkpoint_on_validation_loads_the_best(digits, tmp_path):
+    X, y = digits
+    checkpoint = Checkpoint(dirname=str(tmp_path), load_best=True)
+    clf = quick([checkpoint], max_epochs=4).fit(X, y, X_val=X, y_val=y)
+    assert clf.net_.history[:, "valid_loss_best"] == [True] * 4
+
+
+@pytest.mark.parametrize("use_caching", [True, False])
+@pytest.mark.parametrize("on_train", [True, False])
+def test_epoch_scoring(digits, on_train, use_caching):
+    X, y = digits
+    scoring = EpochScoring(
+        "accuracy",
+        name="acc",
+        lower_is_better=False,
+        on_train=on_train,
+        use_caching=use_caching,
+    )
+    clf = quick([scoring]).fit(X, y, X_val=X[:90], y_val=y[:90])
+    scores = clf.net_.history[:, "acc"]
+    assert len(scores) == 5 and scores[-1] > scores[0]
+    if not on_train:
+        # the same to rounding: ours is a weighted mean
+        np.testing.assert_allclose(scores, clf.validation_scores_, rtol=1e-6)
+    elif not use_caching:
+        assert scores[-1] == pytest.approx(clf.score(X, y))
+
+
+def test_scores_of_skorch_do_not_change_what_is_learnt(digits):
+    X, y = digits
+    scoring = [
+        EpochScoring("accuracy", on_train=True, use_caching=False),
+        BatchScoring("accuracy", on_train=True, name="batch_acc"),
+    ]
+    assert np.array_equal(
+        quick(scoring).fit(X, y).predict_proba(X), quick().fit(X, y).predict_proba(X)
+    )
+
+
+def test_progress_bar_of_skorch(digits, capsys):
+    X, y = digits
+    clf = quick([ProgressBar()]).fit(X, y)
+    assert "100%" in capsys.readouterr().err or clf.n_epochs_ == 5
+    assert clf.net_.history[-1, "batches", :, "train_loss"]
+
+
+def test_gradient_clipping(digits):
+    X, y = digits
+    clipped = quick([GradientNormClipping(1e-9)], optimizer="sgd", momentum=0).fit(X, y)
+    free = quick(optimizer="sgd", momentum=0, max_epochs=1).fit(X, y)
+    assert (
+        np.ptp(clipped.loss_curve_)
+        < 1e-4
+        < clipped.loss_curve_[0] - free.loss_curve_[0] + 1
+    )
+
+
+class Recorder(Callback):
+    """Counts what it is called for."""
+
+    def __init__(self):
+        self.calls = []
+
+    def on_train_begin(self, net, **kwargs):
+        self.calls.append("train_begin")
+
+    def on_epoch_end(self, net, **kwargs):
+        self.calls.append("epoch_end")
+
+    def on_batch_end(self, net, batch, training, **kwargs):
+        self.calls.append("batch_end" if training else "valid_batch_end")
+
+    def on_grad_computed(self, net, named_parameters, **kwargs):
+        assert all(p.grad is not None for _, p in named_parameters)
+        self.calls.append("grad")
+
+    def on_train_end(self, net, **kwargs):
+        self.calls.append("train_end")
+
+
+def test_every_hook_is_called_and_the_callers_object_untouched(digits):
+    X, y = digits
+    mine = Recorder()
+    clf = quick([mine], max_epochs=2).fit(X, y, X_val=X[:40], y_val=y[:40])
+    assert mine.calls == []
+    [(_, copy)] = [
+        pair for pair in clf.net_.callbacks_ if isinstance(pair[1], Recorder)
+    ]
+    epoch = ["grad", "batch_end"] * 10 + ["valid_batch_end"] * 2 + ["epoch_end"]
+    assert copy.calls == ["train_begin", *epoch, *epoch, "train_end"]
+    assert clf.callbacks == [mine]
+
+
+def test_other_callbacks_hear_of_the_epoch_in_which_one_stops(digits):
+    X, y = digits
+    stop = EarlyStopping("train_loss", patience=1, threshold=10.0)
+    clf = quick([stop, Recorder()]).fit(X, y)
+    recorder = dict(clf.net_.callbacks_)["Recorder"]
+    assert recorder.calls.count("epoch_end") == clf.n_epochs_ == 2
+
+
+def test_callbacks_run_in_partial_fit(digits):
+    X, y = digits
+    clf = quick([Recorder]).partial_fit(X, y, classes=np.arange(10)).partial_fit(X, y)
+    recorder = dict(clf.net_.callbacks_)["Recorder"]
+    assert recorder.calls.count("epoch_end") == 2
+
+
+def test_a_callback_without_its_score_is_told_what_to_do(digits):
+    X, y = digits
+    with pytest.raises(
+        ValueError, match="(?s)'EarlyStopping' asks for.*early_stopping=True"
+    ):
+        quick([EarlyStopping()]).fit(X, y)
+
+
+@pytest.mark.parametrize("wrong", [[1], ["EarlyStopping"], [("a", "b")], [object]])
+def test_what_is_no_callback_is_named(digits, wrong):
+    with pytest.raises(TypeError, match="callbacks holds instances or subclasses"):
+        quick(wrong).fit(*digits)
+
+
+def test_callbacks_travel_with_clone_pickle_and_search(digits):
+    X, y = digits
+    clf = quick([LRScheduler("StepLR", step_size=2)], max_epochs=2)
+    clf = pickle.loads(pickle.dumps(clone(clf).fit(X, y)))
+    assert "event_lr" in clf.net_.history[-1]
+    GridSearchCV(clf, {"alpha": [0, 1]}, cv=2, n_jobs=2).fit(X, y)
+
+
+# -- scikit-learn's -------------------------------------------------------------------
+
+callback = pytest.importorskip("sklearn.callback", reason="scikit-learn < 1.9")
+
+
+class Listener:
+    """Remembers tasks; stops after some epochs where asked to."""
+
+    max_propagation_depth = None
+
+    def __init__(self, stop_after=None):
+        self.stop_after, self.tasks, self.scores = stop_after, [], []
+
+    def setup(self, estimator, context):
+        self.tasks.append("setup")
+
+    def on_fit_task_begin(self, estimator, context, *, X=None, y=None, metadata=None):
+        self.tasks.append(("begin", context.task_name, context.task_id))
+        if isinstance(estimator, L2CNNClassifier):
+            assert X is not None and y is not None
+
+    def on_fit_task_end(
+        self, estimator, context, *, X=None, y=None, fitted_estimator=None
+    ):
+        self.tasks.append(("end", context.task_name, context.task_id))
+        if fitted_estimator is not None and context.task_name == "epoch":
+            self.scores.append(fitted_estimator.score(X, y))
+            self.last = fitted_estimator
+        return context.task_name == "epoch" and context.task_id + 1 == self.stop_after
+
+    def teardown(self, estimator, context):
+        self.tasks.append("teardown")
+
+
+def test_epochs_are_tasks_of_the_fit(digits):
+    X, y = digits
+    listener = Listener()
+    clf = quick(max_epochs=3).set_callbacks(listener).fit(X, y)
+    epochs = [(moment, "epoch", k) for k in range(3) for moment in ("begin", "end")]
+    fit = [("begin", "fit", 0), *epochs, ("end", "fit", 0)]
+    assert listener.tasks == ["setup", *fit, "teardown"]
+    assert listener.scores[-1] == clf.score(X, y)
+    assert listener.scores[0] < listener.scores[-1]
+
+
+def test_scoring_every_epoch_does_not_change_what_is_learnt(digits):
+    X, y = digits
+    heard = quick(architecture="plain").set_callbacks(Listener()).fit(X, y)
+    alone = quick(architecture="plain").fit(X, y)
+    assert np.array_equal(heard.predict_proba(X), alone.predict_proba(X))
+
+
+def test_a_fitted_estimator_of_an_epoch_stays_as_it_was(digits):
+    X, y = digits
+    listener = Listener(stop_after=2)
+    quick(max_epochs=2).set_callbacks(listener).fit(X, y)
+    assert listener.last.score(X, y) == listener.scores[-1]
+
+
+def test_a_callback_that_asks_to_stop_stops_the_epochs(digits, recwarn):
+    X, y = digits
+    clf = quick(max_epochs=9).set_callbacks(Listener(stop_after=2)).fit(X, y)
+    assert clf.n_epochs_ == 2
+    assert not recwarn.list
+
+
+def test_scoring_monitor(digits):
+    X, y = digits
+    monitor = callback.ScoringMonitor(scoring="accuracy")
+    clf = quick(max_epochs=4).set_callbacks(monitor)
+    clf.fit(X, y, sample_weight=np.ones(300))
+    log = [row for row in monitor.get_logs().data if row["task_name"] == "epoch"]
+    assert [row["task_id"] for row in log] == [0, 1, 2, 3]
+    assert log[-1]["accuracy"] == clf.score(X, y)
+
+
+def test_progress_bar(digits, capsys):
+    X, y = digits
+    quick(max_epochs=3).set_callbacks(callback.ProgressBar()).fit(X, y)
+    assert "L2CNNClassifier - fit" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_one_display_for_search_candidate_fold_and_epoch(digits, capsys, n_jobs):
+    X, y = digits
+    search = GridSearchCV(quick(max_epochs=2), {"alpha": [0, 1]}, cv=2, n_jobs=n_jobs)
+    search.set_callbacks(callback.ProgressBar(max_propagation_depth=None)).fit(X, y)
+    shown = capsys.readouterr().out
+    assert "GridSearchCV - fit" in shown
+    assert shown.count("L2CNNClassifier - fit") >= 4
+    assert "100%" in shown
+
+
+def test_callbacks_are_heard_through_a_search(digits):
+    X, y = digits
+    listener = Listener()
+    search = GridSearchCV(quick(max_epochs=2), {"alpha": [0, 1]}, cv=2)
+    search.set_callbacks(listener).fit(X, y)
+    ends = [task for task in listener.tasks if task[:2] == ("end", "epoch")]
+    assert len(ends) == 2 * (2 * 2 + 1)  # epochs x (candidates x folds + refit)
+
+
+def test_teardown_runs_after_an_error(digits):
+    X, y = digits
+    listener = Listener()
+    clf = quick(lr=1e30, optimizer="sgd").set_callbacks(listener)
+    with pytest.raises(ValueError, match="diverged"):
+        clf.fit(X, y)
+    assert listener.tasks[-1] == "teardown"
+    assert not [name for name in vars(clf) if name.endswith("_")]
+    assert "_callback_fit_ctx" not in vars(clf)
+
+
+def test_callbacks_of_scikit_learn_belong_to_set_callbacks(digits):
+    with pytest.raises(TypeError, match="given to set_callbacks"):
+        quick([Listener()]).fit(*digits)
+
+
+def test_no_deprecation_is_provoked(digits):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quick().set_callbacks(Listener()).fit(*digits)
