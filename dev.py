@@ -1,0 +1,68 @@
+"""Run the project's jobs, each in a virtual environment that is made where there is none.
+
+    python3 dev.py demo      the example of the README: a table and a picture
+    python3 dev.py test      all tests and doctests (more arguments go to pytest)
+    python3 dev.py lint      formatting and lint
+    python3 dev.py oldest    the tests on the oldest releases that are supported
+
+Nothing but Python's standard library is needed to start.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+
+def environment(name, requirements):
+    """Make the environment where it is not there or not for these requirements."""
+    place = HERE / name
+    python = place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    wanted = [sys.version, *requirements]
+    for path in (HERE / "pyproject.toml", HERE / "tests" / "oldest.txt"):
+        wanted.append(path.read_text())
+    stamp, wanted = (
+        place / "made-for",
+        hashlib.sha256(repr(wanted).encode()).hexdigest(),
+    )
+    if not stamp.exists() or stamp.read_text() != wanted:
+        print(f"Installing into {place} (several GB with torch, a few minutes) ...")
+        venv.create(place, clear=True, with_pip=True)
+        run(python, "-m", "pip", "install", "--quiet", *requirements)
+        stamp.write_text(wanted)
+    return python
+
+
+def run(*command):
+    """Run a command in the project's folder; end with its status where it fails."""
+    status = subprocess.run([str(part) for part in command], cwd=HERE).returncode
+    if status:
+        sys.exit(status)
+
+
+def main(job="help", *arguments):
+    if sys.version_info < (3, 11):
+        sys.exit(f"Python 3.11 or later is needed, this is {sys.version.split()[0]}.")
+    newest = ["--editable", ".[dev]"]
+    if job == "demo":
+        run(environment(".venv", newest), "examples/plot_alpha_search.py", *arguments)
+    elif job == "test":
+        run(environment(".venv", newest), "-m", "pytest", *arguments)
+    elif job == "lint":
+        python = environment(".venv", newest)
+        run(python, "-m", "ruff", "format", "--check", ".")
+        run(python, "-m", "ruff", "check", ".")
+    elif job == "oldest":
+        oldest = ["--editable", ".[test]", "--constraint", "tests/oldest.txt"]
+        run(environment(".venv-oldest", oldest), "-m", "pytest", *arguments)
+    else:
+        print(__doc__)
+        sys.exit(job != "help")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
