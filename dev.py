@@ -1,4 +1,4 @@
-"""Run the project's jobs, each in a virtual environment that is made where there is none.
+"""Run the jobs of the project, each in an environment that is made where there is none.
 
     python3 dev.py demo      the example of the README: a table and a picture
     python3 dev.py test      all tests and doctests (more arguments go to pytest)
@@ -45,7 +45,7 @@ def run(*command):
 
 
 def main(job="help", *arguments):
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036  whoever starts this may have another
         sys.exit(f"Python 3.11 or later is needed, this is {sys.version.split()[0]}.")
     newest = ["--editable", ".[dev]"]
     if job == "demo":
