@@ -74,9 +74,15 @@ class L2CNNClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     momentum : float, default=0.9
         Momentum of ``"sgd"``, and of an optimizer class that takes one.
 
+    lr_schedule : {"auto", "cosine"} or None, default="auto"
+        ``"cosine"`` lowers the learning rate from `lr` in the first epoch to nearly
+        nothing in the last of `max_epochs`; None keeps it. ``"auto"`` is ``"cosine"``
+        with ``optimizer="adam"``, unless `callbacks` have a scheduler of their own, and
+        None with any other. In :meth:`partial_fit` the rate is constant.
+
     batch_size : int or "auto", default="auto"
-        Images in a step. ``"auto"`` is about a hundredth of the distinct images, a
-        power of two between 32 and 256.
+        Images in a step. ``"auto"`` is the power of two below n / 400 for n distinct
+        images, but at least 32 and at most 256.
 
     max_epochs : int, default=20
         Passes over the training set.
@@ -107,6 +113,8 @@ class L2CNNClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     device : str or torch.device, default="auto"
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...; ``"auto"`` is CUDA where there is one.
+        On a CPU a fit trains in one thread, so that its numbers do not depend on how
+        many there are; `n_jobs` of a search uses the others.
 
     callbacks : list, default=None
         Callbacks of skorch: instances, classes or pairs ``(name, callback)``. They are
@@ -217,6 +225,7 @@ class L2CNNClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         "optimizer": [StrOptions({"adam", "sgd"}), callable],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "momentum": [Interval(Real, 0, 1, closed="left")],
+        "lr_schedule": [StrOptions({"auto", "cosine"}), None],
         "batch_size": [
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),
@@ -245,6 +254,7 @@ class L2CNNClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         optimizer="adam",
         lr=1e-3,
         momentum=0.9,
+        lr_schedule="auto",
         batch_size="auto",
         max_epochs=20,
         early_stopping=False,
@@ -266,6 +276,7 @@ class L2CNNClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self.optimizer = optimizer
         self.lr = lr
         self.momentum = momentum
+        self.lr_schedule = lr_schedule
         self.batch_size = batch_size
         self.max_epochs = max_epochs
         self.early_stopping = early_stopping

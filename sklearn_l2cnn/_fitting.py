@@ -17,11 +17,13 @@ from sklearn_l2cnn._validation import (
     check_validation_data,
     copied_callbacks,
     encode_labels,
+    holds_scheduler,
 )
 from sklearn_l2cnn.architectures import build_network, compute_dtype
 from sklearn_l2cnn.penalties import L2, penalized_weights
 from sklearn_l2cnn.training import (
     BestWeights,
+    CosineRate,
     EpochTasks,
     Net,
     auto_batch_size,
@@ -68,6 +70,8 @@ def fit(clf, X, y, sample_weight, validation):
     clf._unit_ = _unit(images)
     _standardize_by(clf, _statistics(data))
     task, guests = _begin_task(clf, X, y, sample_weight)
+    if _anneals(clf):
+        guests.append(("cosine_rate", CosineRate(clf.max_epochs)))
     if clf.early_stopping:
         guests.append(("best_weights", BestWeights(clf.n_iter_no_change, clf.tol)))
     with isolated(seed, device):
@@ -230,6 +234,13 @@ def _new_net(clf, network, device, order_seed):
         **options,
     )
     return net.initialize()
+
+
+def _anneals(clf):
+    """Say whether the learning rate follows a cosine."""
+    if clf.lr_schedule != "auto":
+        return clf.lr_schedule == "cosine"
+    return clf.optimizer == "adam" and not holds_scheduler(clf.callbacks)
 
 
 def _update_net(clf, net):

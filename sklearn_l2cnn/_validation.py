@@ -12,7 +12,7 @@ from sklearn.utils.validation import (
     check_X_y,
     validate_data,
 )
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, LRScheduler
 
 from sklearn_l2cnn._images import as_images, describe, tensor_to_numpy
 
@@ -187,10 +187,7 @@ def check_continues(old_classes, old_shape, classes, image_shape):
 
 def copied_callbacks(callbacks):
     """Return deep copies of skorch's callbacks, or say what is not one."""
-    for item in callbacks or ():
-        callback = (
-            item[1] if isinstance(item, tuple | list) and len(item) == 2 else item
-        )
+    for item, callback in _unnamed(callbacks):
         if isinstance(callback, Callback):
             continue
         if isinstance(callback, type) and issubclass(callback, Callback):
@@ -203,3 +200,18 @@ def copied_callbacks(callbacks):
             f"pairs (name, callback), but {item!r} was found.{hint}"
         )
     return copy.deepcopy(list(callbacks or ()))
+
+
+def holds_scheduler(callbacks):
+    """Say whether a callback sets the learning rate."""
+    return any(
+        isinstance(callback, LRScheduler) or callback is LRScheduler
+        for _, callback in _unnamed(callbacks)
+    )
+
+
+def _unnamed(callbacks):
+    """Yield every item with the callback in it, which may be named."""
+    for item in callbacks or ():
+        named = isinstance(item, tuple | list) and len(item) == 2
+        yield item, item[1] if named else item

@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import (
@@ -54,6 +55,31 @@ def test_learning_rate_schedule(digits):
     rates = clf.net_.history[:, "event_lr"]
     np.testing.assert_allclose(rates, [1e-2, 1e-2, 1e-3, 1e-3, 1e-4])
     assert not hasattr(mine, "lr_scheduler_")
+
+
+def test_without_a_scheduler_adam_anneals_and_gives_the_rate_back(digits):
+    X, y = digits
+    clf = quick(lr=0.01).fit(X, y)
+    expected = 0.005 * (1 + np.cos(np.pi * np.arange(5) / 5))
+    np.testing.assert_allclose(clf.net_.history[:, "event_lr"], expected)
+    clf.partial_fit(X, y)
+    assert clf.net_.optimizer_.param_groups[0]["lr"] == 0.01
+    assert "event_lr" not in clf.net_.history[-1]
+
+
+@pytest.mark.parametrize(
+    "optimizer, lr_schedule, anneals",
+    [
+        ("adam", "auto", True),
+        ("sgd", "auto", False),
+        (torch.optim.Adam, "auto", False),
+        ("adam", None, False),
+        ("sgd", "cosine", True),
+    ],
+)
+def test_which_fits_anneal(digits, optimizer, lr_schedule, anneals):
+    clf = quick(optimizer=optimizer, lr_schedule=lr_schedule).fit(*digits)
+    assert ("event_lr" in clf.net_.history[-1]) == anneals
 
 
 def test_a_batchwise_schedule(digits):

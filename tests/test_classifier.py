@@ -444,7 +444,7 @@ def test_class_weight_moves_the_decision(digits):
     X, y = digits
     y = (y > 6).astype(int)
     share = [
-        np.mean(quick(class_weight=weight).fit(X, y).predict(X))
+        np.mean(quick(class_weight=weight, lr=0.01).fit(X, y).predict(X))
         for weight in ({0: 1, 1: 0.01}, None, "balanced", {0: 0.01, 1: 1})
     ]
     assert share[0] < share[1] < share[3]

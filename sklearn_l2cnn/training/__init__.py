@@ -4,6 +4,7 @@ from sklearn_l2cnn.training._batches import predict_logits, resident
 from sklearn_l2cnn.training._callbacks import (
     BestWeights,
     CallbackSupportMixin,
+    CosineRate,
     EpochTasks,
 )
 from sklearn_l2cnn.training._canonical import canonical_set, normalized_weights
@@ -15,6 +16,7 @@ from sklearn_l2cnn.training._weights import auto_batch_size, class_factors, held
 __all__ = [
     "BestWeights",
     "CallbackSupportMixin",
+    "CosineRate",
     "EpochTasks",
     "Net",
     "auto_batch_size",

@@ -1,6 +1,7 @@
-"""Callbacks of our own: early stopping, and scikit-learn's callbacks as epochs."""
+"""Callbacks of our own: rates, early stopping, scikit-learn's callbacks as epochs."""
 
 import copy
+import math
 
 from skorch.callbacks import Callback
 
@@ -47,6 +48,43 @@ class BestWeights(Callback):
         if self.state_ is not None:
             net.module_.load_state_dict(self.state_)
             self.state_ = None
+
+
+class CosineRate(Callback):
+    r"""Lower the learning rate over the epochs along half a cosine.
+
+    Epoch k of n, counted from 0, has the rate
+    :math:`\frac{lr}{2} (1 + \cos(\pi k / n))`: the first the whole of it, the last
+    nearly nothing, so that training ends in a minimum instead of beside it.
+
+    Parameters
+    ----------
+    epochs : int
+    """
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def on_train_begin(self, net, **kwargs):
+        """Count anew."""
+        self.epoch_ = 0
+
+    def on_epoch_begin(self, net, **kwargs):
+        """Set and record the rate of this epoch."""
+        angle = math.pi * self.epoch_ / self.epochs
+        rate = net.lr * 0.5 * (1 + math.cos(angle))
+        net.history.record("event_lr", rate)
+        self._set(net, rate)
+        self.epoch_ += 1
+
+    def on_train_end(self, net, **kwargs):
+        """Give back the whole rate, to whatever goes on from here."""
+        self._set(net, net.lr)
+
+    @staticmethod
+    def _set(net, rate):
+        for group in net.optimizer_.param_groups:
+            group["lr"] = rate
 
 
 class EpochTasks(Callback):

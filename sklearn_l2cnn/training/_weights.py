@@ -71,7 +71,7 @@ def held_out(labels, fraction, generator):
 def auto_batch_size(n_rows):
     """Return the batch size that ``"auto"`` stands for: it grows with the data.
 
-    A power of two near a hundredth of the rows, between 32 and 256: few images still
-    make enough steps, many are not slowed down by small batches.
+    A power of two near n / 400, between 32 and 256: few images still make enough steps,
+    many are not slowed down by small batches.
     """
-    return min(max(32, 1 << int(math.log2(max(1, n_rows / 100)))), 256)
+    return min(max(32, 1 << int(math.log2(max(1, n_rows / 400)))), 256)
