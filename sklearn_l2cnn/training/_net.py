@@ -235,8 +235,8 @@ class Net(NeuralNetClassifier):
 
     def _train(self, X, y, epochs):
         self.stopped_by_callback_ = interrupted = False
-        self.notify("on_train_begin", X=X, y=y)
         try:
+            self.notify("on_train_begin", X=X, y=y)
             self.fit_loop(X, y, epochs=epochs)
         except KeyboardInterrupt:
             # skorch's callbacks raise it as well, to stop
