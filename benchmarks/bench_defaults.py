@@ -1,8 +1,8 @@
 """How good are the defaults? Accuracy on digits (5 folds) and on MNIST (60,000 images).
 
-    python -m benchmarks.bench_defaults                      digits, three seeds
-    python -m benchmarks.bench_defaults --data DIR           MNIST as torchvision stores it
-                                                             (DIR/MNIST/raw), one seed
+python -m benchmarks.bench_defaults                      digits, three seeds
+python -m benchmarks.bench_defaults --data DIR           MNIST as torchvision stores it
+                                                         (DIR/MNIST/raw), one seed
 """
 
 import argparse
@@ -47,8 +47,9 @@ def mnist(data, seeds, device):
         clf.fit(X, y)
         seconds = time.perf_counter() - start
         print(
-            f"MNIST, random_state={seed}: test accuracy {clf.score(X_test, y_test):.4f} "
-            f"after {clf.n_epochs_} epochs, {seconds:.0f} s",
+            f"MNIST, random_state={seed}: test accuracy "
+            f"{clf.score(X_test, y_test):.4f} after {clf.n_epochs_} epochs, "
+            f"{seconds:.0f} s",
             flush=True,
         )
 

@@ -1,4 +1,4 @@
-"""What does the import cost beyond torch and skorch? Whole processes, strictly in turn."""
+"""What does the import cost beyond torch and skorch? Whole processes, in turn."""
 
 import statistics
 import subprocess
