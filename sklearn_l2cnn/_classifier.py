@@ -29,8 +29,6 @@ class L2CNNClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     :math:`W` of the network, the parameters with two or more dimensions. Biases and
     the scales of normalisations are not penalised.
 
-    Read more in the :ref:`Notes <notes>` on what `alpha` means beside other libraries.
-
     Parameters
     ----------
     alpha : float, default=1e-4
@@ -188,8 +186,6 @@ class L2CNNClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     Notes
     -----
-    .. _notes:
-
     The training set is a weighted set of images. An image of weight 0 is as if it were
     not there, weight k is the same as k repeats, a constant factor on all weights and
     the order of the rows mean nothing: not approximately, but bit for bit.

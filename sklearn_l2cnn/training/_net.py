@@ -306,17 +306,17 @@ class Net(NeuralNetClassifier):
                 self.generator.get_state(),
                 self.mean,
                 self.scale,
-                list(self.history),
+                len(self.history),
             )
         )
 
     def restore(self, state):
         """Go back to what `training_state` returned."""
-        module, optimizer, generator, self.mean, self.scale, history = state
+        module, optimizer, generator, self.mean, self.scale, n_epochs = state
         self.module_.load_state_dict(module)
         self.optimizer_.load_state_dict(optimizer)
         self.generator.set_state(generator)
-        self.history[:] = history
+        del self.history[n_epochs:]
 
 
 def _missing_score(name, error, history):
