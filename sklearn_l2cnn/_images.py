@@ -183,7 +183,10 @@ def _shape_of_rows(n_features, given, image_shape, name):
     """Decide the image shape of rows: as given, a square, or a strip."""
     if given is None:
         side = math.isqrt(n_features)
-        return (side, side, 1) if side * side == n_features else (1, n_features, 1)
+        if side * side == n_features:
+            return (side, side, 1)
+        _warn_about_colours(n_features, name)
+        return (1, n_features, 1)
     if math.prod(given) != n_features:
         raise ValueError(
             f"{name} has rows of {n_features} values, but image_shape={image_shape!r} "
@@ -191,6 +194,20 @@ def _shape_of_rows(n_features, given, image_shape, name):
             "(height, width) or (height, width, channels) of your images."
         )
     return given
+
+
+def _warn_about_colours(n_features, name):
+    """Warn where rows that become strips look like flattened colour images."""
+    side = math.isqrt(n_features // 3)
+    if side >= 8 and 3 * side * side == n_features:
+        warnings.warn(
+            f"{name} has rows of {n_features} values, which are taken as strips one "
+            f"pixel high. If they are colour images of {side} x {side} pixels, pass "
+            f"image_shape=({side}, {side}, 3), with channels='first' where the colours "
+            "of an image follow one another.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def _image_shape_of(shape, channels, name):

@@ -50,6 +50,15 @@ def test_rows_without_a_shape_are_squares_or_strips(n_features, shape):
     assert as_images(np.zeros((3, n_features))).shape == (3, *shape, 1)
 
 
+def test_rows_that_look_like_colour_images_are_told_how_to_be_some():
+    with pytest.warns(UserWarning, match=r"image_shape=\(32, 32, 3\)"):
+        assert as_images(np.zeros((3, 3072))).shape == (3, 1, 3072, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        as_images(np.zeros((3, 3072)), image_shape=(32, 32, 3))
+        as_images(np.zeros((3, 30)))
+
+
 def test_rows_with_a_shape_of_two_are_grey():
     assert as_images(np.zeros((3, 6)), image_shape=[2, 3]).shape == (3, 2, 3, 1)
 
