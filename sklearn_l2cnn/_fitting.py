@@ -80,10 +80,10 @@ def fit(clf, X, y, sample_weight, validation):
         else:
             network = copy.deepcopy(earlier.module_)
         net = _new_net(clf, network, device, order_seed)
-        if earlier is not None:
-            net.history.extend(copy.deepcopy(list(earlier.history)))
-        done = len(net.history)
-        _train(clf, net, data, valid=valid, epochs=clf.max_epochs, guests=guests)
+    if earlier is not None:
+        net.history.extend(copy.deepcopy(list(earlier.history)))
+    done = len(net.history)
+    _train(clf, net, data, valid=valid, epochs=clf.max_epochs, guests=guests)
     clf.net_ = net
     _record(clf, done)
     if task is not None:
@@ -119,7 +119,7 @@ def partial_fit(clf, X, y, classes, sample_weight):
         clf._class_mass_ = mass
         _standardize_by(clf, statistics)
         device = resolve_device(clf.device)
-        seed, order_seed = draw_seeds(clf.random_state, 2)
+        seed, _, order_seed = draw_seeds(clf.random_state, 3)
         with isolated(seed, device):
             net = _new_net(clf, _new_network(clf), device, order_seed)
     else:
@@ -129,9 +129,7 @@ def partial_fit(clf, X, y, classes, sample_weight):
     before = net.training_state()
     try:
         _update_net(clf, net)
-        seed = int(net.generator.randint(np.iinfo(np.int32).max))
-        with isolated(seed, torch.device(net.device)):
-            _train(clf, net, data, epochs=1)
+        _train(clf, net, data, epochs=1)
     except BaseException:
         net.restore(before)
         raise
@@ -264,9 +262,11 @@ def _train(clf, net, data, *, epochs, valid=None, guests=()):
     auto = clf.batch_size == "auto"
     net.batch_size = auto_batch_size(len(weight)) if auto else int(clf.batch_size)
     done = len(net.history)
-    interrupted = net.train(
-        *resident(data, weight, *pixels), epochs=epochs, valid=valid, guests=guests
-    )
+    [seed] = draw_seeds(net.generator, 1)
+    with isolated(seed, device):
+        interrupted = net.train(
+            *resident(data, weight, *pixels), epochs=epochs, valid=valid, guests=guests
+        )
     if interrupted:
         warnings.warn(
             f"Training was interrupted after {len(net.history) - done} of {epochs} "
