@@ -14,8 +14,9 @@ def plain(input_shape, n_classes):
     dense layer of 128 units and the logits. There are two convolutions, or more, until
     pooling by 2 has brought the longer side to 4 pixels or fewer: 28 x 28 images reach
     the dense layer as 3 x 3, 256 x 256 images as 4 x 4. Small images are pooled once
-    only, and a side of one pixel is never pooled, so that every size makes a network.
-    The dense layer has at most 4 * 4 * 128 * 128, about a quarter million, weights.
+    only; along a side of one pixel there is neither pooling nor a wider kernel, so that
+    every size makes a network. The dense layer has at most 4 * 4 * 128 * 128, about a
+    quarter of a million, weights.
 
     Parameters
     ----------
@@ -43,7 +44,10 @@ def plain(input_shape, n_classes):
     layers = []
     for k in range(n_convolutions):
         filters = _WIDTHS[min(k, len(_WIDTHS) - 1)]
-        layers.append(nn.Conv2d(depth, filters, kernel_size=3, padding=1))
+        # across a side of one pixel a kernel of 3 would see nothing but padding
+        kernel = (3 if height > 1 else 1, 3 if width > 1 else 1)
+        padding = (kernel[0] // 2, kernel[1] // 2)
+        layers.append(nn.Conv2d(depth, filters, kernel, padding=padding))
         if k >= n_convolutions - n_pools and max(height, width) > 1:
             window = (min(2, height), min(2, width))
             layers.append(nn.MaxPool2d(window))

@@ -107,8 +107,8 @@ class Net(NeuralNetClassifier):
     def train_step_single(self, batch, **fit_params):
         """Leave the gradient of the objective in the parameters.
 
-        Returns the objective as ``"loss"``, which a line search needs, and its two
-        parts.
+        Returns the data loss and, as ``"loss"``, the objective, where anybody looks at
+        it: callbacks of batches, and optimizers that search along a line.
         """
         if not self.module_.training:
             self._set_training(True)
@@ -118,15 +118,16 @@ class Net(NeuralNetClassifier):
         if data_loss.requires_grad:
             data_loss.backward()
         self.penalty.add_gradient(self.weights_)
-        value = self.penalty.value(self.weights_)
-        data_loss = data_loss.detach()
-        return {"loss": data_loss + value, "data_loss": data_loss, "y_pred": logits}
+        loss = data_loss = data_loss.detach()
+        if self.shown_:
+            loss = data_loss + self.penalty.value(self.weights_)
+        return {"loss": loss, "data_loss": data_loss, "y_pred": logits}
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         """Run one epoch over the batches and record its means in the history."""
         if iterator is None:
             return
-        notify = self._wants("on_batch_begin") or self._wants("on_batch_end")
+        notify = self._wants_batches()
         total = correct = 0.0
         n_rows = n_batches = 0
         for batch in iterator:
@@ -166,11 +167,12 @@ class Net(NeuralNetClassifier):
         self.history.record(name, value)
         self.history.record(f"{name}_best", best)
 
-    def _wants(self, hook):
-        """Say whether any callback has this hook; most have none for batches."""
+    def _wants_batches(self):
+        """Say whether any callback hears of batches; most do not."""
         return any(
             getattr(type(callback), hook, None) is not getattr(Callback, hook)
             for _, callback in self.callbacks_
+            for hook in ("on_batch_begin", "on_batch_end")
         )
 
     # -- the loop ---------------------------------------------------------------------
@@ -224,13 +226,16 @@ class Net(NeuralNetClassifier):
         self.valid_ = None if valid is None else self.get_dataset(*valid)
         self.weights_ = self.penalized(self.module_)
         self.pixel_map_ = self._pixel_map()
+        self.shown_ = self._wants_batches() or not isinstance(
+            self.optimizer_, torch.optim.Adam | torch.optim.SGD
+        )
         try:
             return self._train(X, y, epochs)
         finally:
             # Nothing of this call stays behind: no data on the device, no reference
             # into the parameters, which would not survive a pickle.
             self.callbacks_ = own
-            for name in ("valid_", "weights_", "pixel_map_"):
+            for name in ("valid_", "weights_", "pixel_map_", "shown_"):
                 vars(self).pop(name)
 
     def _train(self, X, y, epochs):
