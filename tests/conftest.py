@@ -12,6 +12,8 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
+from sklearn_l2cnn import L2CNNClassifier
+
 
 @pytest.fixture(scope="session")
 def digits():
@@ -93,3 +95,9 @@ def tiny(input_shape, n_classes):
 def double(input_shape, n_classes):
     """Build the same network in float64."""
     return tiny(input_shape, n_classes).double()
+
+
+def quick(**parameters):
+    """Return an estimator that takes a moment."""
+    defaults = {"architecture": tiny, "max_epochs": 3, "random_state": 0}
+    return L2CNNClassifier(**(defaults | parameters))

@@ -18,20 +18,11 @@ from skorch.callbacks import (
     ProgressBar,
 )
 
-from sklearn_l2cnn import L2CNNClassifier
-from tests.conftest import tiny
+from tests import conftest
 
 
 def quick(callbacks=None, **parameters):
-    return L2CNNClassifier(
-        **{
-            "architecture": tiny,
-            "max_epochs": 5,
-            "random_state": 0,
-            "callbacks": callbacks,
-            **parameters,
-        }
-    )
+    return conftest.quick(**{"max_epochs": 5, "callbacks": callbacks, **parameters})
 
 
 def test_early_stopping_of_skorch(digits):

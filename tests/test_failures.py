@@ -1,0 +1,205 @@
+"""What goes wrong is named, and leaves things as they were."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.utils._param_validation import InvalidParameterError
+from torch import nn
+
+from sklearn_l2cnn import L2CNNClassifier
+from tests.conftest import quick, tiny
+
+# -- errors leave things as they were --------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "method", ["predict", "predict_proba", "predict_log_proba", "decision_function"]
+)
+def test_unfitted(method):
+    with pytest.raises(NotFittedError):
+        getattr(L2CNNClassifier(), method)(np.zeros((1, 4)))
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"alpha": -1},
+        {"alpha": "strong"},
+        {"architecture": "plane"},
+        {"image_shape": 28},
+        {"channels": "middle"},
+        {"optimizer": "adagradient"},
+        {"lr": 0},
+        {"momentum": 1.0},
+        {"batch_size": 0},
+        {"batch_size": "big"},
+        {"max_epochs": 0},
+        {"validation_fraction": 1.0},
+        {"n_iter_no_change": 0},
+        {"class_weight": "equal"},
+        {"device": 0},
+        {"callbacks": "all"},
+        {"verbose": -1},
+        {"random_state": -1},
+    ],
+)
+def test_wrong_parameters_are_named(parameters):
+    name = next(iter(parameters))
+    with pytest.raises(InvalidParameterError, match=f"The '{name}' parameter of L2CNN"):
+        L2CNNClassifier(**parameters).fit(np.zeros((4, 4)), [0, 1, 0, 1])
+
+
+@pytest.mark.parametrize(
+    "parameters, X, y, options, message",
+    [
+        ({}, np.zeros((4, 3, 3)), [0, 1, 0], {}, "inconsistent numbers of samples"),
+        ({}, np.zeros((4, 4)), None, {}, "requires y to be passed"),
+        (
+            {},
+            np.zeros((4, 4)),
+            np.eye(4, dtype=int),
+            {},
+            "Multioutput target .*one label",
+        ),
+        ({}, np.zeros((4, 4)), [0.5, 1.7, 2.2, 3.9], {}, "Unknown label type"),
+        ({}, np.zeros((4, 4)), [0, 1, np.nan, 0], {}, "y contains NaN"),
+        ({}, np.zeros((4, 4)), [0, 1] * 2, {"sample_weight": [0] * 4}, "non-zero"),
+        (
+            {},
+            np.zeros((4, 4)),
+            [0, 1] * 2,
+            {"sample_weight": [1, 1, -1, 1]},
+            "Negative",
+        ),
+        (
+            {},
+            np.zeros((4, 4)),
+            [0, 1] * 2,
+            {"sample_weight": [1, 1]},
+            "sample_weight.shape",
+        ),
+        ({"image_shape": (0, 4)}, np.zeros((4, 4)), [0, 1] * 2, {}, "is not a shape"),
+        ({"image_shape": (2,)}, np.zeros((4, 4)), [0, 1] * 2, {}, "is not a shape"),
+        (
+            {"class_weight": {0: 0, 1: 0}},
+            np.zeros((4, 4)),
+            [0, 1] * 2,
+            {},
+            "class_weight",
+        ),
+        ({"class_weight": {5: 1}}, np.zeros((4, 4)), [0, 1] * 2, {}, "class"),
+        (
+            {},
+            np.zeros((4, 4)),
+            [0, 1] * 2,
+            {"X_val": np.zeros((2, 4))},
+            "y_val was not",
+        ),
+        ({}, np.zeros((4, 4)), [0, 1] * 2, {"y_val": [0, 1]}, "X_val was not provided"),
+        (
+            {},
+            np.zeros((4, 4)),
+            [0, 1] * 2,
+            {"X_val": np.zeros((2, 9)), "y_val": [0, 1]},
+            "X has 9 features, but L2CNNClassifier is expecting 4",
+        ),
+        (
+            {},
+            np.zeros((4, 4)),
+            [0, 1] * 2,
+            {"X_val": np.zeros((2, 4)), "y_val": [0, 7]},
+            r"y_val has labels that are not among the classes: \[7\]",
+        ),
+    ],
+)
+def test_wrong_data_are_named_and_nothing_stays_half_fitted(
+    parameters, X, y, options, message
+):
+    clf = quick(**parameters)
+    with pytest.raises(ValueError, match=message):
+        clf.fit(X, y, **options)
+    assert not [name for name in vars(clf) if name.endswith("_")]
+    with pytest.raises(NotFittedError):
+        clf.predict(np.zeros((1, 4)))
+
+
+def test_a_failed_fit_leaves_the_last_one_in_place(digits):
+    X, y = digits
+    clf = quick().fit(X, y)
+    expected = clf.predict_proba(X)
+    before = dict(vars(clf))
+    with pytest.raises(ValueError, match="contains NaN"):
+        clf.fit(np.full((4, 3, 3), np.nan), [0, 1, 0, 1])
+    clf.set_params(lr=1e30, optimizer="sgd")
+    with pytest.raises(ValueError, match="diverged in epoch 1"):
+        clf.fit(X, y)
+    clf.set_params(lr=1e-3, optimizer="adam")
+    assert vars(clf) == before
+    assert np.array_equal(clf.predict_proba(X), expected)
+
+
+def test_divergence_is_named_with_what_to_change(digits):
+    X, y = digits
+    clf = quick(optimizer="sgd", lr=1e30)
+    with pytest.raises(
+        ValueError, match=r"diverged in epoch 1: .* Lower lr \(it is 1e\+30\)"
+    ):
+        clf.fit(X, y)
+    assert not hasattr(clf, "classes_")
+
+
+def test_cuda_where_there_is_none_is_an_error_at_fit(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    clf = L2CNNClassifier(device="cuda")
+    with pytest.raises(ValueError, match="sees no CUDA device"):
+        clf.fit(np.zeros((4, 4)), [0, 1, 0, 1])
+
+
+def test_nothing_is_printed_unless_asked(digits, capsys):
+    X, y = digits
+    quick().fit(X, y)
+    assert capsys.readouterr() == ("", "")
+    quick(verbose=1).fit(X, y)
+    assert "train_loss" in capsys.readouterr().out
+
+
+# -- interrupts ------------------------------------------------------------------------
+
+
+class Interrupting(nn.Module):
+    """A network in whose n-th batch the user loses patience."""
+
+    def __init__(self, batch):
+        super().__init__()
+        self.net, self.left = tiny((1, 8, 8), 10), batch
+
+    def forward(self, X):
+        if self.training:
+            self.left -= 1
+            if self.left == 0:
+                raise KeyboardInterrupt
+        return self.net(X)
+
+
+@pytest.mark.parametrize("batch, epochs", [(1, 0), (12, 1), (22, 2)])
+def test_an_interrupt_keeps_what_was_learnt(digits, batch, epochs):
+    X, y = digits
+    clf = quick(architecture=Interrupting(batch), max_epochs=5)
+    with pytest.warns(
+        ConvergenceWarning, match=f"interrupted after {epochs} of 5 epochs"
+    ):
+        clf.fit(X, y)
+    assert clf.n_epochs_ == len(clf.loss_curve_) == epochs
+    assert clf.predict_proba(X).shape == (300, 10)
+    pickle.loads(pickle.dumps(clf))
+
+
+def test_an_interrupt_in_early_stopping_keeps_the_best_epoch(digits):
+    X, y = digits
+    clf = quick(architecture=Interrupting(28), early_stopping=True, max_epochs=9)
+    with pytest.warns(ConvergenceWarning, match="interrupted after 3 of 9"):
+        clf.fit(X, y)
+    assert len(clf.validation_scores_) == 3
