@@ -1,35 +1,31 @@
-"""What does the import cost beyond torch and skorch? Whole processes, in turn."""
+"""What does the import cost beyond torch and skorch? One process a sample, in turn."""
 
 import statistics
 import subprocess
 import sys
+
+CODE = """
 import time
+import torch, skorch
+start = time.perf_counter()
+import {package}
+print(time.perf_counter() - start)
+"""
 
-PEERS = {
-    "torch + skorch": "import torch, skorch",
-    "torch + skorch again (control)": "import torch, skorch",
-    "sklearn_l2cnn": "import torch, skorch, sklearn_l2cnn",
-}
 
-
-def seconds(code):
-    start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True)
-    return time.perf_counter() - start
+def seconds(package):
+    command = [sys.executable, "-c", CODE.format(package=package)]
+    return float(subprocess.run(command, capture_output=True, check=True).stdout)
 
 
 if __name__ == "__main__":
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
-    times = {name: [] for name in PEERS}
-    for code in PEERS.values():
-        seconds(code)  # once for the file cache
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 11
+    times = {"sklearn_l2cnn": [], "skorch": []}  # skorch again: nothing, the control
     for k in range(rounds):
-        for name in list(PEERS)[:: 1 if k % 2 else -1]:
-            times[name].append(seconds(PEERS[name]))
-    base = times["torch + skorch"]
-    for name, values in times.items():
-        more = [value - other for value, other in zip(values, base, strict=True)]
+        for package in list(times)[:: 1 if k % 2 else -1]:
+            times[package].append(seconds(package))
+    for package, values in times.items():
         print(
-            f"{name}: median {statistics.median(values):.2f} s, beyond torch + skorch "
-            f"{statistics.median(more):+.3f} s ({min(more):+.3f} to {max(more):+.3f})"
+            f"import {package} after torch and skorch: median "
+            f"{statistics.median(values):.4f} s, {min(values):.4f} to {max(values):.4f}"
         )
