@@ -111,8 +111,16 @@ class L2CNNClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
 
     device : str or torch.device, default="auto"
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...; ``"auto"`` is CUDA where there is one.
-        On a CPU a fit trains in one thread, so that its numbers do not depend on how
-        many there are; `n_jobs` of a search uses the others.
+        On a CPU the numbers do not depend on how many threads torch may use: several
+        work on a batch only where the network is a sequence of layers that treat every
+        image by itself, as ``"plain"`` is; any other network is trained in one thread,
+        and `n_jobs` of a search uses the others.
+
+    precision : {"float32", "bfloat16", "auto"}, default="float32"
+        What convolutions and matrix products are computed in. ``"bfloat16"`` rounds
+        their factors to 8 bits, while parameters, sums and the loss stay as they are;
+        ``"auto"`` does so where the device has instructions for it, and is
+        ``"float32"`` elsewhere. A network of float64 computes in float64 either way.
 
     callbacks : list, default=None
         Callbacks of skorch: instances, classes or pairs ``(name, callback)``. They are
@@ -234,6 +242,7 @@ class L2CNNClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "warm_start": ["boolean"],
         "device": [str, torch.device],
+        "precision": [StrOptions({"float32", "bfloat16", "auto"})],
         "callbacks": [list, tuple, None],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
@@ -260,6 +269,7 @@ class L2CNNClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         class_weight=None,
         warm_start=False,
         device="auto",
+        precision="float32",
         callbacks=None,
         verbose=0,
         random_state=None,
@@ -282,6 +292,7 @@ class L2CNNClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         self.class_weight = class_weight
         self.warm_start = warm_start
         self.device = device
+        self.precision = precision
         self.callbacks = callbacks
         self.verbose = verbose
         self.random_state = random_state

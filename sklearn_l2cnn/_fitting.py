@@ -32,6 +32,7 @@ from sklearn_l2cnn.training import (
     draw_seeds,
     held_out,
     isolated,
+    lowered_dtype,
     normalized_weights,
     resident,
     resolve_device,
@@ -221,6 +222,7 @@ def _new_net(clf, network, device, order_seed):
         mean=clf.channel_mean_,
         scale=clf.channel_scale_,
         dtype=compute_dtype(network),
+        lower=lowered_dtype(clf.precision, device),
         generator=np.random.RandomState(order_seed),
         optimizer=optimizer,
         lr=clf.lr,
@@ -245,6 +247,7 @@ def _update_net(clf, net):
     """Let a net that goes on follow the parameters that may change on the way."""
     net.penalty = L2(clf.alpha)
     net.mean, net.scale = clf.channel_mean_, clf.channel_scale_
+    net.lower = lowered_dtype(clf.precision, torch.device(net.device))
     if net.lr != clf.lr:
         net.set_params(lr=clf.lr)
 
@@ -263,9 +266,13 @@ def _train(clf, net, data, *, epochs, valid=None, guests=()):
     net.batch_size = auto_batch_size(len(weight)) if auto else int(clf.batch_size)
     done = len(net.history)
     [seed] = draw_seeds(net.generator, 1)
-    with isolated(seed, device):
+    with isolated(seed, device) as threads:
         interrupted = net.train(
-            *resident(data, weight, *pixels), epochs=epochs, valid=valid, guests=guests
+            *resident(data, weight, *pixels),
+            epochs=epochs,
+            valid=valid,
+            guests=guests,
+            threads=threads,
         )
     if interrupted:
         warnings.warn(

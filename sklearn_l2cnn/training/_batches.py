@@ -6,11 +6,15 @@ import numpy as np
 import torch
 
 from sklearn_l2cnn._images import pieces, standardized
+from sklearn_l2cnn.training._precision import autocast
 
 # Pixel values in one chunk of a prediction on a CPU; more leave the cache.
 _CHUNK_VALUES = 1 << 16
 _CHUNK_ROWS = (4, 256)
 _CUDA_FACTOR = 16
+
+# So many values are standardised once for all: as floats they still take little memory.
+_FEW_VALUES = 1 << 22
 
 
 def to_tensor(images, rows, mean, scale, dtype):
@@ -58,14 +62,16 @@ def resident(image_set, weight, mean, scale, dtype, device):
     Returns
     -------
     X : dict of Tensor
-        ``"images"`` and ``"weight"``.
+        ``"images"`` and, unless all weigh 1, ``"weight"``.
     y : Tensor of int64
     """
     images = to_tensor(image_set.images, image_set.rows, mean, scale, dtype)
-    X = {
-        "images": images.to(device),
-        "weight": torch.from_numpy(weight).to(device=device, dtype=dtype),
-    }
+    images = images.to(device)
+    if images.numel() <= _FEW_VALUES:
+        images = network_input(images, *pixel_map(mean, scale, dtype, device))
+    X = {"images": images}
+    if (weight != 1).any():
+        X["weight"] = torch.from_numpy(weight).to(device=device, dtype=dtype)
     return X, torch.from_numpy(image_set.labels.astype(np.int64)).to(device)
 
 
@@ -84,6 +90,14 @@ def network_input(batch, gain, shift):
     if batch.dtype == torch.uint8:
         return torch.addcmul(shift, batch.to(gain.dtype), gain)
     return batch
+
+
+def take_rows(tensor, rows):
+    """Return some rows of a tensor; images keep lying in memory channels last."""
+    if tensor.ndim < 4:
+        return tensor.index_select(0, rows)
+    as_stored = tensor.permute(0, 2, 3, 1)  # index_select makes what it gets contiguous
+    return as_stored.index_select(0, rows).permute(0, 3, 1, 2)
 
 
 def batch_bounds(n_rows, batch_size):
@@ -134,7 +148,7 @@ class ShuffledBatches:
         order = torch.from_numpy(self.generator.permutation(len(y))).to(y.device)
         for start, stop in batch_bounds(len(y), self.batch_size):
             rows = order[start:stop]
-            batch = {name: part.index_select(0, rows) for name, part in X.items()}
+            batch = {name: take_rows(part, rows) for name, part in X.items()}
             yield batch, y.index_select(0, rows)
 
 
@@ -203,7 +217,8 @@ def predict_logits(net, images, mean, scale):
             if missing:
                 chunk = torch.cat([chunk, chunk[-1:].expand(missing, -1, -1, -1)])
             chunk = chunk.contiguous(memory_format=torch.channels_last)
-            output = module(network_input(chunk.to(device), gain, shift))
+            with autocast(net.lower, device):
+                output = module(network_input(chunk.to(device), gain, shift))
             logits.append(output[: stop - start].cpu())
     logits = torch.cat(logits)
     # numpy has no bfloat16, and nobody expects probabilities of half precision

@@ -27,15 +27,21 @@ def isolated(seed, device):
     seed : int
     device : torch.device
         Whose generator is seeded beside the CPU's.
+
+    Yields
+    ------
+    threads : int
+        How many threads torch would have used.
     """
     with _lock, ExitStack() as restore:
         restore.callback(random.setstate, random.getstate())
         restore.callback(np.random.set_state, np.random.get_state())
         restore.callback(torch.set_default_dtype, torch.get_default_dtype())
+        threads = torch.get_num_threads()
         forked = [device.index or 0] if device.type == "cuda" else []
         restore.enter_context(torch.random.fork_rng(devices=forked))
         if device.type == "cpu":
-            restore.callback(torch.set_num_threads, torch.get_num_threads())
+            restore.callback(torch.set_num_threads, threads)
             torch.set_num_threads(1)
         restore.enter_context(torch.inference_mode(False))
         restore.enter_context(torch.enable_grad())
@@ -46,7 +52,18 @@ def isolated(seed, device):
         torch.default_generator.manual_seed(seed)
         for index in forked:
             torch.cuda.default_generators[index].manual_seed(seed)
+        yield threads
+
+
+@contextmanager
+def torch_threads(number):
+    """Let torch use so many threads, and as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
         yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def draw_seeds(random_state, n_seeds):

@@ -2,16 +2,33 @@
 
 import copy
 import math
+from contextlib import ExitStack
 
 import torch
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, EpochTimer, PrintLog
+from torch.nn.functional import cross_entropy
 
 from sklearn_l2cnn.training._batches import (
     OrderedBatches,
     ShuffledBatches,
     network_input,
     pixel_map,
+)
+from sklearn_l2cnn.training._isolation import torch_threads
+from sklearn_l2cnn.training._precision import autocast
+from sklearn_l2cnn.training._shards import Shards, layers_by_image, work
+
+
+# What a net knows only while it trains.
+_OF_A_TRAINING = (
+    "valid_",
+    "pixel_map_",
+    "trained_",
+    "weights_",
+    "shown_",
+    "lean_",
+    "shards_",
 )
 
 
@@ -22,8 +39,8 @@ class Diverged(ValueError):
 class Net(NeuralNetClassifier):
     r"""A skorch net whose loss is the weighted cross-entropy plus a penalty.
 
-    Its data are resident tensors: ``X`` is a dict of ``"images"`` and ``"weight"``, on
-    the device already, and ``y`` the labels as integers. For a batch ``B`` of images
+    Its data are resident tensors: ``X`` is a dict of ``"images"`` and, unless all weigh
+    1, ``"weight"``, on the device already, and ``y`` the labels as integers. For a batch ``B`` of images
     it descends
 
     .. math:: \frac{1}{|B|} \sum_{i \in B} s_i \ell_i + \alpha\,\Omega(\theta),
@@ -40,7 +57,9 @@ class Net(NeuralNetClassifier):
     mean, scale : ndarray of shape (channels,)
         What uint8 images are standardised with.
     dtype : torch.dtype
-        What the module computes in.
+        Of the parameters of the module.
+    lower : torch.dtype or None
+        What products are computed in instead, if not in `dtype`.
     generator : numpy.random.RandomState
         Draws the order of the rows in every epoch.
     **kwargs
@@ -48,19 +67,27 @@ class Net(NeuralNetClassifier):
     """
 
     def __init__(
-        self, module, *, penalty, penalized, mean, scale, dtype, generator, **kwargs
+        self,
+        module,
+        *,
+        penalty,
+        penalized,
+        mean,
+        scale,
+        dtype,
+        lower,
+        generator,
+        **kwargs,
     ):
         super().__init__(
-            module,
-            criterion=torch.nn.CrossEntropyLoss(reduction="none"),
-            train_split=None,
-            **kwargs,
+            module, criterion=torch.nn.CrossEntropyLoss, train_split=None, **kwargs
         )
         self.penalty = penalty
         self.penalized = penalized
         self.mean = mean
         self.scale = scale
         self.dtype = dtype
+        self.lower = lower
         self.generator = generator
 
     # -- what skorch asks a net for ---------------------------------------------------
@@ -84,7 +111,10 @@ class Net(NeuralNetClassifier):
         """Return the logits of a batch of images."""
         images = x["images"] if isinstance(x, dict) else x
         gain, shift = self._pixel_map()
-        return self.module_(network_input(images.to(gain.device), gain, shift))
+        images = network_input(images.to(gain.device), gain, shift)
+        with autocast(self.lower, gain.device):
+            logits = self.module_(images)
+        return logits if self.lower is None else logits.to(self.dtype)
 
     def _pixel_map(self):
         if "pixel_map_" in vars(self):
@@ -97,10 +127,11 @@ class Net(NeuralNetClassifier):
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Return the mean of weight times cross-entropy over a batch."""
-        losses = self.criterion_(y_pred, y_true.to(y_pred.device))
-        if isinstance(X, dict):
-            losses = losses * X["weight"]
-        return losses.mean()
+        weight = X.get("weight") if isinstance(X, dict) else None
+        y_true = y_true.to(y_pred.device)
+        if weight is None:
+            return cross_entropy(y_pred, y_true)
+        return summed_loss(y_pred, y_true, weight) / len(y_true)
 
     # -- one step, one epoch ----------------------------------------------------------
 
@@ -112,33 +143,56 @@ class Net(NeuralNetClassifier):
         """
         if not self.module_.training:
             self._set_training(True)
-        X, y = batch
-        logits = self.infer(X)
-        data_loss = self.get_loss(logits, y, X=X, training=True)
-        if data_loss.requires_grad:
-            data_loss.backward()
+        data_loss, logits = self._add_data_gradient(batch)
         self.penalty.add_gradient(self.weights_)
-        loss = data_loss = data_loss.detach()
+        loss = data_loss
         if self.shown_:
             loss = data_loss + self.penalty.value(self.weights_)
         return {"loss": loss, "data_loss": data_loss, "y_pred": logits}
+
+    def _add_data_gradient(self, batch):
+        X, y = batch
+        if self.shards_ is not None and self.shards_.count(len(y)) > 1:
+            images, weight = X["images"], X.get("weight")
+            return self.shards_.gradient(self._summed_loss, (images, y, weight))
+        logits = self.infer(X)
+        loss = self.get_loss(logits, y, X=X)
+        if loss.requires_grad:
+            loss.backward()
+        return loss.detach(), logits
+
+    def _summed_loss(self, images, labels, weight):
+        logits = self.infer(images)
+        return logits, summed_loss(logits, labels, weight)
+
+    def lean_step(self, batch, **fit_params):
+        """Take a step as `train_step` does, with no more than that takes.
+
+        Of the same bits, without skorch's closures and hooks: for nobody listens.
+        """
+        for parameter in self.trained_:
+            parameter.grad = None
+        loss, logits = self._add_data_gradient(batch)
+        self.penalty.add_gradient(self.weights_)
+        self.optimizer_.step()
+        return {"loss": loss, "y_pred": logits}
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         """Run one epoch over the batches and record its means in the history."""
         if iterator is None:
             return
-        notify = self._wants_batches()
-        total = correct = 0.0
+        notify = self._wants("on_batch_begin", "on_batch_end")
+        total, correct = torch.zeros((2, 1), device=self.device, dtype=torch.float64)
         n_rows = n_batches = 0
         for batch in iterator:
             if notify or not n_batches:
                 self.notify("on_batch_begin", batch=batch, training=training)
             step = step_fn(batch)
             X, y = batch
-            total = total + step.get("data_loss", step["loss"]).detach() * len(y)
+            total.add_(step.get("data_loss", step["loss"]), alpha=len(y))
             if not training:
-                hits = (step["y_pred"].argmax(dim=1) == y) * X["weight"]
-                correct = correct + hits.sum()
+                hits = step["y_pred"].argmax(dim=1) == y
+                correct += (hits * X["weight"] if "weight" in X else hits).sum()
             if notify:
                 self.history.record_batch(f"{prefix}_loss", step["loss"].item())
                 self.history.record_batch(f"{prefix}_batch_size", len(y))
@@ -167,12 +221,12 @@ class Net(NeuralNetClassifier):
         self.history.record(name, value)
         self.history.record(f"{name}_best", best)
 
-    def _wants_batches(self):
-        """Say whether any callback hears of batches; most do not."""
+    def _wants(self, *hooks):
+        """Say whether any callback listens to one of these hooks; most do not."""
         return any(
             getattr(type(callback), hook, None) is not getattr(Callback, hook)
             for _, callback in self.callbacks_
-            for hook in ("on_batch_begin", "on_batch_end")
+            for hook in hooks
         )
 
     # -- the loop ---------------------------------------------------------------------
@@ -193,16 +247,23 @@ class Net(NeuralNetClassifier):
         datasets = {"dataset_train": train, "dataset_valid": valid}
         batches = self.get_iterator(train, training=True)
         valid_batches = None if valid is None else self.get_iterator(valid)
+        step = self.lean_step if self.lean_ else self.train_step
         for _ in range(self.max_epochs if epochs is None else epochs):
             self.notify("on_epoch_begin", **datasets)
             self._set_training(True)
-            self.run_single_epoch(batches, True, "train", self.train_step)
+            self.run_single_epoch(batches, True, "train", step)
             self._check_finite()
-            self.run_single_epoch(valid_batches, False, "valid", self.validation_step)
+            self._validate(valid_batches)
             self.notify("on_epoch_end", **datasets)
         return self
 
-    def train(self, X, y, *, epochs, valid=None, guests=()):
+    def _validate(self, batches):
+        # What a layer makes of single images does not depend on torch's threads.
+        threads = 1 if self.shards_ is None else self.shards_.threads
+        with torch_threads(threads):
+            self.run_single_epoch(batches, False, "valid", self.validation_step)
+
+    def train(self, X, y, *, epochs, valid=None, guests=(), threads=1):
         """Train for some epochs with callbacks and validation data of this call alone.
 
         Parameters
@@ -213,6 +274,8 @@ class Net(NeuralNetClassifier):
         valid : tuple (X, y), default=None
         guests : sequence of (name, callback)
             Called after the callbacks of the net.
+        threads : int, default=1
+            How many may work on a batch; the numbers do not depend on it.
 
         Returns
         -------
@@ -224,19 +287,33 @@ class Net(NeuralNetClassifier):
         own = self.callbacks_
         self.callbacks_ = [*own, *guests]
         self.valid_ = None if valid is None else self.get_dataset(*valid)
-        self.weights_ = self.penalized(self.module_)
-        self.pixel_map_ = self._pixel_map()
-        self.shown_ = self._wants_batches() or not isinstance(
-            self.optimizer_, torch.optim.Adam | torch.optim.SGD
-        )
         try:
-            return self._train(X, y, epochs)
+            with ExitStack() as stack:
+                self._prepare_steps(X, threads, stack)
+                return self._train(X, y, epochs)
         finally:
             # Nothing of this call stays behind: no data on the device, no reference
             # into the parameters, which would not survive a pickle.
             self.callbacks_ = own
-            for name in ("valid_", "weights_", "pixel_map_", "shown_"):
-                vars(self).pop(name)
+            for name in _OF_A_TRAINING:
+                vars(self).pop(name, None)
+
+    def _prepare_steps(self, X, threads, stack):
+        """Work out once what every step needs."""
+        self.pixel_map_ = self._pixel_map()
+        self.trained_ = [p for p in self.module_.parameters() if p.requires_grad]
+        self.weights_ = self.penalized(self.module_)
+        plain = isinstance(self.optimizer_, torch.optim.Adam | torch.optim.SGD)
+        shown = self._wants("on_batch_begin", "on_batch_end", "on_grad_computed")
+        self.shown_ = shown or not plain
+        self.lean_ = not self.shown_
+        self.shards_ = None
+        layers = layers_by_image(self.module_)
+        if layers is None or not self.trained_ or self.pixel_map_[0].is_cuda:
+            return
+        blank = network_input(X["images"][:1], *self.pixel_map_)
+        shards = Shards(self.trained_, work(layers, blank), threads)
+        self.shards_ = stack.enter_context(shards)
 
     def _train(self, X, y, epochs):
         self.stopped_by_callback_ = interrupted = False
@@ -322,6 +399,21 @@ class Net(NeuralNetClassifier):
         self.optimizer_.load_state_dict(optimizer)
         self.generator.set_state(generator)
         del self.history[n_epochs:]
+
+
+def summed_loss(logits, labels, weight):
+    """Return the sum of weight times cross-entropy over a batch.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n, n_classes)
+    labels : Tensor of int64 of shape (n,)
+    weight : Tensor of shape (n,) or None
+        None is 1 for each.
+    """
+    if weight is None:
+        return cross_entropy(logits, labels, reduction="sum")
+    return cross_entropy(logits, labels, reduction="none").dot(weight)
 
 
 def _missing_score(name, error, history):
