@@ -18,7 +18,9 @@ from skorch.callbacks import (
     ProgressBar,
 )
 
+from sklearn_l2cnn import L2CNNClassifier
 from tests import conftest
+from tests.conftest import SmallNet
 
 
 def quick(callbacks=None, **parameters):
@@ -96,6 +98,55 @@ def test_checkpoint(digits, tmp_path):
         parameter.data.zero_()
     clf.net_.load_params(checkpoint=clf.net_.callbacks_[-1][1])
     assert np.array_equal(clf.predict_proba(X), last)
+
+
+def test_a_net_is_pickled_while_it_trains(digits, tmp_path):
+    X, y = digits
+    place = tmp_path / "net.pickle"
+    checkpoint = Checkpoint(
+        monitor=None, f_pickle=place.name, dirname=str(tmp_path), event_name=None
+    )
+    clf = L2CNNClassifier(max_epochs=2, callbacks=[checkpoint], random_state=0)
+    clf.fit(X, y)
+    back = pickle.loads(place.read_bytes())
+    for one, other in zip(
+        back.module_.parameters(), clf.module_.parameters(), strict=True
+    ):
+        assert torch.equal(one, other)
+
+
+class Listener(Callback):
+    """Hear of everything and do nothing."""
+
+    def on_batch_begin(self, net, **kwargs):
+        pass
+
+    def on_batch_end(self, net, **kwargs):
+        pass
+
+    def on_grad_computed(self, net, **kwargs):
+        pass
+
+
+@pytest.mark.parametrize("architecture", ["plain", SmallNet])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_listening_changes_no_bit(digits, architecture, weighted):
+    X, y = digits
+    weight = 1.0 + np.arange(len(y)) % 3 if weighted else None
+    results = []
+    for callbacks in (None, [Listener()]):
+        clf = L2CNNClassifier(
+            architecture=architecture,
+            batch_size=128,
+            max_epochs=2,
+            early_stopping=True,
+            callbacks=callbacks,
+            random_state=0,
+        ).fit(X, y, sample_weight=weight)
+        results.append(clf)
+    assert np.array_equal(*(clf.predict_proba(X) for clf in results))
+    assert results[0].loss_curve_ == results[1].loss_curve_
+    assert "train_loss" in results[1].net_.history[-1, "batches", 0]
 
 
 def test_checkpoint_on_validation_loads_the_best(digits, tmp_path):

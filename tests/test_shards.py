@@ -13,7 +13,7 @@ from sklearn_l2cnn.architectures import plain
 from sklearn_l2cnn.training import _shards
 from sklearn_l2cnn.training._isolation import torch_threads
 from sklearn_l2cnn.training._net import summed_loss
-from sklearn_l2cnn.training._shards import Shards, layers_by_image, shard_count, work
+from sklearn_l2cnn.training._shards import Shards, shard_count
 from tests.conftest import SmallNet, tiny
 
 
@@ -123,44 +123,6 @@ def test_an_error_in_a_shard_comes_out():
     with pytest.raises(RuntimeError, match="shard of 4"), Shards([], 1e9, 3) as shards:
         shards.count = lambda n_rows: 8
         shards.gradient(loss_sum, batch(32))
-
-
-def test_who_treats_every_image_by_itself():
-    flat = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
-    nested = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Sequential(nn.ReLU(), flat))
-    found = [type(layer).__name__ for layer in layers_by_image(nested)]
-    assert found == ["Conv2d", "ReLU", "Flatten", "Linear"]
-    assert layers_by_image(plain((3, 16, 16), 4)) is not None
-
-    class Mine(nn.Linear):
-        def forward(self, X):
-            return super().forward(X - X.mean(0))
-
-    hooked = nn.Sequential(nn.Linear(2, 2))
-    hooked[0].register_forward_hook(lambda *_: None)
-    watched = nn.Sequential(nn.Linear(2, 2))
-    watched[0].weight.register_hook(lambda gradient: None)
-    others = [
-        nn.Sequential(nn.BatchNorm2d(1)),
-        nn.Sequential(nn.Dropout(0.1)),
-        nn.Sequential(nn.Flatten(start_dim=0)),
-        nn.Sequential(Mine(2, 2)),
-        nn.utils.parametrizations.weight_norm(nn.Linear(2, 2)),
-        SmallNet((1, 4, 4), 2),
-        hooked,
-        watched,
-    ]
-    assert [layers_by_image(other) for other in others] == [None] * len(others)
-
-
-def test_work_counts_multiplications():
-    network = nn.Sequential(
-        nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 7)
-    )
-    values = 3 * 4 * 4 + 3 * 4 * 4 + 48 + 7
-    products = 3 * 4 * 4 * 2 * 9 + 48 * 7
-    found = work(layers_by_image(network), torch.zeros(1, 2, 6, 6))
-    assert found == products + _shards._PER_VALUE * values
 
 
 def test_the_count_of_shards_is_a_power_of_two_within_its_bounds():

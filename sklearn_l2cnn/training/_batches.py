@@ -6,10 +6,11 @@ import numpy as np
 import torch
 
 from sklearn_l2cnn._images import pieces, standardized
+from sklearn_l2cnn.training._layers import forward_of
 from sklearn_l2cnn.training._precision import autocast
 
 # Pixel values in one chunk of a prediction on a CPU; more leave the cache.
-_CHUNK_VALUES = 1 << 16
+_CHUNK_VALUES = 1 << 17
 _CHUNK_ROWS = (4, 256)
 _CUDA_FACTOR = 16
 
@@ -205,7 +206,7 @@ def predict_logits(net, images, mean, scale):
         On the CPU, float32 or float64.
     """
     device = torch.device(net.device)
-    module = net.module_.eval()
+    forward = forward_of(net.module_.eval())
     gain, shift = pixel_map(mean, scale, net.dtype, device)
     size = chunk_rows(images.shape[1:], device)
     logits = []
@@ -218,7 +219,7 @@ def predict_logits(net, images, mean, scale):
                 chunk = torch.cat([chunk, chunk[-1:].expand(missing, -1, -1, -1)])
             chunk = chunk.contiguous(memory_format=torch.channels_last)
             with autocast(net.lower, device):
-                output = module(network_input(chunk.to(device), gain, shift))
+                output = forward(network_input(chunk.to(device), gain, shift))
             logits.append(output[: stop - start].cpu())
     logits = torch.cat(logits)
     # numpy has no bfloat16, and nobody expects probabilities of half precision

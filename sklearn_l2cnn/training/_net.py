@@ -16,14 +16,15 @@ from sklearn_l2cnn.training._batches import (
     pixel_map,
 )
 from sklearn_l2cnn.training._isolation import torch_threads
+from sklearn_l2cnn.training._layers import forward_of, layers_by_image, work
 from sklearn_l2cnn.training._precision import autocast
-from sklearn_l2cnn.training._shards import Shards, layers_by_image, work
-
+from sklearn_l2cnn.training._shards import Shards
 
 # What a net knows only while it trains.
 _OF_A_TRAINING = (
     "valid_",
     "pixel_map_",
+    "forward_",
     "trained_",
     "weights_",
     "shown_",
@@ -40,8 +41,8 @@ class Net(NeuralNetClassifier):
     r"""A skorch net whose loss is the weighted cross-entropy plus a penalty.
 
     Its data are resident tensors: ``X`` is a dict of ``"images"`` and, unless all weigh
-    1, ``"weight"``, on the device already, and ``y`` the labels as integers. For a batch ``B`` of images
-    it descends
+    1, ``"weight"``, on the device already, and ``y`` the labels as integers. For a
+    batch ``B`` of images it descends
 
     .. math:: \frac{1}{|B|} \sum_{i \in B} s_i \ell_i + \alpha\,\Omega(\theta),
 
@@ -113,7 +114,7 @@ class Net(NeuralNetClassifier):
         gain, shift = self._pixel_map()
         images = network_input(images.to(gain.device), gain, shift)
         with autocast(self.lower, gain.device):
-            logits = self.module_(images)
+            logits = vars(self).get("forward_", self.module_)(images)
         return logits if self.lower is None else logits.to(self.dtype)
 
     def _pixel_map(self):
@@ -301,6 +302,7 @@ class Net(NeuralNetClassifier):
     def _prepare_steps(self, X, threads, stack):
         """Work out once what every step needs."""
         self.pixel_map_ = self._pixel_map()
+        vars(self)["forward_"] = forward_of(self.module_)  # skorch registers modules
         self.trained_ = [p for p in self.module_.parameters() if p.requires_grad]
         self.weights_ = self.penalized(self.module_)
         plain = isinstance(self.optimizer_, torch.optim.Adam | torch.optim.SGD)
@@ -365,8 +367,9 @@ class Net(NeuralNetClassifier):
 
     def __getstate__(self):
         # skorch keeps what it was given beside what it trains: here that is one object,
-        # and a pickle would hold it twice.
-        return {**super().__getstate__(), "module": None}
+        # and a pickle would hold it twice. Threads and data of a training stay here.
+        state = {**super().__getstate__(), "module": None}
+        return {name: state[name] for name in state if name not in _OF_A_TRAINING}
 
     def __setstate__(self, state):
         super().__setstate__(state)
@@ -375,7 +378,8 @@ class Net(NeuralNetClassifier):
     def snapshot(self):
         """Return a net with a copy of the network, for looking at while this trains."""
         twin = object.__new__(type(self))
-        vars(twin).update(vars(self))
+        own = {k: value for k, value in vars(self).items() if k not in _OF_A_TRAINING}
+        vars(twin).update(own)
         vars(twin)["module_"] = copy.deepcopy(self.module_)
         return twin
 

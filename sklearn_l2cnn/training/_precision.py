@@ -32,8 +32,8 @@ def lowered_dtype(precision, device):
 def computes_bfloat16(device):
     """Say whether a device has instructions for products of bfloat16.
 
-    Elsewhere torch emulates them, which is right and several times slower. Of a CPU only
-    newer releases of torch can tell; under older ones the answer is no.
+    Elsewhere torch emulates them, which is right and several times slower. Of a CPU
+    only newer releases of torch can tell; under older ones the answer is no.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)

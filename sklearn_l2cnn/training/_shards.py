@@ -1,97 +1,23 @@
 """The gradient of a batch in several threads, the same to the last bit in any number.
 
 torch's own threads split the sum over the images inside a kernel, in as many parts as
-there are threads, so that the last bits of a gradient depend on the machine. Here a batch
-is cut into shards, as many as the problem asks for and whatever the machine has; kernels
-compute a shard in one thread, and the gradients are added along a fixed binary tree. How
-many threads work on the tree changes nothing but the time.
+there are threads, so that the last bits of a gradient depend on the machine. Here a
+batch is cut into shards, as many as the problem asks for and whatever the machine has;
+kernels compute a shard in one thread, and the gradients are added along a fixed binary
+tree. How many threads work on the tree changes nothing but the time.
 """
 
 import math
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
-from torch import nn
 
-# A batch of W multiplications takes about W / shards + shards * _STEP where there are as
-# many threads: what Python and torch do around the kernels of a shard goes one shard at a
-# time. That is least for sqrt(W / _STEP) shards. To write and read back one value between
-# two layers takes about as long as _PER_VALUE multiplications.
+# A batch of W multiplications takes about W / shards + shards * _STEP where there are
+# as many threads: what Python and torch do around the kernels of a shard goes one shard
+# at a time. That is least for sqrt(W / _STEP) shards.
 _STEP = 3e7
-_PER_VALUE = 150
 _MOST_SHARDS = 16
 _FEWEST_ROWS = 8
-
-# Layers that treat every image by itself, draw nothing at random, and keep no state.
-_ROWWISE = (
-    nn.AdaptiveAvgPool2d,
-    nn.AdaptiveMaxPool2d,
-    nn.AvgPool2d,
-    nn.Conv2d,
-    nn.ELU,
-    nn.Flatten,
-    nn.GELU,
-    nn.GroupNorm,
-    nn.Identity,
-    nn.LayerNorm,
-    nn.LeakyReLU,
-    nn.Linear,
-    nn.MaxPool2d,
-    nn.ReLU,
-    nn.ReLU6,
-    nn.SELU,
-    nn.Sigmoid,
-    nn.SiLU,
-    nn.Softplus,
-    nn.Tanh,
-    nn.ZeroPad2d,
-)
-_HOOKS = (
-    "_forward_hooks",
-    "_forward_pre_hooks",
-    "_backward_hooks",
-    "_backward_pre_hooks",
-)
-
-
-def layers_by_image(module):
-    """List the layers of a network that treats every image by itself.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-
-    Returns
-    -------
-    layers : list of torch.nn.Module or None
-        In the order in which they run. None where it is not certain: only sequences of
-        torch's own layers are, without hooks, norms over the batch, or dropout.
-    """
-    if any(getattr(module, hooks) for hooks in _HOOKS):
-        return None
-    if type(module) is nn.Sequential:
-        parts = [layers_by_image(child) for child in module]
-        return None if None in parts else [layer for part in parts for layer in part]
-    if type(module) not in _ROWWISE:
-        return None
-    if type(module) is nn.Flatten and module.start_dim != 1:
-        return None
-    if any(parameter._backward_hooks for parameter in module.parameters()):
-        return None
-    return [module]
-
-
-def work(layers, images):
-    """Say how much work the layers have with one image, in multiplications."""
-    total = 0
-    with torch.no_grad():
-        for layer in layers:
-            images = layer(images)
-            values = images[0].numel()
-            weight = getattr(layer, "weight", None)
-            products = 0 if weight is None else weight[0].numel()
-            total += values * (products + _PER_VALUE)
-    return total
 
 
 def shard_count(n_rows, work):

@@ -1,0 +1,279 @@
+"""The same training, written in the ways that a user might pick instead.
+
+Every peer has the same architecture, initial weights, order of the images, number of
+epochs, optimiser and penalty, and learns from the same standardised float32 pixels;
+each is a function from a task to a `Trained`. Where a peer cannot be told its order,
+its docstring says so.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.neural_network import MLPClassifier
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from sklearn_l2cnn import L2CNNClassifier
+from sklearn_l2cnn.training import draw_seeds
+
+
+class Trained(NamedTuple):
+    """What training left: labels for images, and the mean data loss of every epoch."""
+
+    predict: callable
+    losses: list
+
+
+def orders(task):
+    """Return the generator of the orders that the estimator itself would draw."""
+    generator = np.random.RandomState(draw_seeds(task.seed, 3)[2])
+    draw_seeds(generator, 1)
+    return generator
+
+
+class Order:
+    """The order of the images, as a DataLoader wants it: new in every epoch."""
+
+    def __init__(self, task):
+        self.generator = orders(task)
+        self.n_rows = len(task.y)
+
+    def __iter__(self):
+        return iter(self.generator.permutation(self.n_rows).tolist())
+
+    def __len__(self):
+        return self.n_rows
+
+
+class Pixels:
+    """Standardise the pixels of uint8 images by those of the training set."""
+
+    def __init__(self, X):
+        self.mean, self.scale = X.mean() / 255, X.std() / 255
+
+    def __call__(self, X):
+        X = torch.from_numpy(X).permute(0, 3, 1, 2)
+        return (X.float() / 255 - self.mean) / self.scale
+
+
+def optimizer(task, network):
+    """Return Adam with the penalty on the weights as weight decay."""
+    weights = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim < 2]
+    groups = [{"params": weights, "weight_decay": task.alpha}, {"params": others}]
+    return torch.optim.Adam(groups, lr=task.lr, fused=True)
+
+
+def autocast(task):
+    """Return the context that lowers the precision where the task says so."""
+    lower = task.precision == "bfloat16"
+    return torch.autocast(task.device, torch.bfloat16, enabled=lower)
+
+
+def textbook(task):
+    """Train with a DataLoader, batch by batch, as tutorials do."""
+    pixels = Pixels(task.X)
+    network = task.network(relu_first=True).to(task.device)
+    data = TensorDataset(pixels(task.X), torch.from_numpy(task.y))
+    loader = DataLoader(data, batch_size=task.batch_size, sampler=Order(task))
+    criterion, step = nn.CrossEntropyLoss(), optimizer(task, network)
+    losses = []
+    for _ in range(task.epochs):
+        network.train()
+        total = 0.0
+        for X, y in loader:
+            X, y = X.to(task.device), y.to(task.device)
+            step.zero_grad()
+            with autocast(task):
+                loss = criterion(network(X), y)
+            loss.backward()
+            step.step()
+            total += loss.item() * len(y)
+        losses.append(total / len(data))
+
+    def predict(X):
+        network.eval()
+        found = []
+        with torch.no_grad():
+            for (batch,) in DataLoader(TensorDataset(pixels(X)), batch_size=128):
+                found.append(network(batch.to(task.device)).argmax(1).cpu())
+        return torch.cat(found).numpy()
+
+    return Trained(predict, losses)
+
+
+def tuned(task):
+    """Train on resident tensors, channels last: the best that is easily written."""
+    pixels = Pixels(task.X)
+    network = task.network().to(task.device, memory_format=torch.channels_last)
+    images = pixels(task.X).to(task.device, memory_format=torch.channels_last)
+    labels = torch.from_numpy(task.y).to(task.device)
+    criterion, step = nn.CrossEntropyLoss(), optimizer(task, network)
+    generator = orders(task)
+    losses = []
+    network.train()
+    for _ in range(task.epochs):
+        order = torch.from_numpy(generator.permutation(len(labels))).to(task.device)
+        total = torch.zeros((), device=task.device)
+        for rows in order.split(task.batch_size):
+            with autocast(task):
+                logits = network(images.index_select(0, rows))
+                loss = criterion(logits, labels.index_select(0, rows))
+            step.zero_grad()
+            loss.backward()
+            step.step()
+            total += loss.detach() * len(rows)
+        losses.append(total.item() / len(labels))
+    network.eval()
+
+    def predict(X):
+        found = []
+        X = torch.from_numpy(X).permute(0, 3, 1, 2)
+        with torch.inference_mode(), autocast(task):
+            for chunk in X.split(128):
+                chunk = (
+                    chunk.to(task.device).float() / 255 - pixels.mean
+                ) / pixels.scale
+                found.append(network(chunk).argmax(1))
+        return torch.cat(found).cpu().numpy()
+
+    return Trained(predict, losses)
+
+
+class ChannelsLast(nn.Module):
+    """Lay images out channels last."""
+
+    def forward(self, X):
+        return X.contiguous(memory_format=torch.channels_last)
+
+
+def _skorch(task, network, prefix=""):
+    from skorch import NeuralNetClassifier
+
+    pixels = Pixels(task.X)
+    weights = [f"{prefix}{k}.weight" for k in range(20)]
+    net = NeuralNetClassifier(
+        network,
+        criterion=nn.CrossEntropyLoss,
+        optimizer=torch.optim.Adam,
+        optimizer__fused=True,
+        optimizer__param_groups=[(w, {"weight_decay": task.alpha}) for w in weights],
+        lr=task.lr,
+        batch_size=task.batch_size,
+        max_epochs=task.epochs,
+        iterator_train__sampler=Order(task),
+        train_split=None,
+        device=task.device,
+        classes=np.arange(10),
+        verbose=0,
+    )
+    net.fit(pixels(task.X).numpy(), task.y)
+    return Trained(
+        lambda X: net.predict(pixels(X).numpy()), net.history[:, "train_loss"]
+    )
+
+
+def skorch(task):
+    """Train with stock skorch, on a network as the textbooks have it."""
+    return _skorch(task, task.network(relu_first=True))
+
+
+def skorch_with_our_network(task):
+    """Train with stock skorch, on a network and in a layout as the package has them."""
+    network = task.network().to(memory_format=torch.channels_last)
+    return _skorch(task, nn.Sequential(ChannelsLast(), network), prefix="1.")
+
+
+def keras(task):
+    """Train with Keras' scikit-learn wrapper on its torch backend, in its own order.
+
+    The wrapper takes rows alone, so that the network begins by unflattening them.
+    """
+    import os
+
+    os.environ["KERAS_BACKEND"] = "torch"
+    from keras import layers, losses, models, optimizers, regularizers
+    from keras.wrappers import SKLearnClassifier
+
+    network = task.network(relu_first=True)
+
+    def penalty():
+        return regularizers.L2(task.alpha / 2)
+
+    def build(X, y):
+        parts = [layers.Input(X.shape[1:]), layers.Reshape(task.X.shape[1:])]
+        for filters in (task.width, 2 * task.width):
+            parts.append(
+                layers.Conv2D(
+                    filters,
+                    3,
+                    padding="same",
+                    activation="relu",
+                    kernel_regularizer=penalty(),
+                )
+            )
+            parts.append(layers.MaxPooling2D(2))
+        parts += [layers.Permute((3, 1, 2)), layers.Flatten()]  # the order of torch
+        parts.append(layers.Dense(10, kernel_regularizer=penalty()))
+        model = models.Sequential(parts)
+        model.compile(
+            optimizer=optimizers.Adam(task.lr, epsilon=1e-8),
+            loss=losses.CategoricalCrossentropy(from_logits=True),
+        )
+        weights = []
+        for layer in network:
+            if isinstance(layer, nn.Conv2d):
+                weights += [layer.weight.permute(2, 3, 1, 0), layer.bias]
+            elif isinstance(layer, nn.Linear):
+                weights += [layer.weight.T, layer.bias]
+        model.set_weights([weight.detach().numpy() for weight in weights])
+        return model
+
+    pixels = Pixels(task.X)
+
+    def images(X):
+        return pixels(X).permute(0, 2, 3, 1).flatten(1).numpy()
+
+    model = SKLearnClassifier(
+        build,
+        fit_kwargs={"batch_size": task.batch_size, "epochs": task.epochs, "verbose": 0},
+    )
+    model.fit(images(task.X), task.y)
+    losses_ = model.history_.history["loss"]
+    return Trained(lambda X: model.predict(images(X)), losses_)
+
+
+def mlp(task):
+    """Train scikit-learn's dense network with its defaults: for the accuracy alone."""
+    model = MLPClassifier(max_iter=task.epochs, random_state=task.seed)
+    rows = task.X.reshape(len(task.X), -1) / 255
+    model.fit(rows, task.y)
+    return Trained(
+        lambda X: model.predict(X.reshape(len(X), -1) / 255), model.loss_curve_
+    )
+
+
+def ours(task):
+    """Train with this package."""
+    model = L2CNNClassifier(
+        alpha=task.alpha,
+        architecture=task.network(),
+        lr=task.lr,
+        lr_schedule=None,
+        batch_size=task.batch_size,
+        max_epochs=task.epochs,
+        device=task.device,
+        random_state=task.seed,
+    ).fit(task.X, task.y)
+    return Trained(model.predict, model.data_loss_curve_)
+
+
+PEERS = {
+    "ours": ours,
+    "tuned loop": tuned,
+    "textbook loop": textbook,
+    "stock skorch": skorch,
+    "skorch, our network": skorch_with_our_network,
+    "Keras": keras,
+}

@@ -1,0 +1,129 @@
+"""Networks that are a sequence of layers, each of them working on single images.
+
+Of such a network more is known than of any other: a batch may be cut anywhere, what a
+layer costs can be counted, and some layers can change places.
+"""
+
+import torch
+from torch import nn
+
+# To write and read back one value between two layers takes about as long as so many
+# multiplications.
+_PER_VALUE = 150
+
+# Layers that treat every image by itself, draw nothing at random, and keep no state.
+_ROWWISE = (
+    nn.AdaptiveAvgPool2d,
+    nn.AdaptiveMaxPool2d,
+    nn.AvgPool2d,
+    nn.Conv2d,
+    nn.ELU,
+    nn.Flatten,
+    nn.GELU,
+    nn.GroupNorm,
+    nn.Identity,
+    nn.LayerNorm,
+    nn.LeakyReLU,
+    nn.Linear,
+    nn.MaxPool2d,
+    nn.ReLU,
+    nn.ReLU6,
+    nn.SELU,
+    nn.Sigmoid,
+    nn.SiLU,
+    nn.Softplus,
+    nn.Tanh,
+    nn.ZeroPad2d,
+)
+_HOOKS = (
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+)
+
+
+def layers_by_image(module):
+    """List the layers of a network that treats every image by itself.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+
+    Returns
+    -------
+    layers : list of torch.nn.Module or None
+        In the order in which they run. None where it is not certain: only sequences of
+        torch's own layers are, without hooks, norms over the batch, or dropout.
+    """
+    if any(getattr(module, hooks) for hooks in _HOOKS):
+        return None
+    if type(module) is nn.Sequential:
+        parts = [layers_by_image(child) for child in module]
+        return None if None in parts else [layer for part in parts for layer in part]
+    if type(module) not in _ROWWISE:
+        return None
+    if type(module) is nn.Flatten and module.start_dim != 1:
+        return None
+    if any(parameter._backward_hooks for parameter in module.parameters()):
+        return None
+    return [module]
+
+
+def work(layers, images):
+    """Say how much work the layers have with one image, in multiplications."""
+    total = 0
+    with torch.no_grad():
+        for layer in layers:
+            images = layer(images)
+            values = images[0].numel()
+            weight = getattr(layer, "weight", None)
+            products = 0 if weight is None else weight[0].numel()
+            total += values * (products + _PER_VALUE)
+    return total
+
+
+def cheaper_order(layers):
+    """Let every maximum pooling go before the ReLU in front of it.
+
+    A ReLU and a maximum can change places, exactly, in the values and in the gradients;
+    after the pooling there are fewer values.
+
+    Parameters
+    ----------
+    layers : list of torch.nn.Module
+
+    Returns
+    -------
+    layers : list of torch.nn.Module
+    """
+    layers = list(layers)
+    for k in range(len(layers) - 1):
+        if type(layers[k]) is nn.ReLU and type(layers[k + 1]) is nn.MaxPool2d:
+            layers[k], layers[k + 1] = layers[k + 1], layers[k]
+    return layers
+
+
+def forward_of(module):
+    """Return the cheapest function with the same values as a network.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+
+    Returns
+    -------
+    forward : callable
+        From images to logits. The module itself where little is known of it.
+    """
+    layers = layers_by_image(module)
+    if layers is None:
+        return module
+    layers = cheaper_order(layers)
+
+    def forward(images):
+        for layer in layers:
+            images = layer(images)
+        return images
+
+    return forward
