@@ -72,11 +72,13 @@ class L2CNNClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
     momentum : float, default=0.9
         Momentum of ``"sgd"``, and of an optimizer class that takes one.
 
-    lr_schedule : {"auto", "cosine"} or None, default="auto"
+    lr_schedule : {"auto", "cosine", "onecycle"} or None, default="auto"
         ``"cosine"`` lowers the learning rate from `lr` in the first epoch to nearly
-        nothing in the last of `max_epochs`; None keeps it. ``"auto"`` is ``"cosine"``
-        with ``optimizer="adam"``, unless `callbacks` have a scheduler of their own, and
-        None with any other. In :meth:`partial_fit` the rate is constant.
+        nothing in the last of `max_epochs`; ``"onecycle"`` raises it to `lr` over the
+        first fifth of all steps and then lowers it to nothing, which suits few epochs
+        at a high rate; None keeps it. ``"auto"`` is ``"cosine"`` with
+        ``optimizer="adam"``, unless `callbacks` have a scheduler of their own, and None
+        with any other. In :meth:`partial_fit` the rate is constant.
 
     batch_size : int or "auto", default="auto"
         Images in a step. ``"auto"`` is the power of two below n / 400 for n distinct
@@ -229,7 +231,7 @@ class L2CNNClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         "optimizer": [StrOptions({"adam", "sgd"}), callable],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "momentum": [Interval(Real, 0, 1, closed="left")],
-        "lr_schedule": [StrOptions({"auto", "cosine"}), None],
+        "lr_schedule": [StrOptions({"auto", "cosine", "onecycle"}), None],
         "batch_size": [
             StrOptions({"auto"}),
             Interval(Integral, 1, None, closed="left"),

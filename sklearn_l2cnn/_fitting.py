@@ -26,6 +26,7 @@ from sklearn_l2cnn.training import (
     CosineRate,
     EpochTasks,
     Net,
+    OneCycleRate,
     auto_batch_size,
     canonical_set,
     class_factors,
@@ -71,8 +72,7 @@ def fit(clf, X, y, sample_weight, validation):
     clf._unit_ = _unit(images)
     _standardize_by(clf, _statistics(data))
     task, guests = _begin_task(clf, X, y, sample_weight)
-    if _anneals(clf):
-        guests.append(("cosine_rate", CosineRate(clf.max_epochs)))
+    guests += _rate_schedule(clf)
     if clf.early_stopping:
         guests.append(("best_weights", BestWeights(clf.n_iter_no_change, clf.tol)))
     with isolated(seed, device):
@@ -236,11 +236,14 @@ def _new_net(clf, network, device, order_seed):
     return net.initialize()
 
 
-def _anneals(clf):
-    """Say whether the learning rate follows a cosine."""
-    if clf.lr_schedule != "auto":
-        return clf.lr_schedule == "cosine"
-    return clf.optimizer == "adam" and not holds_scheduler(clf.callbacks)
+def _rate_schedule(clf):
+    """Return the callback that changes the learning rate, named, or nothing."""
+    schedule = clf.lr_schedule
+    if schedule == "auto":
+        anneals = clf.optimizer == "adam" and not holds_scheduler(clf.callbacks)
+        schedule = "cosine" if anneals else None
+    kinds = {"cosine": CosineRate, "onecycle": OneCycleRate}
+    return [(schedule, kinds[schedule](clf.max_epochs))] if schedule else []
 
 
 def _update_net(clf, net):

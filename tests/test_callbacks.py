@@ -68,11 +68,39 @@ def test_without_a_scheduler_adam_anneals_and_gives_the_rate_back(digits):
         (torch.optim.Adam, "auto", False),
         ("adam", None, False),
         ("sgd", "cosine", True),
+        ("sgd", "onecycle", True),
     ],
 )
 def test_which_fits_anneal(digits, optimizer, lr_schedule, anneals):
     clf = quick(optimizer=optimizer, lr_schedule=lr_schedule).fit(*digits)
     assert ("event_lr" in clf.net_.history[-1]) == anneals
+
+
+class Rates(Callback):
+    """Record the rate of every step."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.rates_ = []
+
+    def on_batch_end(self, net, training, **kwargs):
+        if training:
+            self.rates_.append(net.optimizer_.param_groups[0]["lr"])
+
+
+def test_one_cycle(digits):
+    X, y = digits
+    clf = quick([Rates()], lr=0.5, lr_schedule="onecycle", max_epochs=4, batch_size=30)
+    clf.fit(X, y)
+    rates = np.array(clf.net_.callbacks_[-1][1].rates_)
+    assert len(rates) == 40 and rates.argmax() == 8 and rates[8] == 0.5
+    np.testing.assert_allclose(rates[0], 0.5 / 25)
+    np.testing.assert_allclose(np.diff(rates[:9]), (0.5 - 0.5 / 25) / 8)
+    np.testing.assert_allclose(rates[24], 0.25)  # half way down
+    assert (np.diff(rates[8:]) < 0).all() and rates[-1] < 0.002
+    # the same without anybody who listens, and the whole rate again afterwards
+    silent = clone(clf).set_params(callbacks=None).fit(X, y)
+    assert silent.loss_curve_ == clf.loss_curve_
+    assert silent.net_.optimizer_.param_groups[0]["lr"] == 0.5
 
 
 def test_a_batchwise_schedule(digits):

@@ -6,6 +6,7 @@ from sklearn_l2cnn.training._callbacks import (
     CallbackSupportMixin,
     CosineRate,
     EpochTasks,
+    OneCycleRate,
 )
 from sklearn_l2cnn.training._canonical import canonical_set, normalized_weights
 from sklearn_l2cnn.training._device import resolve_device
@@ -20,6 +21,7 @@ __all__ = [
     "CosineRate",
     "EpochTasks",
     "Net",
+    "OneCycleRate",
     "auto_batch_size",
     "canonical_set",
     "class_factors",

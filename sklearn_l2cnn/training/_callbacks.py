@@ -5,6 +5,8 @@ import math
 
 from skorch.callbacks import Callback
 
+from sklearn_l2cnn.training._batches import batch_bounds
+
 try:  # scikit-learn 1.9 has callbacks of its own
     from sklearn.callback import CallbackSupportMixin
 except ImportError:
@@ -71,20 +73,67 @@ class CosineRate(Callback):
 
     def on_epoch_begin(self, net, **kwargs):
         """Set and record the rate of this epoch."""
-        angle = math.pi * self.epoch_ / self.epochs
-        rate = net.lr * 0.5 * (1 + math.cos(angle))
+        rate = net.lr * half_cosine(self.epoch_ / self.epochs)
         net.history.record("event_lr", rate)
-        self._set(net, rate)
+        set_rate(net, rate)
         self.epoch_ += 1
 
     def on_train_end(self, net, **kwargs):
         """Give back the whole rate, to whatever goes on from here."""
-        self._set(net, net.lr)
+        set_rate(net, net.lr)
 
-    @staticmethod
-    def _set(net, rate):
-        for group in net.optimizer_.param_groups:
-            group["lr"] = rate
+
+class OneCycleRate(Callback):
+    """Raise the learning rate to its whole and lower it to nothing, step by step.
+
+    Over the first fifth of all steps the rate rises in a straight line from a
+    twenty-fifth of ``lr``, over the others it falls along half a cosine. Short
+    trainings gain most from it, at a rate several times the usual one.
+
+    Parameters
+    ----------
+    epochs : int
+    """
+
+    rise = 0.2
+    start = 1 / 25
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        """Count anew."""
+        self.step_ = 0
+        self.n_steps_ = self.epochs * len(batch_bounds(len(y), net.batch_size))
+
+    def before_step(self, net):
+        """Set the rate of this step."""
+        done = self.step_ / self.n_steps_
+        if done < self.rise:
+            factor = self.start + (1 - self.start) * done / self.rise
+        else:
+            factor = half_cosine((done - self.rise) / (1 - self.rise))
+        set_rate(net, net.lr * factor)
+        self.step_ += 1
+
+    def on_epoch_end(self, net, **kwargs):
+        """Record the rate that the epoch ended with."""
+        net.history.record("event_lr", net.optimizer_.param_groups[0]["lr"])
+
+    def on_train_end(self, net, **kwargs):
+        """Give back the whole rate, to whatever goes on from here."""
+        set_rate(net, net.lr)
+
+
+def half_cosine(done):
+    """Fall from 1 to 0 while `done` goes from 0 to 1."""
+    return 0.5 * (1 + math.cos(math.pi * done))
+
+
+def set_rate(net, rate):
+    """Set the learning rate of every group of parameters."""
+    for group in net.optimizer_.param_groups:
+        group["lr"] = rate
 
 
 class EpochTasks(Callback):

@@ -27,6 +27,7 @@ _OF_A_TRAINING = (
     "forward_",
     "trained_",
     "weights_",
+    "before_step_",
     "shown_",
     "lean_",
     "shards_",
@@ -188,6 +189,8 @@ class Net(NeuralNetClassifier):
         for batch in iterator:
             if notify or not n_batches:
                 self.notify("on_batch_begin", batch=batch, training=training)
+            for prepare in self.before_step_ if training else ():
+                prepare(self)
             step = step_fn(batch)
             X, y = batch
             total.add_(step.get("data_loss", step["loss"]), alpha=len(y))
@@ -305,6 +308,8 @@ class Net(NeuralNetClassifier):
         vars(self)["forward_"] = forward_of(self.module_)  # skorch registers modules
         self.trained_ = [p for p in self.module_.parameters() if p.requires_grad]
         self.weights_ = self.penalized(self.module_)
+        hooks = (getattr(called, "before_step", None) for _, called in self.callbacks_)
+        self.before_step_ = [hook for hook in hooks if hook is not None]
         plain = isinstance(self.optimizer_, torch.optim.Adam | torch.optim.SGD)
         shown = self._wants("on_batch_begin", "on_batch_end", "on_grad_computed")
         self.shown_ = shown or not plain
