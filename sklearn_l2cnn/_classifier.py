@@ -5,16 +5,17 @@ from numbers import Integral, Real
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_l2cnn._fitting import fit, partial_fit
-from sklearn_l2cnn._images import warn_about_units
-from sklearn_l2cnn._validation import all_or_nothing, check_images
+from sklearn_l2cnn._prediction import PredictionMixin
+from sklearn_l2cnn._validation import all_or_nothing
 from sklearn_l2cnn.architectures import ARCHITECTURES
-from sklearn_l2cnn.training import CallbackSupportMixin, predict_logits
+from sklearn_l2cnn.training import CallbackSupportMixin
 
 
-class L2CNNClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
+class L2CNNClassifier(
+    PredictionMixin, CallbackSupportMixin, ClassifierMixin, BaseEstimator
+):
     r"""Convolutional image classifier with an L2 penalty in the loss.
 
     A convolutional network is fitted to images by minimising
@@ -358,88 +359,8 @@ class L2CNNClassifier(CallbackSupportMixin, ClassifierMixin, BaseEstimator):
         with all_or_nothing(self):
             return partial_fit(self, X, y, classes, sample_weight)
 
-    def predict(self, X):
-        """Predict the label of every image.
-
-        Parameters
-        ----------
-        X : array-like
-            Images or rows of the shape that was fitted.
-
-        Returns
-        -------
-        y : ndarray of shape (n,)
-        """
-        best = self._logits(X).argmax(dim=1).numpy()
-        return self.classes_[best]
-
-    def predict_proba(self, X):
-        """Predict the probability of every class.
-
-        Parameters
-        ----------
-        X : array-like
-            Images or rows of the shape that was fitted.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n, n_classes)
-            In the dtype that the network computes in, the columns as in `classes_`.
-        """
-        return torch.softmax(self._logits(X), dim=1).numpy()
-
-    def predict_log_proba(self, X):
-        """Predict the logarithm of the probability of every class.
-
-        Parameters
-        ----------
-        X : array-like
-            Images or rows of the shape that was fitted.
-
-        Returns
-        -------
-        log_probabilities : ndarray of shape (n, n_classes)
-        """
-        return torch.log_softmax(self._logits(X), dim=1).numpy()
-
-    def decision_function(self, X):
-        """Return the logits of the network.
-
-        Parameters
-        ----------
-        X : array-like
-            Images or rows of the shape that was fitted.
-
-        Returns
-        -------
-        scores : ndarray of shape (n,) or (n, n_classes)
-            For two classes their difference: positive where the second is predicted.
-        """
-        logits = self._logits(X).numpy()
-        if logits.shape[1] == 2:
-            return logits[:, 1] - logits[:, 0]
-        return logits if logits.shape[1] > 2 else logits[:, 0]
-
-    def _logits(self, X):
-        """Return the logits of validated images as a tensor on the CPU."""
-        check_is_fitted(self)
-        images = check_images(self, X, first=False)
-        warn_about_units(images, self._unit_)
-        return predict_logits(
-            self.net_, images, self.channel_mean_, self.channel_scale_
-        )
-
-    @property
-    def module_(self):
-        """The network, a torch.nn.Module."""
-        return self.net_.module_
-
-    @property
-    def device_(self):
-        """The device the network is on."""
-        return str(self.net_.device)
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
+        tags.array_api_support = True
         return tags

@@ -3,13 +3,22 @@
 import copy
 import inspect
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import unique_labels
 
-from sklearn_l2cnn._images import channel_statistics, merge_statistics
+from sklearn_l2cnn._arrays import (
+    as_tensor_if_dispatched,
+    dtype_name,
+    give_back,
+    on_host,
+    same_kind,
+    sorted_unique,
+)
+from sklearn_l2cnn._images import channel_statistics, merge_statistics, tensor_to_numpy
 from sklearn_l2cnn._validation import (
     check_continues,
     check_images,
@@ -42,6 +51,26 @@ from sklearn_l2cnn.training import (
 _OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
 
 
+class Seen(NamedTuple):
+    """What an estimator knows of all images that it was fitted to, on the host.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (n_classes,)
+    unit : tuple (name of the dtype, largest magnitude)
+        How the pixels of the first images were counted.
+    class_mass : ndarray of shape (n_classes,)
+        Summed sample weights of every class.
+    statistics : tuple (weight, mean, variance)
+        Of the pixels, by channel.
+    """
+
+    classes: np.ndarray
+    unit: tuple
+    class_mass: np.ndarray
+    statistics: tuple
+
+
 def fit(clf, X, y, sample_weight, validation):
     """Fit the classifier anew, or on from its last weights with ``warm_start``.
 
@@ -58,19 +87,18 @@ def fit(clf, X, y, sample_weight, validation):
     device = resolve_device(clf.device)
     earlier = vars(clf).get("net_") if clf.warm_start else None
     if earlier is not None:
-        before = clf.classes_, clf.image_shape_
+        before = clf._seen_.classes, clf.image_shape_
     images = check_images(clf, X, first=True)
     y, weight = check_targets(clf, X, y, sample_weight, images=images)
-    clf.classes_ = np.unique(y[weight > 0])
+    classes = on_host(sorted_unique(y[same_kind(weight > 0, y)]))
     if earlier is not None:
-        check_continues(*before, clf.classes_, clf.image_shape_)
-    labels = encode_labels(y, weight, clf.classes_, "y")
-    data = canonical_set(images, labels, weight)
-    clf._class_mass_ = data.class_mass(len(clf.classes_))
+        check_continues(*before, classes, clf.image_shape_)
+    data = canonical_set(images, encode_labels(y, weight, classes, "y"), weight)
+    mass = data.class_mass(len(classes))
     seed, split_seed, order_seed = draw_seeds(clf.random_state, 3)
-    data, valid = _validation_set(clf, data, validation, split_seed)
-    clf._unit_ = _unit(images)
-    _standardize_by(clf, _statistics(data))
+    data, valid = _validation_set(clf, data, classes, validation, split_seed)
+    clf._seen_ = Seen(classes, _unit(images), mass, _statistics(data))
+    _publish(clf, X)
     task, guests = _begin_task(clf, X, y, sample_weight)
     guests += _rate_schedule(clf)
     if clf.early_stopping:
@@ -109,23 +137,25 @@ def partial_fit(clf, X, y, classes, sample_weight):
     clf : L2CNNClassifier
     """
     first = "net_" not in vars(clf)
-    _check_classes(clf, classes, first)
+    known = _check_classes(clf, classes, first)
     images = check_images(clf, X, first=first)
     y, weight = check_targets(clf, X, y, sample_weight, images=images)
-    data = canonical_set(images, encode_labels(y, weight, clf.classes_, "y"), weight)
-    statistics = _statistics(data)
-    mass = data.class_mass(len(clf.classes_))
+    data = canonical_set(images, encode_labels(y, weight, known, "y"), weight)
+    statistics, mass = _statistics(data), data.class_mass(len(known))
     if first:
-        clf._unit_ = _unit(images)
-        clf._class_mass_ = mass
-        _standardize_by(clf, statistics)
+        clf._seen_ = Seen(known, _unit(images), mass, statistics)
+    else:
+        clf._seen_ = clf._seen_._replace(
+            class_mass=clf._seen_.class_mass + mass,
+            statistics=merge_statistics(clf._seen_.statistics, statistics),
+        )
+    _publish(clf, X)
+    if first:
         device = resolve_device(clf.device)
         seed, _, order_seed = draw_seeds(clf.random_state, 3)
         with isolated(seed, device):
             net = _new_net(clf, _new_network(clf), device, order_seed)
     else:
-        clf._class_mass_ = clf._class_mass_ + mass
-        _standardize_by(clf, merge_statistics(clf._seen_, statistics))
         net = clf.net_
     before = net.training_state()
     try:
@@ -140,31 +170,30 @@ def partial_fit(clf, X, y, classes, sample_weight):
 
 
 def _check_classes(clf, classes, first):
-    """Take the classes of the first call to partial_fit; later ones must agree."""
+    """Return the classes of the first call to partial_fit; later ones must agree."""
     if classes is None:
         if first:
             raise ValueError(
                 "classes must be passed on the first call to partial_fit: all labels "
                 "that will ever come, for example np.unique(y) of the whole data."
             )
-        return
-    classes = unique_labels(classes)
-    if first:
-        clf.classes_ = classes
-    elif not np.array_equal(classes, clf.classes_):
+        return clf._seen_.classes
+    classes = on_host(unique_labels(tensor_to_numpy(classes)))
+    if not first and not np.array_equal(classes, clf._seen_.classes):
         raise ValueError(
             f"classes={classes.tolist()} is not the same as on the last call to "
-            f"partial_fit or fit, was: {clf.classes_.tolist()}. Leave it out, or fit "
-            "a new estimator."
+            f"partial_fit or fit, was: {clf._seen_.classes.tolist()}. Leave it out, or "
+            "fit a new estimator."
         )
+    return classes
 
 
-def _validation_set(clf, data, validation, seed):
+def _validation_set(clf, data, classes, validation, seed):
     """Return what is trained on and what is validated on, None for no validation."""
     given = check_validation_data(clf, *validation)
     if given is not None:
         images, y, weight = given
-        labels = encode_labels(y, weight, clf.classes_, "y_val")
+        labels = encode_labels(y, weight, classes, "y_val")
         return data, canonical_set(images, labels, weight)
     if not clf.early_stopping:
         return data, None
@@ -175,32 +204,37 @@ def _validation_set(clf, data, validation, seed):
 
 def _unit(images):
     """Return what `warn_about_units` compares later images with."""
-    return images.dtype, max(float(images.max()), -float(images.min()))
+    return dtype_name(images), max(float(images.max()), -float(images.min()))
 
 
 def _statistics(data):
     """Return total weight, mean and variance of the pixels of a set of images."""
     # normalised, so that a constant factor on the weights does not show in the bits
     weight = normalized_weights(data.weight)
-    return data.weight.sum(), *channel_statistics(data.images, data.rows, weight)
+    return float(data.weight.sum()), *channel_statistics(data.images, data.rows, weight)
 
 
-def _standardize_by(clf, statistics):
-    """Keep the statistics of the pixels, and what follows from them."""
-    clf._seen_ = statistics
-    _, mean, variance = statistics
-    if clf.standardize:
-        clf.channel_mean_ = mean
-        clf.channel_scale_ = np.sqrt(np.where(variance > 0, variance, 1.0))
-    else:
-        clf.channel_mean_ = np.zeros(len(mean))
-        clf.channel_scale_ = np.ones(len(mean))
+def _pixels(clf):
+    """Return mean and scale of the channels, which images are standardised with."""
+    _, mean, variance = clf._seen_.statistics
+    if not clf.standardize:
+        return np.zeros(len(mean)), np.ones(len(mean))
+    return mean, np.sqrt(np.where(variance > 0, variance, 1.0))
+
+
+def _publish(clf, X):
+    """Set the attributes that say what was seen, as arrays of the namespace of X."""
+    mean, scale = (torch.from_numpy(part) for part in _pixels(clf))
+    clf.channel_mean_, clf.channel_scale_ = give_back(mean, X), give_back(scale, X)
+    clf.classes_ = clf._seen_.classes
+    if as_tensor_if_dispatched(X) is not None and clf.classes_.dtype.kind in "biuf":
+        clf.classes_ = give_back(torch.from_numpy(clf.classes_), X)
 
 
 def _new_network(clf):
     height, width, depth = clf.image_shape_
     shape = (depth, height, width)
-    return build_network(clf.architecture, shape, len(clf.classes_))
+    return build_network(clf.architecture, shape, len(clf._seen_.classes))
 
 
 def _new_net(clf, network, device, order_seed):
@@ -215,19 +249,20 @@ def _new_net(clf, network, device, order_seed):
         and "momentum" in inspect.signature(optimizer).parameters
     ):
         options["optimizer__momentum"] = clf.momentum
+    mean, scale = _pixels(clf)
     net = Net(
         network,
         penalty=L2(clf.alpha),
         penalized=penalized_weights,
-        mean=clf.channel_mean_,
-        scale=clf.channel_scale_,
+        mean=mean,
+        scale=scale,
         dtype=compute_dtype(network),
         lower=lowered_dtype(clf.precision, device),
         generator=np.random.RandomState(order_seed),
         optimizer=optimizer,
         lr=clf.lr,
         max_epochs=clf.max_epochs,
-        classes=np.arange(len(clf.classes_)),
+        classes=np.arange(len(clf._seen_.classes)),
         callbacks=copied_callbacks(clf.callbacks),
         verbose=int(clf.verbose),
         device=str(device),
@@ -249,7 +284,7 @@ def _rate_schedule(clf):
 def _update_net(clf, net):
     """Let a net that goes on follow the parameters that may change on the way."""
     net.penalty = L2(clf.alpha)
-    net.mean, net.scale = clf.channel_mean_, clf.channel_scale_
+    net.mean, net.scale = _pixels(clf)
     net.lower = lowered_dtype(clf.precision, torch.device(net.device))
     if net.lr != clf.lr:
         net.set_params(lr=clf.lr)
@@ -258,11 +293,14 @@ def _update_net(clf, net):
 def _train(clf, net, data, *, epochs, valid=None, guests=()):
     """Train a net on a set of images, with a warning where the user interrupts."""
     device = torch.device(net.device)
-    pixels = clf.channel_mean_, clf.channel_scale_, net.dtype, device
-    factors = class_factors(clf.class_weight, clf.classes_, clf._class_mass_)
+    pixels = net.mean, net.scale, net.dtype, device
+    seen = clf._seen_
+    factors = class_factors(clf.class_weight, seen.classes, seen.class_mass)
+    factors = same_kind(factors, data.weight)
     weight = normalized_weights(data.weight * factors[data.labels])
     if valid is not None:
         # scored as it is learnt: what class_weight asks for is not stopped too early
+        factors = same_kind(factors, valid.weight)
         valid_weight = normalized_weights(valid.weight * factors[valid.labels])
         valid = resident(valid, valid_weight, *pixels)
     auto = clf.batch_size == "auto"

@@ -1,16 +1,28 @@
 """What an image array is: layouts, dtypes, rows, and every message about them.
 
-Inside the package images are one thing: a numpy array of shape
-``(n, height, width, channels)`` holding uint8, float32 or float64. uint8 counts as
-[0, 1], all other numbers count as they are.
+Inside the package images are one thing: an array of shape
+``(n, height, width, channels)`` holding uint8, float32 or float64, numpy's or, under
+scikit-learn's array API dispatch, torch's. uint8 counts as [0, 1], all other numbers
+count as they are.
 """
 
 import math
-import sys
 import warnings
 
 import numpy as np
+import torch
 from sklearn.utils import check_array
+
+from sklearn_l2cnn._arrays import (
+    all_finite,
+    as_tensor_if_dispatched,
+    cast,
+    channel_range,
+    dtype_name,
+    is_tensor,
+    on_host,
+    same_kind,
+)
 
 # Images are worked on in pieces of about this many values, so that the float64
 # copies that statistics and scaling need stay in the cache and out of the peak memory.
@@ -43,17 +55,22 @@ def as_images(
 
     Returns
     -------
-    images : ndarray of shape (n, height, width, channels)
+    images : ndarray or Tensor of shape (n, height, width, channels)
         uint8, float32 or float64; a view of X where that is possible.
     """
-    X = _as_numbers(X, name, estimator)
-    if expected is not None:
-        shape = _matching_shape(X.shape, expected, channels, name, estimator)
+    tensor = as_tensor_if_dispatched(X)
+    if tensor is None:
+        X = _as_numbers(X, name, estimator)
     else:
-        shape = _chosen_shape(X.shape, image_shape, channels, name)
+        X = _as_tensor_of_numbers(tensor, name, estimator)
+    if expected is not None:
+        shape = _matching_shape(tuple(X.shape), expected, channels, name, estimator)
+    else:
+        shape = _chosen_shape(tuple(X.shape), image_shape, channels, name)
     if channels == "first" and X.ndim != 3:
         height, width, depth = shape
-        X = X.reshape(len(X), depth, height, width).transpose(0, 2, 3, 1)
+        X = X.reshape(len(X), depth, height, width)
+        X = X.permute(0, 2, 3, 1) if is_tensor(X) else X.transpose(0, 2, 3, 1)
     else:
         X = X.reshape(len(X), *shape)
     return X
@@ -65,10 +82,7 @@ def _as_numbers(X, name, estimator):
     X = _stack_lists(X, name)
     kind = getattr(getattr(X, "dtype", None), "kind", None)
     if kind == "c":
-        raise ValueError(
-            f"Complex data not supported: {name} has dtype {X.dtype}, real numbers "
-            f"were expected. Pass {name}.real, or np.abs({name}) for magnitudes."
-        )
+        raise ValueError(_complex(X, name))
     if kind in ("U", "S"):
         raise ValueError(
             f"{name} holds text (dtype {X.dtype}), numbers were expected. If these are "
@@ -86,18 +100,38 @@ def _as_numbers(X, name, estimator):
         input_name=name,
         estimator=estimator,
     )
+    _refuse_no_pixels(X, name)
+    return cast(X, _working_dtype(dtype_name(X), X.dtype.itemsize))
+
+
+def _as_tensor_of_numbers(X, name, estimator):
+    """Return a tensor as a finite real one of a dtype that the package works in."""
+    if X.is_complex():
+        raise ValueError(_complex(X, name))
+    X = cast(X, _working_dtype(dtype_name(X), X.element_size()))
+    X = check_array(X, allow_nd=True, input_name=name, estimator=estimator, dtype=None)
+    _refuse_no_pixels(X, name)
+    return X
+
+
+def _complex(X, name):
+    return (
+        f"Complex data not supported: {name} has dtype {X.dtype}, real numbers were "
+        f"expected. Pass {name}.real, or np.abs({name}) for magnitudes."
+    )
+
+
+def _refuse_no_pixels(X, name):
     if X.ndim > 2 and 0 in X.shape:
         raise ValueError(
-            f"Found images without pixels: {name} has shape {X.shape}, and every "
-            "dimension must be at least 1."
+            f"Found images without pixels: {name} has shape {tuple(X.shape)}, and "
+            "every dimension must be at least 1."
         )
-    return X.astype(_working_dtype(X.dtype), copy=False)
 
 
 def tensor_to_numpy(X):
     """Turn a torch tensor into the numpy array it stands for, leave the rest alone."""
-    torch = sys.modules.get("torch")  # nobody has a tensor without having torch
-    if torch is None or not isinstance(X, torch.Tensor):
+    if not is_tensor(X):
         return X
     X = X.detach().cpu()
     # numpy has no bfloat16; every value of it is a float32
@@ -121,13 +155,12 @@ def _stack_lists(X, name):
         ) from error
 
 
-def _working_dtype(dtype):
-    """Say which of uint8, float32, float64 holds every value of `dtype`."""
-    if dtype == np.uint8 or dtype == np.float32:
-        return dtype
-    if dtype.itemsize <= 2:  # bool, int8, int16, uint16, float16
-        return np.dtype(np.float32)
-    return np.dtype(np.float64)
+def _working_dtype(name, itemsize):
+    """Say which of uint8, float32, float64 holds every value of a dtype."""
+    if name in ("uint8", "float32"):
+        return name
+    # bool, int8, int16, uint16, float16, bfloat16; or anything larger
+    return "float32" if itemsize <= 2 else "float64"
 
 
 def _matching_shape(shape, expected, channels, name, estimator):
@@ -265,9 +298,9 @@ def pieces(n_rows, image_shape):
 
 def as_float64(images):
     """Return images as float64, uint8 counted as [0, 1]."""
-    if images.dtype == np.uint8:
-        return images / 255.0
-    return images.astype(np.float64, copy=False)
+    if dtype_name(images) == "uint8":
+        return cast(images, "float64") / 255.0
+    return cast(images, "float64")
 
 
 def channel_statistics(images, rows, weight):
@@ -275,31 +308,33 @@ def channel_statistics(images, rows, weight):
 
     Parameters
     ----------
-    images : ndarray of shape (n, height, width, channels)
-    rows : ndarray of int of shape (m,)
+    images : ndarray or Tensor of shape (n, height, width, channels)
+    rows : ndarray or Tensor of int of shape (m,)
         Which images, in the order in which they are summed.
-    weight : ndarray of shape (m,)
+    weight : ndarray or Tensor of shape (m,)
 
     Returns
     -------
     mean, variance : ndarray of shape (channels,)
         The variance of a channel that is constant is exactly 0.
     """
-    depth = images.shape[3]
     pixels = images.shape[1] * images.shape[2]
-    share = weight / (np.sum(weight, dtype=np.float64) * pixels)
-    low, high = np.full(depth, np.inf), np.full(depth, -np.inf)
-    mean, drift, variance = np.zeros((3, depth))
+    weight = cast(weight, "float64")
+    share = weight / (weight.sum() * pixels)
     with np.errstate(over="ignore", invalid="ignore"):
+        mean, low, high = 0.0, [], []
         for part in pieces(len(rows), images.shape[1:]):
             piece = as_float64(images[rows[part]])
-            low = np.minimum(low, piece.min(axis=(0, 1, 2)))
-            high = np.maximum(high, piece.max(axis=(0, 1, 2)))
-            mean += _weighted_sum(share[part], piece)
+            for values, value in zip((low, high), channel_range(piece), strict=True):
+                values.append(on_host(value))
+            mean = mean + _weighted_sum(share[part], piece)
+        drift, variance = 0.0, 0.0
         for part in pieces(len(rows), images.shape[1:]):
             piece = as_float64(images[rows[part]]) - mean
-            drift += _weighted_sum(share[part], piece)
-            variance += _weighted_sum(share[part], np.square(piece))
+            drift = drift + _weighted_sum(share[part], piece)
+            variance = variance + _weighted_sum(share[part], piece * piece)
+        mean, drift, variance = on_host(mean), on_host(drift), on_host(variance)
+        low, high = np.min(low, axis=0), np.max(high, axis=0)
         # what is left of the mean after the first pass is rounding: take it out of both
         variance = np.maximum(variance - np.square(drift), 0.0)
     mean = np.where(low == high, low, mean + drift)
@@ -317,7 +352,7 @@ def _weighted_sum(weight, piece):
 
     Not through BLAS, whose order of summation depends on the number of its threads.
     """
-    return (weight[:, np.newaxis] * piece.sum(axis=(1, 2))).sum(axis=0)
+    return (weight[:, None] * piece.sum(axis=(1, 2))).sum(axis=0)
 
 
 def merge_statistics(old, new):
@@ -348,18 +383,19 @@ def warn_about_units(images, unit):
 
     Parameters
     ----------
-    images : ndarray
-    unit : tuple (dtype, largest magnitude)
+    images : ndarray or Tensor
+    unit : tuple (name of the dtype, largest magnitude)
         Of the training images.
     """
     dtype, largest = unit
-    is_byte, was_byte = images.dtype == np.uint8, dtype == np.uint8
+    is_byte, was_byte = dtype_name(images) == "uint8", dtype == "uint8"
     if is_byte == was_byte:
         return
-    if max(largest, images.max()) <= 2:
+    highest = float(images.max())
+    if max(largest, highest) <= 2:
         return  # both are in [0, 1], give or take
     seen = "uint8" if was_byte else f"{dtype} with values up to {largest:g}"
-    come = "uint8" if is_byte else f"{images.dtype} with values up to {images.max():g}"
+    come = "uint8" if is_byte else f"{dtype_name(images)} with values up to {highest:g}"
     warnings.warn(
         f"The training images were {seen}, these are {come}. uint8 pixels count as "
         "[0, 1], all other numbers as they are, so that the same image means something "
@@ -372,14 +408,16 @@ def warn_about_units(images, unit):
 def standardized(images, mean, scale, dtype):
     """Return (images - mean) / scale, worked out in float64, as `dtype`.
 
-    Raises a ValueError where a pixel leaves the range of `dtype`.
+    Raises a ValueError where a pixel leaves the range of `dtype`, a name.
     """
+    mean, scale = same_kind(mean, images), same_kind(scale, images)
     with np.errstate(over="ignore"):
-        result = ((as_float64(images) - mean) / scale).astype(dtype)
-    if not np.isfinite(result).all():
+        result = cast((as_float64(images) - mean) / scale, dtype)
+    if not all_finite(result):
+        largest = max(float(images.max()), -float(images.min()))
         raise ValueError(
-            f"Input X contains infinity or a value too large for dtype({dtype!s}): the "
-            f"largest magnitude is {np.abs(images).max():.3g}, after standardising. "
-            "Divide X by a constant, or look for pixels that are not pixels."
+            f"Input X contains infinity or a value too large for dtype({dtype!r}): the "
+            f"largest magnitude is {largest:.3g}, after standardising. Divide X by a "
+            "constant, or look for pixels that are not pixels."
         )
     return result

@@ -2,18 +2,29 @@
 
 import copy
 from contextlib import contextmanager
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
+import torch
+from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
     check_consistent_length,
     check_X_y,
+    column_or_1d,
     validate_data,
 )
 from skorch.callbacks import Callback, LRScheduler
 
+from sklearn_l2cnn._arrays import (
+    all_finite,
+    as_tensor_if_dispatched,
+    is_tensor,
+    positions,
+    same_kind,
+    sorted_unique,
+)
 from sklearn_l2cnn._images import as_images, describe, tensor_to_numpy
 
 
@@ -54,7 +65,7 @@ def check_images(estimator, X, *, first, name="X"):
 
     Returns
     -------
-    images : ndarray of shape (n, height, width, channels)
+    images : ndarray or Tensor of shape (n, height, width, channels)
     """
     if first:
         _check_image_shape(estimator.image_shape)
@@ -69,9 +80,21 @@ def check_images(estimator, X, *, first, name="X"):
         estimator=estimator,
     )
     if first:
-        estimator.image_shape_ = images.shape[1:]
+        estimator.image_shape_ = tuple(images.shape[1:])
         estimator.n_features_in_ = int(np.prod(images.shape[1:]))
     return images
+
+
+def check_namespace(estimator, X, method):
+    """Raise where X comes from another array library than what was fitted.
+
+    Only under array API dispatch, and with releases of scikit-learn that have the rule.
+    """
+    try:
+        from sklearn.utils._array_api import check_same_namespace
+    except ImportError:
+        return
+    check_same_namespace(X, estimator, attribute="channel_mean_", method=method)
 
 
 def _check_image_shape(image_shape):
@@ -95,35 +118,44 @@ def check_targets(estimator, X, y, sample_weight, *, images, suffix=""):
     estimator : estimator
     X, y, sample_weight : array-like
         As the user gave them.
-    images : ndarray
+    images : ndarray or Tensor
         What X turned out to be.
     suffix : str
         ``"_val"`` for validation data, for the messages.
 
     Returns
     -------
-    y : ndarray of shape (n,)
-    weight : ndarray of float64 of shape (n,)
+    y : ndarray or Tensor of shape (n,)
+        Of the kind of the images, unless the labels are not numbers.
+    weight : array of float64 of shape (n,)
+        Of the kind of the images.
     """
-    if y is not None:
+    tensor = as_tensor_if_dispatched(y) if y is not None else None
+    if tensor is None:
         y = tensor_to_numpy(y)
-        check_consistent_length(X, y)
-    shape = np.asarray(y).shape
+    elif is_tensor(images):
+        y = tensor.to(images.device)
+    else:
+        y = tensor.cpu().numpy()
+    if y is not None:
+        check_consistent_length(images, y)
+    shape = tuple(y.shape) if is_tensor(y) else np.asarray(y).shape
     if len(shape) == 2 and shape[1] > 1:
         raise ValueError(
             f"Multioutput target data is not supported: y{suffix} has shape {shape}, "
             f"but {type(estimator).__name__} learns one label for each image. Pass a "
             "1-D y, or wrap the estimator in sklearn.multioutput.MultiOutputClassifier."
         )
-    # scikit-learn's own messages and warnings about y, without its checks of X
-    _, y = check_X_y(np.zeros((len(images), 1)), y, estimator=estimator)
+    if is_tensor(y):
+        y = column_or_1d(y, warn=True)
+        check_array(y, ensure_2d=False, dtype=None, input_name="y")
+    else:
+        # scikit-learn's own messages and warnings about y, without its checks of X
+        _, y = check_X_y(np.zeros((len(images), 1)), y, estimator=estimator)
     check_classification_targets(y)
-    weight = _check_sample_weight(
-        tensor_to_numpy(sample_weight),
-        images,
-        dtype=np.float64,
-        ensure_non_negative=True,
-    )
+    if is_tensor(images) and not is_tensor(y) and y.dtype.kind in "biuf":
+        y = same_kind(y, images)
+    weight = _check_weight(sample_weight, images)
     if not weight.any():
         raise ValueError(
             f"Sample weights must contain at least one non-zero number: all "
@@ -132,18 +164,57 @@ def check_targets(estimator, X, y, sample_weight, *, images, suffix=""):
     return y, weight
 
 
+def _check_weight(sample_weight, images):
+    """Validate sample weights; return float64, of the kind of the images."""
+    tensor = as_tensor_if_dispatched(sample_weight)
+    given = tensor_to_numpy(sample_weight) if tensor is None else tensor
+    if not is_tensor(images):
+        given = given.cpu().numpy() if is_tensor(given) else given
+        return _check_sample_weight(
+            given, images, dtype=np.float64, ensure_non_negative=True
+        )
+    if given is None or isinstance(given, Real):
+        shape, weight = (len(images),), 1.0 if given is None else float(given)
+        return torch.full(shape, weight, dtype=torch.float64, device=images.device)
+    weight = torch.as_tensor(given, device=images.device).to(torch.float64)
+    if tuple(weight.shape) != (len(images),):
+        raise ValueError(
+            f"sample_weight.shape == {tuple(weight.shape)}, expected {(len(images),)}!"
+        )
+    if not all_finite(weight):
+        raise ValueError("Input sample_weight contains NaN or infinity.")
+    if (weight < 0).any():
+        raise ValueError("Negative values in data passed to `sample_weight`.")
+    return weight
+
+
 def encode_labels(y, weight, classes, name):
-    """Turn labels into positions in `classes`, which must have all that weigh."""
-    labels = np.searchsorted(classes, y)
+    """Turn labels into positions in `classes`, which must have all that weigh.
+
+    Parameters
+    ----------
+    y : ndarray or Tensor of shape (n,)
+    weight : array of shape (n,)
+    classes : array of shape (n_classes,)
+        Of any kind.
+    name : str
+        What the messages call y.
+
+    Returns
+    -------
+    labels : array of int of shape (n,), of the kind of `weight`
+    """
+    classes = same_kind(classes, y)
+    labels = positions(classes, y)
     labels[labels == len(classes)] = 0
-    unknown = (classes[labels] != y) & (weight > 0)
+    unknown = (classes[labels] != y) & same_kind(weight > 0, y)
     if unknown.any():
         raise ValueError(
             f"{name} has labels that are not among the classes: "
-            f"{np.unique(y[unknown])[:10].tolist()} were found, "
+            f"{sorted_unique(y[unknown])[:10].tolist()} were found, "
             f"{classes[:10].tolist()}{' ...' if len(classes) > 10 else ''} are known."
         )
-    return labels
+    return same_kind(labels, weight)
 
 
 def check_validation_data(estimator, X_val, y_val, sample_weight_val):

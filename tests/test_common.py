@@ -1,6 +1,6 @@
 """scikit-learn's conformance checks: all of them, none excused, and counted."""
 
-import sys
+import importlib
 from collections import Counter
 
 import numpy as np
@@ -19,8 +19,13 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # the checks provoke warnings
 SKLEARN = parse_version(parse_version(sklearn.__version__).base_version)
 
 # The number of checks that a dense classifier with sample weights, class weights,
-# probabilities and partial_fit gets from a release. A run of fewer is a hollow one.
-N_CHECKS = {"1.6": 62, "1.9": 63}
+# probabilities and partial_fit gets from a release, and how many of them pass whatever
+# hardware there is: the others are for devices and array libraries that are not here. A
+# run of fewer is a hollow one.
+N_CHECKS = {"1.6": (71, 65), "1.9": (83, 69)}
+
+# Why a check of array libraries may skip itself.
+ABSENT = ("cupy is not", "dpnp is not", "cuda", "XPU device", "MPS device")
 
 CONFIGURATIONS = {
     "default": {},
@@ -32,13 +37,22 @@ CONFIGURATIONS = {
     },
     "batch of 8": {"batch_size": 8},
     "raw pixels": {"standardize": False},
+    "bfloat16": {"precision": "bfloat16"},
 }
 
 
-def expect_all(n_checks):
+@pytest.fixture(autouse=True)
+def a_build_for_cuda_is_no_device(monkeypatch):
+    # scikit-learn takes a torch that was built for CUDA for a device that is there, and
+    # fails on every estimator where there is none (its issue 28280)
+    monkeypatch.setattr(torch.backends.cuda, "is_built", torch.cuda.is_available)
+
+
+def expect_all(n_checks, n_passed):
     release = f"{SKLEARN.major}.{SKLEARN.minor}"
-    assert n_checks == N_CHECKS.get(release, n_checks)
-    assert n_checks >= min(N_CHECKS.values())
+    expected, least = N_CHECKS.get(release, (n_checks, 65))
+    assert n_checks == expected
+    assert n_passed >= least
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
@@ -46,13 +60,15 @@ def test_check_estimator(name):
     results = check_estimator(
         L2CNNClassifier(**CONFIGURATIONS[name]), on_skip=None, on_fail=None
     )
-    not_passed = {
-        result["check_name"]: (result["status"], result["exception"])
+    not_passed = [
+        (result["check_name"], result["status"], str(result["exception"]))
         for result in results
         if result["status"] != "passed" or result["expected_to_fail"]
-    }
-    assert not not_passed
-    expect_all(len(results))
+    ]
+    for check_name, status, reason in not_passed:
+        assert check_name.startswith("check_array_api"), (check_name, status, reason)
+        assert status == "skipped" and any(word in reason for word in ABSENT), reason
+    expect_all(len(results), len(results) - len(not_passed))
 
 
 @pytest.mark.gpu
@@ -61,7 +77,9 @@ def test_check_estimator_on_cuda():
     results = check_estimator(
         L2CNNClassifier(device="cuda"), on_skip=None, on_fail=None
     )
-    assert Counter(result["status"] for result in results) == {"passed": len(results)}
+    counts = Counter(result["status"] for result in results)
+    assert set(counts) <= {"passed", "skipped"}
+    expect_all(len(results), counts["passed"])
 
 
 ESTIMATORS = [
@@ -76,7 +94,8 @@ def test_each_check(estimator, check):
 
 
 def test_each_check_is_a_check_of_check_estimator():
-    expect_all(len(list(parametrize_with_checks(ESTIMATORS[:1]).args[1])))
+    n_checks = len(list(parametrize_with_checks(ESTIMATORS[:1]).args[1]))
+    expect_all(n_checks, n_checks)
 
 
 @pytest.mark.parametrize(
@@ -103,12 +122,12 @@ def test_no_tag_relaxes_a_check():
     assert not tags.classifier_tags.poor_score
     assert tags.classifier_tags.multi_class
     assert tags.target_tags.required and tags.requires_fit
+    assert tags.array_api_support
 
 
-def test_pandas_is_installed_so_that_no_check_skips_itself():
-    import pandas
-
-    assert "pandas" in sys.modules and pandas.DataFrame is not None
+@pytest.mark.parametrize("library", ["pandas", "array_api_strict"])
+def test_a_library_is_installed_so_that_no_check_skips_itself(library):
+    assert importlib.import_module(library)
 
 
 @pytest.mark.parametrize("n_features", [1, 2, 3, 4, 5, 10, 20, 30])

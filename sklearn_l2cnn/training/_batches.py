@@ -5,6 +5,7 @@ import math
 import numpy as np
 import torch
 
+from sklearn_l2cnn._arrays import cast, copied, dtype_name, empty
 from sklearn_l2cnn._images import pieces, standardized
 from sklearn_l2cnn.training._layers import forward_of
 from sklearn_l2cnn.training._precision import autocast
@@ -26,8 +27,8 @@ def to_tensor(images, rows, mean, scale, dtype):
 
     Parameters
     ----------
-    images : ndarray of shape (n, height, width, channels)
-    rows : ndarray of int or slice
+    images : ndarray or Tensor of shape (n, height, width, channels)
+    rows : array of int or slice
     mean, scale : ndarray of shape (channels,)
     dtype : torch.dtype
         What the network computes in.
@@ -37,15 +38,16 @@ def to_tensor(images, rows, mean, scale, dtype):
     tensor : Tensor
         Lies in memory channels last.
     """
-    if images.dtype == np.uint8:
-        chosen = np.array(images[rows], order="C")  # never a read-only view
+    target = "float64" if dtype == torch.float64 else "float32"
+    if dtype_name(images) == "uint8":
+        chosen = copied(images[rows])
+    elif isinstance(rows, slice):
+        chosen = standardized(images[rows], mean, scale, target)
     else:
-        target = np.float64 if dtype == torch.float64 else np.float32
-        rows = np.arange(len(images))[rows]
-        chosen = np.empty((len(rows), *images.shape[1:]), dtype=target)
+        chosen = empty((len(rows), *images.shape[1:]), target, like=images)
         for part in pieces(len(rows), chosen.shape[1:]):
             chosen[part] = standardized(images[rows[part]], mean, scale, target)
-    tensor = torch.from_numpy(chosen).permute(0, 3, 1, 2)
+    tensor = torch.as_tensor(chosen).permute(0, 3, 1, 2)
     return tensor if tensor.dtype == torch.uint8 else tensor.to(dtype)
 
 
@@ -55,7 +57,7 @@ def resident(image_set, weight, mean, scale, dtype, device):
     Parameters
     ----------
     image_set : ImageSet
-    weight : ndarray of shape (m,)
+    weight : array of float32 of shape (m,)
     mean, scale : ndarray of shape (channels,)
     dtype : torch.dtype
     device : torch.device
@@ -72,8 +74,8 @@ def resident(image_set, weight, mean, scale, dtype, device):
         images = network_input(images, *pixel_map(mean, scale, dtype, device))
     X = {"images": images}
     if (weight != 1).any():
-        X["weight"] = torch.from_numpy(weight).to(device=device, dtype=dtype)
-    return X, torch.from_numpy(image_set.labels.astype(np.int64)).to(device)
+        X["weight"] = torch.as_tensor(weight).to(device=device, dtype=dtype)
+    return X, torch.as_tensor(cast(image_set.labels, "int64")).to(device)
 
 
 def pixel_map(mean, scale, dtype, device):
@@ -190,37 +192,37 @@ def chunk_rows(image_shape, device):
     return min(max(1 << (rows.bit_length() - 1), fewest), most)
 
 
-def predict_logits(net, images, mean, scale):
+def predict_logits(net, images):
     """Run a network over images in chunks of one size, a short last one padded.
 
     Parameters
     ----------
     net : Net
         Its network is put into evaluation mode.
-    images : ndarray of shape (n, height, width, channels)
-    mean, scale : ndarray of shape (channels,)
+    images : ndarray or Tensor of shape (n, height, width, channels)
 
     Returns
     -------
     logits : Tensor of shape (n, n_classes)
-        On the CPU, float32 or float64.
+        float32 or float64, on the device of the network.
     """
     device = torch.device(net.device)
     forward = forward_of(net.module_.eval())
-    gain, shift = pixel_map(mean, scale, net.dtype, device)
+    gain, shift = pixel_map(net.mean, net.scale, net.dtype, device)
     size = chunk_rows(images.shape[1:], device)
     logits = []
     with torch.inference_mode():
         for start in range(0, len(images), size):
             stop = min(start + size, len(images))
-            chunk = to_tensor(images, slice(start, stop), mean, scale, net.dtype)
+            rows = slice(start, stop)
+            chunk = to_tensor(images, rows, net.mean, net.scale, net.dtype)
             missing = size - len(chunk)
             if missing:
                 chunk = torch.cat([chunk, chunk[-1:].expand(missing, -1, -1, -1)])
-            chunk = chunk.contiguous(memory_format=torch.channels_last)
+            chunk = chunk.contiguous(memory_format=torch.channels_last).to(device)
             with autocast(net.lower, device):
-                output = forward(network_input(chunk.to(device), gain, shift))
-            logits.append(output[: stop - start].cpu())
-    logits = torch.cat(logits)
+                output = forward(network_input(chunk, gain, shift))
+            logits.append(output[: stop - start])
+        logits = torch.cat(logits)
     # numpy has no bfloat16, and nobody expects probabilities of half precision
     return logits if logits.dtype == torch.float64 else logits.float()

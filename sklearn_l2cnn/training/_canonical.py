@@ -11,7 +11,19 @@ sorted by a hash of their bytes, weights of mean 1 in float32.
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
+from sklearn_l2cnn._arrays import (
+    arange,
+    as_words,
+    cast,
+    class_sums,
+    dtype_name,
+    flatnonzero,
+    group_sums,
+    is_tensor,
+    lexsort,
+)
 from sklearn_l2cnn._images import pieces
 
 
@@ -20,17 +32,17 @@ class ImageSet(NamedTuple):
 
     Attributes
     ----------
-    images : ndarray of shape (n, height, width, channels)
-        All that came; never copied.
-    rows : ndarray of int of shape (m,)
-    labels : ndarray of int of shape (m,)
-    weight : ndarray of float64 of shape (m,)
+    images : ndarray or Tensor of shape (n, height, width, channels)
+        All that came; never copied. The others are of its kind.
+    rows : array of int of shape (m,)
+    labels : array of int of shape (m,)
+    weight : array of float64 of shape (m,)
     """
 
-    images: np.ndarray
-    rows: np.ndarray
-    labels: np.ndarray
-    weight: np.ndarray
+    images: object
+    rows: object
+    labels: object
+    weight: object
 
     def take(self, positions):
         """Return the part that stands at some positions."""
@@ -43,7 +55,7 @@ class ImageSet(NamedTuple):
 
     def class_mass(self, n_classes):
         """Return the summed weights of every class."""
-        return np.bincount(self.labels, weights=self.weight, minlength=n_classes)
+        return class_sums(self.labels, self.weight, n_classes)
 
 
 def canonical_set(images, labels, weight):
@@ -57,30 +69,29 @@ def canonical_form(images, labels, weight):
 
     Parameters
     ----------
-    images : ndarray of shape (n, height, width, channels)
-    labels : ndarray of int of shape (n,)
-    weight : ndarray of float64 of shape (n,)
+    images : ndarray or Tensor of shape (n, height, width, channels)
+    labels : array of int of shape (n,)
+    weight : array of float64 of shape (n,)
         Finite and not negative.
 
     Returns
     -------
-    rows : ndarray of int of shape (m,)
+    rows : array of int of shape (m,)
         Where in `images` each distinct (image, label) stands, in canonical order.
-    weight : ndarray of float64 of shape (m,)
+    weight : array of float64 of shape (m,)
         The summed weights of each.
     """
-    present = np.flatnonzero(weight > 0)
-    images_present, labels = images[present], labels[present]
-    weight = weight[present]
-    key = row_hashes(images_present)
+    rows = flatnonzero(weight > 0)
+    labels, weight = labels[rows], weight[rows]
+    key = row_hashes(images, rows)
     order, starts = _groups(key, labels, weight)
-    if not _groups_are_equal(images_present, order, starts):
+    if not _groups_are_equal(images, rows[order], starts):
         # Two different images share a hash. It has never been seen with 64 bits, but
         # then the promise is "exactly": rank the rows by their bytes.
-        key = _byte_ranks(images_present)
+        key = _byte_ranks(images, rows)
         order, starts = _groups(key, labels, weight)
     # Within a group the weights are sorted, so that their sum has one order as well.
-    return present[order[starts]], np.add.reduceat(weight[order], starts)
+    return rows[order[starts]], group_sums(weight[order], starts)
 
 
 def normalized_weights(weight):
@@ -95,63 +106,80 @@ def normalized_weights(weight):
             "must leave at least one class of y a positive weight."
         )
     weight = weight / weight.max()
-    return (weight * (len(weight) / weight.sum())).astype(np.float32)
+    return cast(weight * (len(weight) / weight.sum()), "float32")
 
 
 def _groups(key, labels, weight):
     """Sort rows by key, label, weight; return the order and where each group starts."""
-    order = np.lexsort((weight, labels, key))
+    order = lexsort((weight, labels, key))
     key, labels = key[order], labels[order]
-    first = np.ones(len(order), dtype=bool)
+    first = order >= 0  # all of them
     first[1:] = (key[1:] != key[:-1]) | (labels[1:] != labels[:-1])
-    return order, np.flatnonzero(first)
+    return order, flatnonzero(first)
 
 
-def _groups_are_equal(images, order, starts):
-    """Say whether all the images within each group are the same."""
-    within = np.ones(len(order), dtype=bool)
+def _groups_are_equal(images, rows, starts):
+    """Say whether all the images within each group of sorted rows are the same."""
+    within = rows >= 0
     within[starts] = False
-    later = np.flatnonzero(within)
+    later = flatnonzero(within)
     return all(
-        np.array_equal(images[order[later[part]]], images[order[later[part] - 1]])
+        bool((images[rows[later[part]]] == images[rows[later[part] - 1]]).all())
         for part in pieces(len(later), images.shape[1:])
     )
 
 
-def row_hashes(images):
-    """Hash every image to 64 bits, by the bytes of its values (-0.0 is 0.0).
+def row_hashes(images, rows):
+    """Hash images to 64 bits each, by the bytes of their values (-0.0 is 0.0).
 
     The hash of a row is the sum of its words, each mixed with its position by the
-    finaliser of SplitMix64: the same on every platform and for every memory layout.
+    finaliser of SplitMix64: the same on every platform, device and memory layout. They
+    are integers with a sign, shifted so that they sort as those without one would.
+
+    Parameters
+    ----------
+    images : ndarray or Tensor of shape (n, height, width, channels)
+    rows : array of int of shape (m,)
+
+    Returns
+    -------
+    hashes : array of int64 of shape (m,)
     """
-    hashes = np.empty(len(images), dtype=np.uint64)
-    for rows in pieces(len(images), images.shape[1:]):
-        words = _words(images[rows])
-        position = np.arange(1, words.shape[1] + 1, dtype=np.uint64)
-        words = words + position * np.uint64(0x9E3779B97F4A7C15)
-        words ^= words >> np.uint64(30)
-        words *= np.uint64(0xBF58476D1CE4E5B9)
-        words ^= words >> np.uint64(27)
-        words *= np.uint64(0x94D049BB133111EB)
-        words ^= words >> np.uint64(31)
-        hashes[rows] = words.sum(axis=1, dtype=np.uint64)
+    hashes = rows * 0
+    for part in pieces(len(rows), images.shape[1:]):
+        words = _words(images[rows[part]])
+        position = arange(1, words.shape[1] + 1, like=words)
+        words = words + position * _signed(0x9E3779B97F4A7C15)
+        words ^= _shifted(words, 30)
+        words *= _signed(0xBF58476D1CE4E5B9)
+        words ^= _shifted(words, 27)
+        words *= _signed(0x94D049BB133111EB)
+        words ^= _shifted(words, 31)
+        hashes[part] = words.sum(axis=1) ^ _signed(1 << 63)
     return hashes
 
 
-def _byte_ranks(images):
-    """Rank every image by its bytes: exact and slow."""
-    cuts = pieces(len(images), images.shape[1:])
-    words = np.concatenate([_words(images[rows]) for rows in cuts])
-    return np.unique(words, axis=0, return_inverse=True)[1].reshape(-1)
+def _signed(word):
+    """Return the 64-bit integer with a sign that has the bits of one without."""
+    return word - (1 << 64) if word >> 63 else word
+
+
+def _shifted(words, bits):
+    """Shift to the right, zeros following from the left."""
+    return (words >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _byte_ranks(images, rows):
+    """Rank images by their bytes: exact and slow."""
+    cuts = pieces(len(rows), images.shape[1:])
+    words = [_words(images[rows[part]]) for part in cuts]
+    if is_tensor(images):
+        return torch.unique(torch.cat(words), dim=0, return_inverse=True)[1]
+    ranks = np.unique(np.concatenate(words), axis=0, return_inverse=True)[1]
+    return ranks.reshape(-1)
 
 
 def _words(images):
-    """View the rows of a few images as 64-bit words, the last one padded with zeros."""
+    """View a few images as rows of 64-bit words."""
     rows = images.reshape(len(images), -1)
-    if rows.dtype.kind == "f":
-        rows = rows + 0.0  # -0.0 becomes 0.0
-    rows = np.ascontiguousarray(rows).view(np.uint8)
-    short = -rows.shape[1] % 8
-    if short:
-        rows = np.pad(rows, ((0, 0), (0, short)))
-    return np.ascontiguousarray(rows).view(np.uint64)
+    return as_words(rows if dtype_name(rows) == "uint8" else rows + 0.0)

@@ -5,6 +5,8 @@ import math
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
+from sklearn_l2cnn._arrays import class_sums, lexsort, same_kind, sorted_unique
+
 
 def class_factors(class_weight, classes, mass):
     """Return the factor that each class multiplies its samples' weights with.
@@ -33,22 +35,22 @@ def held_out(labels, fraction, generator):
 
     Parameters
     ----------
-    labels : ndarray of int of shape (n,)
+    labels : array of int of shape (n,)
     fraction : float
         Between 0 and 1; the number of rows is rounded up.
     generator : numpy.random.RandomState
 
     Returns
     -------
-    train, valid : ndarray of int
+    train, valid : array of int, of the kind of `labels`
         Sorted rows. Every class keeps at least one row to be learnt from; classes that
         are too small to be split evenly share what rounding leaves at random.
     """
     wanted = math.ceil(fraction * len(labels))
-    order = generator.permutation(len(labels))
-    order = order[np.argsort(labels[order], kind="stable")]
-    counts = np.bincount(labels)
-    counts = counts[counts > 0]
+    order = same_kind(generator.permutation(len(labels)), labels)
+    order = order[lexsort((labels[order],))]
+    counts = class_sums(labels, labels * 0.0 + 1.0, int(labels.max()) + 1)
+    counts = counts[counts > 0].astype(int)
     quota = fraction * counts
     take = np.minimum(np.floor(quota), counts - 1).astype(int)
     remainder = np.where(take < counts - 1, quota - take, -1.0)
@@ -57,7 +59,7 @@ def held_out(labels, fraction, generator):
     take[extra[: max(0, wanted - take.sum())]] += 1
     starts = np.cumsum(counts) - counts
     place = np.arange(len(labels)) - np.repeat(starts, counts)
-    chosen = place < np.repeat(take, counts)
+    chosen = same_kind(place < np.repeat(take, counts), labels)
     if not chosen.any():
         raise ValueError(
             f"early_stopping=True has nothing to validate on: n_samples={len(labels)} "
@@ -65,7 +67,7 @@ def held_out(labels, fraction, generator):
             "while every class keeps one to be learnt from. Pass X_val and y_val, or "
             "more images, or early_stopping=False."
         )
-    return np.sort(order[~chosen]), np.sort(order[chosen])
+    return sorted_unique(order[~chosen]), sorted_unique(order[chosen])
 
 
 def auto_batch_size(n_rows):
