@@ -8,6 +8,8 @@ control pair: where it differs from itself by more than 5%, there is no verdict.
 
 import gc
 import statistics
+import subprocess
+import sys
 import time
 from typing import NamedTuple
 
@@ -16,7 +18,7 @@ TOLERANCE = 0.05
 
 
 class Ratio(NamedTuple):
-    """Median of paired ratios, with the range between the quartiles."""
+    """Median of paired ratios, with the quartiles."""
 
     median: float
     low: float
@@ -24,6 +26,40 @@ class Ratio(NamedTuple):
 
     def __str__(self):
         return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
+class Figure(NamedTuple):
+    """A number that was seen, beside what is wanted of it.
+
+    Attributes
+    ----------
+    what : str
+    value : Ratio or float
+    wanted : float, default=None
+    at_least : bool, default=True
+        Whether `wanted` is a least or a most.
+    quiet : bool, default=True
+        Whether the control pair agreed.
+    note : str, default=""
+    """
+
+    what: str
+    value: object
+    wanted: float = None
+    at_least: bool = True
+    quiet: bool = True
+    note: str = ""
+
+    @property
+    def verdict(self):
+        """Say in a word whether the value reaches what is wanted."""
+        if self.wanted is None:
+            return ""
+        if not self.quiet:
+            return "no verdict (noisy)"
+        value = getattr(self.value, "median", self.value)
+        reached = value >= self.wanted if self.at_least else value <= self.wanted
+        return "reached" if reached else "NOT reached"
 
 
 def interleaved(ways, repeats, control=None):
@@ -59,6 +95,13 @@ def interleaved(ways, repeats, control=None):
     return seconds, results
 
 
+def in_new_process(code):
+    """Run code in a new process; return the numbers it prints."""
+    command = [sys.executable, "-c", code]
+    found = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    return tuple(map(float, found.stdout.split()))
+
+
 def ratio(seconds, slow, fast):
     """Compare two ways round by round."""
     pairs = [a / b for a, b in zip(seconds[slow], seconds[fast], strict=True)]
@@ -68,15 +111,7 @@ def ratio(seconds, slow, fast):
     return Ratio(statistics.median(pairs), low, high)
 
 
-def quiet(seconds, control):
-    """Say whether the control pair agrees, and how far it is apart."""
+def control_pair(seconds, control):
+    """Return how far a way is from itself, and whether that is near enough."""
     apart = ratio(seconds, CONTROL, control)
-    return abs(apart.median - 1) <= TOLERANCE, apart
-
-
-def verdict(found, wanted, at_least, is_quiet):
-    """Say in a word whether a ratio reaches what is wanted of it."""
-    if not is_quiet:
-        return "no verdict (noisy)"
-    reached = found.median >= wanted if at_least else found.median <= wanted
-    return "reached" if reached else "NOT reached"
+    return apart, abs(apart.median - 1) <= TOLERANCE

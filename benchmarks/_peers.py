@@ -6,6 +6,8 @@ each is a function from a task to a `Trained`. Where a peer cannot be told its o
 its docstring says so.
 """
 
+import contextlib
+import io
 from typing import NamedTuple
 
 import numpy as np
@@ -240,8 +242,12 @@ def keras(task):
         fit_kwargs={"batch_size": task.batch_size, "epochs": task.epochs, "verbose": 0},
     )
     model.fit(images(task.X), task.y)
-    losses_ = model.history_.history["loss"]
-    return Trained(lambda X: model.predict(images(X)), losses_)
+
+    def predict(X):
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints a progress bar
+            return model.predict(images(X))
+
+    return Trained(predict, model.history_.history["loss"])
 
 
 def mlp(task):
@@ -264,6 +270,7 @@ def ours(task):
         batch_size=task.batch_size,
         max_epochs=task.epochs,
         device=task.device,
+        precision=task.precision,
         random_state=task.seed,
     ).fit(task.X, task.y)
     return Trained(model.predict, model.data_loss_curve_)

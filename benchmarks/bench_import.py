@@ -1,8 +1,12 @@
-"""What does the import cost beyond torch and skorch? One process a sample, in turn."""
+"""What does the import cost beyond torch and skorch? One process a sample, in turn.
+
+python -m benchmarks.bench_import [--quick | --full]
+"""
 
 import statistics
-import subprocess
-import sys
+
+from benchmarks import _options
+from benchmarks._measure import Figure, in_new_process
 
 CODE = """
 import time
@@ -13,19 +17,27 @@ print(time.perf_counter() - start)
 """
 
 
-def seconds(package):
-    command = [sys.executable, "-c", CODE.format(package=package)]
-    return float(subprocess.run(command, capture_output=True, check=True).stdout)
+def run(options):
+    """Return the median, and print it."""
+    times = {"sklearn_l2cnn": [], "skorch": []}  # skorch again: nothing, the control
+    for k in range(11 if options.full else 3):
+        for package in list(times)[:: 1 if k % 2 else -1]:
+            times[package] += in_new_process(CODE.format(package=package))
+    figures = []
+    for package, values in times.items():
+        wanted = 0.1 if package == "sklearn_l2cnn" else None
+        figures.append(
+            Figure(
+                f"import {package} after torch and skorch, seconds",
+                statistics.median(values),
+                wanted,
+                False,
+                note=f"{min(values):.4f} to {max(values):.4f}",
+            )
+        )
+    _options.show(figures)
+    return figures
 
 
 if __name__ == "__main__":
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 11
-    times = {"sklearn_l2cnn": [], "skorch": []}  # skorch again: nothing, the control
-    for k in range(rounds):
-        for package in list(times)[:: 1 if k % 2 else -1]:
-            times[package].append(seconds(package))
-    for package, values in times.items():
-        print(
-            f"import {package} after torch and skorch: median "
-            f"{statistics.median(values):.4f} s, {min(values):.4f} to {max(values):.4f}"
-        )
+    run(_options.parse(__doc__))

@@ -8,6 +8,7 @@ where they lie, and what comes out goes back to where they came from.
 import numpy as np
 import torch
 from sklearn import get_config
+from sklearn.utils._array_api import get_namespace_and_device
 
 
 def is_tensor(array):
@@ -60,10 +61,13 @@ def give_back(tensor, X):
 
 
 def _moved(array, like):
-    # newer releases of scikit-learn alone; the older ones know of torch and numpy
-    from sklearn.utils._array_api import get_namespace_and_device, move_to
-
+    """Return an array as one of the namespace, and on the device, of another."""
     namespace, _, device = get_namespace_and_device(like)
+    try:
+        from sklearn.utils._array_api import move_to
+    except ImportError:  # before scikit-learn 1.8: by way of numpy
+        array = array.cpu().numpy() if is_tensor(array) else np.asarray(array)
+        return namespace.asarray(array, device=device)
     return move_to(array, xp=namespace, device=device)
 
 

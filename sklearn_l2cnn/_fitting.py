@@ -113,6 +113,7 @@ def fit(clf, X, y, sample_weight, validation):
         net.history.extend(copy.deepcopy(list(earlier.history)))
     done = len(net.history)
     _train(clf, net, data, valid=valid, epochs=clf.max_epochs, guests=guests)
+    net.park()
     clf.net_ = net
     _record(clf, done)
     if task is not None:
@@ -243,6 +244,8 @@ def _new_net(clf, network, device, order_seed):
     options = {}
     if optimizer in _OPTIMIZERS:
         options["optimizer__fused"] = True  # one call for all parameters
+        if optimizer == "adam" and device.type == "cuda":
+            options["optimizer__capturable"] = True  # its step can be in a graph
         optimizer = _OPTIMIZERS[optimizer]
     if (
         clf.optimizer != "adam"

@@ -3,6 +3,7 @@
 import array_api_strict
 import numpy as np
 import pytest
+import sklearn.utils._array_api
 import torch
 from sklearn import config_context
 from sklearn.base import clone
@@ -205,8 +206,11 @@ def test_another_library(digits, dispatch):
     clf = quick().fit(*strict)
     for result in (clf.predict(strict[0]), clf.decision_function(strict[0])):
         assert type(result) is type(strict[0])
-    with pytest.raises(ValueError, match="must use the same namespace"):
-        clf.predict(X)
+    if hasattr(sklearn.utils._array_api, "check_same_namespace"):  # a younger rule
+        with pytest.raises(ValueError, match="must use the same namespace"):
+            clf.predict(X)
+    else:
+        assert isinstance(clf.predict(X), np.ndarray)
 
 
 def test_without_dispatch_tensors_come_out_as_arrays(digits):

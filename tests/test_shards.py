@@ -12,8 +12,8 @@ from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn.architectures import plain
 from sklearn_l2cnn.training import _shards
 from sklearn_l2cnn.training._isolation import torch_threads
-from sklearn_l2cnn.training._net import summed_loss
 from sklearn_l2cnn.training._shards import Shards, shard_count
+from sklearn_l2cnn.training._steps import summed_loss
 from tests.conftest import SmallNet, tiny
 
 

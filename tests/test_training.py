@@ -51,6 +51,7 @@ def test_network_sees_standardised_pixels(kind, dtype):
     images = np.random.RandomState(0).randint(0, 256, size=(6, 3, 4, 2)).astype(kind)
     mean, scale = np.array([0.3, 0.5]), np.array([0.2, 0.7])
     tensor = to_tensor(images, np.array([4, 0, 2]), mean, scale, dtype)
+    tensor = tensor.permute(0, 3, 1, 2)
     assert tensor.dtype == (torch.uint8 if kind == "uint8" else dtype)
     seen = network_input(tensor, *pixel_map(mean, scale, dtype, CPU))
     pixels = images / 255 if kind == "uint8" else images.astype(float)

@@ -9,18 +9,22 @@ from sklearn_l2cnn._arrays import cast, copied, dtype_name, empty
 from sklearn_l2cnn._images import pieces, standardized
 from sklearn_l2cnn.training._layers import forward_of
 from sklearn_l2cnn.training._precision import autocast
+from sklearn_l2cnn.training._upload import Upload
 
 # Pixel values in one chunk of a prediction on a CPU; more leave the cache.
 _CHUNK_VALUES = 1 << 17
 _CHUNK_ROWS = (4, 256)
 _CUDA_FACTOR = 16
 
+# Pixel values that travel to a device at a time.
+_UPLOAD_VALUES = 1 << 24
+
 # So many values are standardised once for all: as floats they still take little memory.
 _FEW_VALUES = 1 << 22
 
 
 def to_tensor(images, rows, mean, scale, dtype):
-    """Copy rows of images into a tensor ``(n, channels, height, width)``.
+    """Copy rows of images into a tensor.
 
     uint8 images stay uint8, to be scaled batch by batch with `network_input`; all
     others are standardised here, in float64, where large offsets lose nothing.
@@ -35,8 +39,7 @@ def to_tensor(images, rows, mean, scale, dtype):
 
     Returns
     -------
-    tensor : Tensor
-        Lies in memory channels last.
+    tensor : Tensor of shape (n, height, width, channels)
     """
     target = "float64" if dtype == torch.float64 else "float32"
     if dtype_name(images) == "uint8":
@@ -47,7 +50,7 @@ def to_tensor(images, rows, mean, scale, dtype):
         chosen = empty((len(rows), *images.shape[1:]), target, like=images)
         for part in pieces(len(rows), chosen.shape[1:]):
             chosen[part] = standardized(images[rows[part]], mean, scale, target)
-    tensor = torch.as_tensor(chosen).permute(0, 3, 1, 2)
+    tensor = torch.as_tensor(chosen)
     return tensor if tensor.dtype == torch.uint8 else tensor.to(dtype)
 
 
@@ -68,14 +71,30 @@ def resident(image_set, weight, mean, scale, dtype, device):
         ``"images"`` and, unless all weigh 1, ``"weight"``.
     y : Tensor of int64
     """
-    images = to_tensor(image_set.images, image_set.rows, mean, scale, dtype)
-    images = images.to(device)
+    images = _resident_images(image_set, mean, scale, dtype, device)
     if images.numel() <= _FEW_VALUES:
         images = network_input(images, *pixel_map(mean, scale, dtype, device))
     X = {"images": images}
     if (weight != 1).any():
         X["weight"] = torch.as_tensor(weight).to(device=device, dtype=dtype)
     return X, torch.as_tensor(cast(image_set.labels, "int64")).to(device)
+
+
+def _resident_images(image_set, mean, scale, dtype, device):
+    """Copy images to a device, where they lie in memory channels last."""
+    images, rows = image_set.images, image_set.rows
+    if device.type == "cpu":
+        tensor = to_tensor(images, rows, mean, scale, dtype).to(device)
+        return tensor.permute(0, 3, 1, 2)
+    upload, target = Upload(device), None
+    step = max(1, _UPLOAD_VALUES // math.prod(images.shape[1:]))
+    for start in range(0, len(rows), step):
+        part = to_tensor(images, rows[start : start + step], mean, scale, dtype)
+        if target is None:
+            shape = (len(rows), *part.shape[1:])
+            target = torch.empty(shape, dtype=part.dtype, device=device)
+        upload(part, out=target[start : start + step])
+    return target.permute(0, 3, 1, 2)
 
 
 def pixel_map(mean, scale, dtype, device):
@@ -146,13 +165,21 @@ class ShuffledBatches:
         self.batch_size = batch_size
         self.generator = generator
 
-    def __iter__(self):
-        X, y = self.dataset.X, self.dataset.y
+    def rows(self):
+        """Yield the rows of every batch in a new order."""
+        y = self.dataset.y
         order = torch.from_numpy(self.generator.permutation(len(y))).to(y.device)
         for start, stop in batch_bounds(len(y), self.batch_size):
-            rows = order[start:stop]
+            yield order[start:stop]
+
+    def __iter__(self):
+        X, y = self.dataset.X, self.dataset.y
+        for rows in self.rows():
             batch = {name: take_rows(part, rows) for name, part in X.items()}
             yield batch, y.index_select(0, rows)
+
+    def __len__(self):
+        return len(batch_bounds(len(self.dataset), self.batch_size))
 
 
 class OrderedBatches:
@@ -207,9 +234,11 @@ def predict_logits(net, images):
         float32 or float64, on the device of the network.
     """
     device = torch.device(net.device)
+    net.unpark()
     forward = forward_of(net.module_.eval())
     gain, shift = pixel_map(net.mean, net.scale, net.dtype, device)
     size = chunk_rows(images.shape[1:], device)
+    upload = Upload(device)
     logits = []
     with torch.inference_mode():
         for start in range(0, len(images), size):
@@ -219,7 +248,7 @@ def predict_logits(net, images):
             missing = size - len(chunk)
             if missing:
                 chunk = torch.cat([chunk, chunk[-1:].expand(missing, -1, -1, -1)])
-            chunk = chunk.contiguous(memory_format=torch.channels_last).to(device)
+            chunk = upload(chunk.contiguous()).permute(0, 3, 1, 2)
             with autocast(net.lower, device):
                 output = forward(network_input(chunk, gain, shift))
             logits.append(output[: stop - start])

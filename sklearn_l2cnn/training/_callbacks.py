@@ -3,6 +3,7 @@
 import copy
 import math
 
+import torch
 from skorch.callbacks import Callback
 
 from sklearn_l2cnn.training._batches import batch_bounds
@@ -118,7 +119,7 @@ class OneCycleRate(Callback):
 
     def on_epoch_end(self, net, **kwargs):
         """Record the rate that the epoch ended with."""
-        net.history.record("event_lr", net.optimizer_.param_groups[0]["lr"])
+        net.history.record("event_lr", float(net.optimizer_.param_groups[0]["lr"]))
 
     def on_train_end(self, net, **kwargs):
         """Give back the whole rate, to whatever goes on from here."""
@@ -133,7 +134,10 @@ def half_cosine(done):
 def set_rate(net, rate):
     """Set the learning rate of every group of parameters."""
     for group in net.optimizer_.param_groups:
-        group["lr"] = rate
+        if isinstance(group["lr"], torch.Tensor):  # a recorded step reads it
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 class EpochTasks(Callback):

@@ -47,3 +47,14 @@ def _unknown(device):
         f"device={str(device)!r} is not a device that this estimator knows: 'auto', "
         "'cpu', 'cuda' or 'cuda:N' was expected."
     )
+
+
+def move(module, optimizer, device):
+    """Move a network, and what an optimizer remembers of it, to a device."""
+    if all(p.device == device for p in module.parameters()):
+        return
+    module.to(device)
+    for state in optimizer.state.values():
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor):
+                state[name] = value.to(device)

@@ -2,12 +2,10 @@
 
 import copy
 import math
-from contextlib import ExitStack
 
 import torch
 from skorch import NeuralNetClassifier
-from skorch.callbacks import Callback, EpochTimer, PrintLog
-from torch.nn.functional import cross_entropy
+from skorch.callbacks import EpochTimer, PrintLog
 
 from sklearn_l2cnn.training._batches import (
     OrderedBatches,
@@ -15,23 +13,13 @@ from sklearn_l2cnn.training._batches import (
     network_input,
     pixel_map,
 )
+from sklearn_l2cnn.training._device import move
 from sklearn_l2cnn.training._isolation import torch_threads
-from sklearn_l2cnn.training._layers import forward_of, layers_by_image, work
 from sklearn_l2cnn.training._precision import autocast
-from sklearn_l2cnn.training._shards import Shards
+from sklearn_l2cnn.training._steps import Steps, listens, mean_loss
 
 # What a net knows only while it trains.
-_OF_A_TRAINING = (
-    "valid_",
-    "pixel_map_",
-    "forward_",
-    "trained_",
-    "weights_",
-    "before_step_",
-    "shown_",
-    "lean_",
-    "shards_",
-)
+_OF_A_TRAINING = ("valid_", "steps_")
 
 
 class Diverged(ValueError):
@@ -112,16 +100,14 @@ class Net(NeuralNetClassifier):
     def infer(self, x, **fit_params):
         """Return the logits of a batch of images."""
         images = x["images"] if isinstance(x, dict) else x
-        gain, shift = self._pixel_map()
-        images = network_input(images.to(gain.device), gain, shift)
-        with autocast(self.lower, gain.device):
-            logits = vars(self).get("forward_", self.module_)(images)
+        if "steps_" in vars(self):
+            return self.steps_.logits(images)
+        device = torch.device(self.device)
+        gain, shift = pixel_map(self.mean, self.scale, self.dtype, device)
+        images = network_input(images.to(device), gain, shift)
+        with autocast(self.lower, device):
+            logits = self.module_(images)
         return logits if self.lower is None else logits.to(self.dtype)
-
-    def _pixel_map(self):
-        if "pixel_map_" in vars(self):
-            return self.pixel_map_
-        return pixel_map(self.mean, self.scale, self.dtype, self.device)
 
     def get_split_datasets(self, X, y=None, **fit_params):
         """Return the training data and the validation data that `train` was given."""
@@ -130,10 +116,7 @@ class Net(NeuralNetClassifier):
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Return the mean of weight times cross-entropy over a batch."""
         weight = X.get("weight") if isinstance(X, dict) else None
-        y_true = y_true.to(y_pred.device)
-        if weight is None:
-            return cross_entropy(y_pred, y_true)
-        return summed_loss(y_pred, y_true, weight) / len(y_true)
+        return mean_loss(y_pred, y_true.to(y_pred.device), weight)
 
     # -- one step, one epoch ----------------------------------------------------------
 
@@ -145,52 +128,41 @@ class Net(NeuralNetClassifier):
         """
         if not self.module_.training:
             self._set_training(True)
-        data_loss, logits = self._add_data_gradient(batch)
-        self.penalty.add_gradient(self.weights_)
+        data_loss, logits = self.steps_.add_gradient(batch)
         loss = data_loss
-        if self.shown_:
-            loss = data_loss + self.penalty.value(self.weights_)
+        if not self.steps_.lean:
+            loss = data_loss + self.penalty.value(self.steps_.weights)
         return {"loss": loss, "data_loss": data_loss, "y_pred": logits}
-
-    def _add_data_gradient(self, batch):
-        X, y = batch
-        if self.shards_ is not None and self.shards_.count(len(y)) > 1:
-            images, weight = X["images"], X.get("weight")
-            return self.shards_.gradient(self._summed_loss, (images, y, weight))
-        logits = self.infer(X)
-        loss = self.get_loss(logits, y, X=X)
-        if loss.requires_grad:
-            loss.backward()
-        return loss.detach(), logits
-
-    def _summed_loss(self, images, labels, weight):
-        logits = self.infer(images)
-        return logits, summed_loss(logits, labels, weight)
-
-    def lean_step(self, batch, **fit_params):
-        """Take a step as `train_step` does, with no more than that takes.
-
-        Of the same bits, without skorch's closures and hooks: for nobody listens.
-        """
-        for parameter in self.trained_:
-            parameter.grad = None
-        loss, logits = self._add_data_gradient(batch)
-        self.penalty.add_gradient(self.weights_)
-        self.optimizer_.step()
-        return {"loss": loss, "y_pred": logits}
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         """Run one epoch over the batches and record its means in the history."""
         if iterator is None:
             return
-        notify = self._wants("on_batch_begin", "on_batch_end")
+        recorded = self.steps_.recorded if training else None
+        if recorded is not None:
+            self.notify("on_batch_begin", batch=None, training=True)
+            total = recorded.epoch(iterator, self.steps_.prepare)
+            n_rows, n_batches = len(iterator.dataset), len(iterator)
+        else:
+            sums = self._eager_epoch(iterator, training, prefix, step_fn)
+            total, correct, n_rows, n_batches = sums
+        self.history.record(f"{prefix}_batch_count", n_batches)
+        if training:
+            self._record_training(total / n_rows)
+        else:
+            self._record_best("valid_loss", total / n_rows, smaller=True)
+            self._record_best("valid_acc", correct / n_rows, smaller=False)
+
+    def _eager_epoch(self, iterator, training, prefix, step_fn):
+        """Return summed loss, summed hits, rows and batches of an epoch."""
+        notify = listens(self.callbacks_, "on_batch_begin", "on_batch_end")
         total, correct = torch.zeros((2, 1), device=self.device, dtype=torch.float64)
         n_rows = n_batches = 0
         for batch in iterator:
             if notify or not n_batches:
                 self.notify("on_batch_begin", batch=batch, training=training)
-            for prepare in self.before_step_ if training else ():
-                prepare(self)
+            if training:
+                self.steps_.prepare()
             step = step_fn(batch)
             X, y = batch
             total.add_(step.get("data_loss", step["loss"]), alpha=len(y))
@@ -203,15 +175,10 @@ class Net(NeuralNetClassifier):
                 self.notify("on_batch_end", batch=batch, training=training, **step)
             n_rows += len(y)
             n_batches += 1
-        self.history.record(f"{prefix}_batch_count", n_batches)
-        if training:
-            self._record_training(float(total) / n_rows)
-        else:
-            self._record_best("valid_loss", float(total) / n_rows, smaller=True)
-            self._record_best("valid_acc", float(correct) / n_rows, smaller=False)
+        return float(total), float(correct), n_rows, n_batches
 
     def _record_training(self, data_loss):
-        penalty = float(self.penalty.value(self.weights_))
+        penalty = float(self.penalty.value(self.steps_.weights))
         self.history.record("train_data_loss", data_loss)
         self.history.record("train_penalty", penalty)
         self._record_best("train_loss", data_loss + penalty, smaller=True)
@@ -224,14 +191,6 @@ class Net(NeuralNetClassifier):
         )
         self.history.record(name, value)
         self.history.record(f"{name}_best", best)
-
-    def _wants(self, *hooks):
-        """Say whether any callback listens to one of these hooks; most do not."""
-        return any(
-            getattr(type(callback), hook, None) is not getattr(Callback, hook)
-            for _, callback in self.callbacks_
-            for hook in hooks
-        )
 
     # -- the loop ---------------------------------------------------------------------
 
@@ -251,7 +210,7 @@ class Net(NeuralNetClassifier):
         datasets = {"dataset_train": train, "dataset_valid": valid}
         batches = self.get_iterator(train, training=True)
         valid_batches = None if valid is None else self.get_iterator(valid)
-        step = self.lean_step if self.lean_ else self.train_step
+        step = self.steps_.lean_step if self.steps_.lean else self.train_step
         for _ in range(self.max_epochs if epochs is None else epochs):
             self.notify("on_epoch_begin", **datasets)
             self._set_training(True)
@@ -263,8 +222,8 @@ class Net(NeuralNetClassifier):
 
     def _validate(self, batches):
         # What a layer makes of single images does not depend on torch's threads.
-        threads = 1 if self.shards_ is None else self.shards_.threads
-        with torch_threads(threads):
+        shards = self.steps_.shards
+        with torch_threads(1 if shards is None else shards.threads):
             self.run_single_epoch(batches, False, "valid", self.validation_step)
 
     def train(self, X, y, *, epochs, valid=None, guests=(), threads=1):
@@ -288,39 +247,32 @@ class Net(NeuralNetClassifier):
         """
         if not self.initialized_:
             self.initialize()
+        self.unpark()
         own = self.callbacks_
         self.callbacks_ = [*own, *guests]
         self.valid_ = None if valid is None else self.get_dataset(*valid)
         try:
-            with ExitStack() as stack:
-                self._prepare_steps(X, threads, stack)
+            with Steps(self, X, threads) as steps:
+                vars(self)["steps_"] = steps
                 return self._train(X, y, epochs)
         finally:
-            # Nothing of this call stays behind: no data on the device, no reference
-            # into the parameters, which would not survive a pickle.
+            # Nothing of this call stays behind: no data on the device, no threads, no
+            # reference into the parameters, which would not survive a pickle.
             self.callbacks_ = own
             for name in _OF_A_TRAINING:
                 vars(self).pop(name, None)
 
-    def _prepare_steps(self, X, threads, stack):
-        """Work out once what every step needs."""
-        self.pixel_map_ = self._pixel_map()
-        vars(self)["forward_"] = forward_of(self.module_)  # skorch registers modules
-        self.trained_ = [p for p in self.module_.parameters() if p.requires_grad]
-        self.weights_ = self.penalized(self.module_)
-        hooks = (getattr(called, "before_step", None) for _, called in self.callbacks_)
-        self.before_step_ = [hook for hook in hooks if hook is not None]
-        plain = isinstance(self.optimizer_, torch.optim.Adam | torch.optim.SGD)
-        shown = self._wants("on_batch_begin", "on_batch_end", "on_grad_computed")
-        self.shown_ = shown or not plain
-        self.lean_ = not self.shown_
-        self.shards_ = None
-        layers = layers_by_image(self.module_)
-        if layers is None or not self.trained_ or self.pixel_map_[0].is_cuda:
-            return
-        blank = network_input(X["images"][:1], *self.pixel_map_)
-        shards = Shards(self.trained_, work(layers, blank), threads)
-        self.shards_ = stack.enter_context(shards)
+    def unpark(self):
+        """Bring network and optimizer to the device, if they are parked."""
+        move(self.module_, self.optimizer_, torch.device(self.device))
+
+    def park(self):
+        """Leave the device to others: network and optimizer wait on the CPU."""
+        device = torch.device(self.device)
+        if device.type == "cuda":
+            move(self.module_, self.optimizer_, torch.device("cpu"))
+            with torch.cuda.device(device):
+                torch.cuda.empty_cache()
 
     def _train(self, X, y, epochs):
         self.stopped_by_callback_ = interrupted = False
@@ -408,21 +360,6 @@ class Net(NeuralNetClassifier):
         self.optimizer_.load_state_dict(optimizer)
         self.generator.set_state(generator)
         del self.history[n_epochs:]
-
-
-def summed_loss(logits, labels, weight):
-    """Return the sum of weight times cross-entropy over a batch.
-
-    Parameters
-    ----------
-    logits : Tensor of shape (n, n_classes)
-    labels : Tensor of int64 of shape (n,)
-    weight : Tensor of shape (n,) or None
-        None is 1 for each.
-    """
-    if weight is None:
-        return cross_entropy(logits, labels, reduction="sum")
-    return cross_entropy(logits, labels, reduction="none").dot(weight)
 
 
 def _missing_score(name, error, history):

@@ -1,0 +1,47 @@
+"""Run the benchmarks, print what was seen, and write it as JSON and as a picture.
+
+python -m benchmarks --quick              under three minutes on two cores
+python -m benchmarks --full --data DIR    everything, on MNIST and CIFAR-10 too
+"""
+
+import sys
+import time
+from pathlib import Path
+
+from benchmarks import (
+    _options,
+    _report,
+    bench_accuracy,
+    bench_first,
+    bench_growth,
+    bench_import,
+    bench_memory,
+    bench_speed,
+)
+
+BENCHMARKS = {
+    "speed": bench_speed,
+    "accuracy": bench_accuracy,
+    "memory": bench_memory,
+    "import": bench_import,
+    "first": bench_first,
+    "growth": bench_growth,
+}
+
+
+def main():
+    parser = _options.parser(__doc__)
+    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=[*BENCHMARKS])
+    parser.add_argument("--out", type=Path, default=Path("benchmark-results"))
+    options = _options.completed(parser.parse_args())
+    start = time.perf_counter()
+    figures = []
+    for name in options.only:
+        print(f"\n== {name}: {BENCHMARKS[name].__doc__.splitlines()[0]}", flush=True)
+        figures += BENCHMARKS[name].run(options)
+    _report.write(figures, options, time.perf_counter() - start)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

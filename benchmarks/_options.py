@@ -1,0 +1,52 @@
+"""What all benchmarks are asked, and how they print."""
+
+import argparse
+import importlib.util
+import os
+
+
+def parser(description):
+    """Return the parser of the options that every benchmark takes."""
+    found = argparse.ArgumentParser(description=description.splitlines()[0])
+    size = found.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="the default: minutes")
+    size.add_argument("--full", action="store_true", help="longer, with more repeats")
+    found.add_argument("--data", help="folder of MNIST (and CIFAR-10) as torchvision's")
+    found.add_argument("--device", default="cpu", help="cpu (the default) or cuda")
+    found.add_argument("--repeats", type=int, help="rounds of every comparison")
+    return found
+
+
+def parse(description, arguments=None):
+    """Read the options."""
+    return completed(parser(description).parse_args(arguments))
+
+
+def completed(options):
+    """Fill in what was not said."""
+    if options.repeats is None:
+        options.repeats = 9 if options.full else 5
+    return options
+
+
+def has_keras():
+    """Say whether Keras is installed; it is used on its torch backend."""
+    os.environ.setdefault("KERAS_BACKEND", "torch")
+    return importlib.util.find_spec("keras") is not None
+
+
+def show(figures):
+    """Print figures, one a line."""
+    for figure in figures:
+        value = figure.value if isinstance(figure.value, str) else _number(figure.value)
+        line = f"{figure.what}: {value}"
+        if figure.wanted is not None:
+            sense = ">=" if figure.at_least else "<="
+            line += f"   wanted {sense} {figure.wanted:g}: {figure.verdict}"
+        if figure.note:
+            line += f"   [{figure.note}]"
+        print(line, flush=True)
+
+
+def _number(value):
+    return f"{value:.4g}" if isinstance(value, float | int) else str(value)
