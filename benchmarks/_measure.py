@@ -82,7 +82,9 @@ def interleaved(ways, repeats, control=None):
     """
     ways = dict(ways)
     if control is not None:
-        ways[CONTROL] = ways[control]
+        # beside each other, as two ways that are to be compared should be
+        pair = {control: ways.pop(control)}
+        ways = {**pair, CONTROL: pair[control], **ways}
     seconds = {name: [] for name in ways}
     results = {}
     names = list(ways)

@@ -75,7 +75,8 @@ def synthetic(n, side, depth=1, n_test=2000, **recipe):
     """Noise with a bright bar whose place is the label: any size, any number."""
     rng = np.random.RandomState(0)
     y = rng.randint(10, size=n + n_test)
-    X = rng.randint(0, 100, size=(n + n_test, side, side, depth)).astype(np.uint8)
+    size = (n + n_test, side, side, depth)
+    X = rng.randint(0, 100, size=size, dtype=np.uint8)
     for label in range(10):
         start, stop = (
             label * side // 10,

@@ -15,16 +15,16 @@ from sklearn_l2cnn import L2CNNClassifier
 
 def fits(options):
     """Yield what grows, its values, and what to run for a value."""
-    top = 8000 if options.full else 4000
-    base = {"width": 8, "batch_size": 64, "epochs": 2, "device": options.device}
+    top = 16000 if options.full else 2400
+    base = {"width": 8, "batch_size": 64, "epochs": 1, "device": options.device}
 
-    def synthetic(n=1000, side=16, **recipe):
+    def synthetic(n=600, side=16, **recipe):
         task = _tasks.synthetic(n, side, **(base | recipe))
         return lambda: _peers.ours(task)
 
     sizes = [top // 8, top // 4, top // 2, top]
     yield "images", sizes, lambda n: synthetic(n=n)
-    yield "epochs", [2, 4, 8, 16], lambda epochs: synthetic(epochs=epochs)
+    yield "epochs", [1, 2, 4, 8], lambda epochs: synthetic(epochs=epochs)
     yield "pixels of a side", [8, 16, 32], lambda side: synthetic(side=side)
     yield "width", [8, 16, 32], lambda width: synthetic(width=width)
     yield "batch", [16, 64, 256], lambda rows: synthetic(batch_size=rows)
@@ -53,7 +53,7 @@ def run(options):
     for what, values, make in fits(options):
         ways = {value: make(value) for value in values}
         next(iter(ways.values()))()
-        rounds = max(3, options.repeats // 2)
+        rounds = 7 if options.full else 3
         seconds, _ = interleaved(ways, rounds)
         times = [statistics.median(seconds[value]) for value in values]
         wanted = 1.05 if what in ("images", "epochs") else None

@@ -12,7 +12,7 @@ from sklearn_l2cnn.training._canonical import canonical_set, normalized_weights
 from sklearn_l2cnn.training._device import resolve_device
 from sklearn_l2cnn.training._isolation import draw_seeds, isolated
 from sklearn_l2cnn.training._net import Net
-from sklearn_l2cnn.training._precision import lowered_dtype
+from sklearn_l2cnn.training._precision import computes_bfloat16, lowered_dtype
 from sklearn_l2cnn.training._weights import auto_batch_size, class_factors, held_out
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "auto_batch_size",
     "canonical_set",
     "class_factors",
+    "computes_bfloat16",
     "draw_seeds",
     "held_out",
     "isolated",
