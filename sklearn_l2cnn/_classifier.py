@@ -158,7 +158,11 @@ class L2CNNClassifier(
         constant channel has scale 1. Zeros and ones without `standardize`.
 
     device_ : str
-        The device the network is on.
+        The device that the network computes on. After :meth:`fit` on CUDA it waits on
+        the CPU until it is used.
+
+    precision_ : str
+        What products are computed in: ``"float32"``, ``"float64"`` or ``"bfloat16"``.
 
     net_ : skorch.NeuralNetClassifier
         The net that was trained, with its ``history``.
@@ -207,6 +211,10 @@ class L2CNNClassifier(
     Keras' ``regularizers.l2(l)``, ``2 * l``. Under Adam the gradient of the penalty is
     rescaled for every weight like the rest of the gradient, so that `alpha` does not
     act as a decay of equal strength on all.
+
+    With ``sklearn.config_context(array_api_dispatch=True)`` torch tensors, and arrays
+    of other array API libraries, are taken where they lie, nothing is copied to numpy,
+    and what comes out is of their kind and on their device.
 
     Examples
     --------

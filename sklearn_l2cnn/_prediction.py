@@ -95,6 +95,12 @@ class PredictionMixin:
         return self.net_.module_
 
     @property
+    def precision_(self):
+        """What products are computed in: "float32", "float64" or "bfloat16"."""
+        dtype = self.net_.lower or self.net_.dtype
+        return str(dtype).removeprefix("torch.")
+
+    @property
     def device_(self):
         """The device the network is on."""
         return str(self.net_.device)

@@ -153,7 +153,8 @@ def test_documented_attributes_are_those_of_a_fitted_estimator(digits):
         for name in line.split(",")
     ]
     public = {name for name in vars(clf) if re.fullmatch(r"[a-z].*_", name)}
-    assert public | {"module_", "device_", "feature_names_in_"} == set(names)
+    worked_out = {"module_", "device_", "precision_", "feature_names_in_"}
+    assert public | worked_out == set(names)
     assert all(hasattr(clf, name) for name in names if name != "feature_names_in_")
 
 
