@@ -16,26 +16,32 @@ def is_tensor(array):
     return isinstance(array, torch.Tensor)
 
 
+def is_dispatched(X):
+    """Say whether X is an array that array API dispatch keeps in its own namespace.
+
+    numpy's arrays, lists and data frames are none.
+    """
+    if not get_config()["array_api_dispatch"]:
+        return False
+    return not isinstance(X, np.ndarray | np.generic) and hasattr(X, "__dlpack__")
+
+
 def as_tensor_if_dispatched(X):
     """Return X as a tensor where array API dispatch asks for that, else None.
 
     Parameters
     ----------
     X : object
-        An array of any namespace but numpy's; numpy's arrays, lists and data frames
-        are none.
 
     Returns
     -------
     tensor : Tensor or None
         On the device of X, sharing its memory where the two libraries can.
     """
-    if not get_config()["array_api_dispatch"]:
+    if not is_dispatched(X):
         return None
     if is_tensor(X):
         return X.detach()
-    if isinstance(X, np.ndarray | np.generic) or not hasattr(X, "__dlpack__"):
-        return None
     try:
         return torch.from_dlpack(X)
     except (BufferError, RuntimeError, TypeError, ValueError):
@@ -53,7 +59,7 @@ def give_back(tensor, X):
     X : object
         What the user gave. Without array API dispatch every result is numpy's.
     """
-    if as_tensor_if_dispatched(X) is None:
+    if not is_dispatched(X):
         return tensor.cpu().numpy()
     if is_tensor(X):
         return tensor.to(X.device)

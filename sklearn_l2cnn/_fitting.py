@@ -11,14 +11,18 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import unique_labels
 
 from sklearn_l2cnn._arrays import (
-    as_tensor_if_dispatched,
-    dtype_name,
     give_back,
+    is_dispatched,
     on_host,
     same_kind,
     sorted_unique,
 )
-from sklearn_l2cnn._images import channel_statistics, merge_statistics, tensor_to_numpy
+from sklearn_l2cnn._images import (
+    channel_statistics,
+    merge_statistics,
+    tensor_to_numpy,
+    unit_of,
+)
 from sklearn_l2cnn._validation import (
     check_continues,
     check_images,
@@ -57,8 +61,8 @@ class Seen(NamedTuple):
     Attributes
     ----------
     classes : ndarray of shape (n_classes,)
-    unit : tuple (name of the dtype, largest magnitude)
-        How the pixels of the first images were counted.
+    unit : tuple
+        `unit_of` the first images.
     class_mass : ndarray of shape (n_classes,)
         Summed sample weights of every class.
     statistics : tuple (weight, mean, variance)
@@ -97,7 +101,7 @@ def fit(clf, X, y, sample_weight, validation):
     mass = data.class_mass(len(classes))
     seed, split_seed, order_seed = draw_seeds(clf.random_state, 3)
     data, valid = _validation_set(clf, data, classes, validation, split_seed)
-    clf._seen_ = Seen(classes, _unit(images), mass, _statistics(data))
+    clf._seen_ = Seen(classes, unit_of(images), mass, _statistics(data))
     _publish(clf, X)
     task, guests = _begin_task(clf, X, y, sample_weight)
     guests += _rate_schedule(clf)
@@ -144,7 +148,7 @@ def partial_fit(clf, X, y, classes, sample_weight):
     data = canonical_set(images, encode_labels(y, weight, known, "y"), weight)
     statistics, mass = _statistics(data), data.class_mass(len(known))
     if first:
-        clf._seen_ = Seen(known, _unit(images), mass, statistics)
+        clf._seen_ = Seen(known, unit_of(images), mass, statistics)
     else:
         clf._seen_ = clf._seen_._replace(
             class_mass=clf._seen_.class_mass + mass,
@@ -203,11 +207,6 @@ def _validation_set(clf, data, classes, validation, seed):
     return data.take(train), data.take(valid)
 
 
-def _unit(images):
-    """Return what `warn_about_units` compares later images with."""
-    return dtype_name(images), max(float(images.max()), -float(images.min()))
-
-
 def _statistics(data):
     """Return total weight, mean and variance of the pixels of a set of images."""
     # normalised, so that a constant factor on the weights does not show in the bits
@@ -228,7 +227,7 @@ def _publish(clf, X):
     mean, scale = (torch.from_numpy(part) for part in _pixels(clf))
     clf.channel_mean_, clf.channel_scale_ = give_back(mean, X), give_back(scale, X)
     clf.classes_ = clf._seen_.classes
-    if as_tensor_if_dispatched(X) is not None and clf.classes_.dtype.kind in "biuf":
+    if is_dispatched(X) and clf.classes_.dtype.kind in "biuf":
         clf.classes_ = give_back(torch.from_numpy(clf.classes_), X)
 
 

@@ -378,14 +378,33 @@ def merge_statistics(old, new):
     )
 
 
+def unit_of(images):
+    """Return how pixels are counted, which `warn_about_units` compares.
+
+    Parameters
+    ----------
+    images : ndarray or Tensor
+
+    Returns
+    -------
+    unit : tuple (name of the dtype, largest magnitude)
+    """
+    return dtype_name(images), largest_magnitude(images)
+
+
+def largest_magnitude(images):
+    """Return the largest absolute value, without an array of absolute values."""
+    return max(float(images.max()), -float(images.min()))
+
+
 def warn_about_units(images, unit):
     """Warn where pixels are counted otherwise than in the training images.
 
     Parameters
     ----------
     images : ndarray or Tensor
-    unit : tuple (name of the dtype, largest magnitude)
-        Of the training images.
+    unit : tuple
+        `unit_of` the training images.
     """
     dtype, largest = unit
     is_byte, was_byte = dtype_name(images) == "uint8", dtype == "uint8"
@@ -414,10 +433,9 @@ def standardized(images, mean, scale, dtype):
     with np.errstate(over="ignore"):
         result = cast((as_float64(images) - mean) / scale, dtype)
     if not all_finite(result):
-        largest = max(float(images.max()), -float(images.min()))
         raise ValueError(
-            f"Input X contains infinity or a value too large for dtype({dtype!r}): the "
-            f"largest magnitude is {largest:.3g}, after standardising. Divide X by a "
-            "constant, or look for pixels that are not pixels."
+            f"Input X contains infinity or a value too large for dtype({dtype!r}) once "
+            f"it is standardised: the largest magnitude is {largest_magnitude(images):.3g}."
+            " Divide X by a constant, or look for pixels that are not pixels."
         )
     return result

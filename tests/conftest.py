@@ -31,22 +31,19 @@ def colours():
     return X, y
 
 
-@pytest.fixture(
-    params=[
-        "cpu",
-        pytest.param(
-            "cuda",
-            marks=[
-                pytest.mark.gpu,
-                pytest.mark.skipif(
-                    not torch.cuda.is_available(), reason="torch sees no CUDA device"
-                ),
-            ],
-        ),
-    ]
-)
+@pytest.fixture
+def cuda():
+    """The CUDA device of this machine; without one the test is skipped."""
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no CUDA device")
+    return torch.device("cuda", torch.cuda.current_device())
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def device(request):
     """Every kind of device that a network can be trained on."""
+    if request.param == "cuda":
+        request.getfixturevalue("cuda")
     return request.param
 
 

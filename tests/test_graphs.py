@@ -208,13 +208,6 @@ def test_buffers_are_reused_and_grow():
 # -- on CUDA itself -------------------------------------------------------------------
 
 
-@pytest.fixture
-def cuda():
-    if not torch.cuda.is_available():
-        pytest.skip("torch sees no CUDA device")
-    return torch.device("cuda", torch.cuda.current_device())
-
-
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_graphs_on_cuda_are_close_to_eager_steps(digits, cuda, monkeypatch, name):

@@ -17,13 +17,8 @@ from sklearn_l2cnn.training import (
     isolated,
     resolve_device,
 )
-from sklearn_l2cnn.training._batches import (
-    batch_bounds,
-    chunk_rows,
-    network_input,
-    pixel_map,
-    to_tensor,
-)
+from sklearn_l2cnn.training._batches import batch_bounds, chunk_rows, to_tensor
+from sklearn_l2cnn.training._forward import network_input, pixel_map
 
 CPU = torch.device("cpu")
 

@@ -2,13 +2,12 @@
 
 import math
 
-import numpy as np
 import torch
 
 from sklearn_l2cnn._arrays import cast, copied, dtype_name, empty
 from sklearn_l2cnn._images import pieces, standardized
+from sklearn_l2cnn.training._forward import logits_of, network_input, pixel_map
 from sklearn_l2cnn.training._layers import forward_of
-from sklearn_l2cnn.training._precision import autocast
 from sklearn_l2cnn.training._upload import Upload
 
 # Pixel values in one chunk of a prediction on a CPU; more leave the cache.
@@ -95,23 +94,6 @@ def _resident_images(image_set, mean, scale, dtype, device):
             target = torch.empty(shape, dtype=part.dtype, device=device)
         upload(part, out=target[start : start + step])
     return target.permute(0, 3, 1, 2)
-
-
-def pixel_map(mean, scale, dtype, device):
-    """Return gain and shift that standardise uint8 pixels, which count as [0, 1]."""
-    gain = np.asarray(1.0 / (255.0 * scale))
-    shift = np.asarray(-mean / scale)
-    return tuple(
-        torch.tensor(part[:, np.newaxis, np.newaxis], dtype=dtype, device=device)
-        for part in (gain, shift)
-    )
-
-
-def network_input(batch, gain, shift):
-    """Return what a network sees of a batch as `to_tensor` made it."""
-    if batch.dtype == torch.uint8:
-        return torch.addcmul(shift, batch.to(gain.dtype), gain)
-    return batch
 
 
 def take_rows(tensor, rows):
@@ -236,7 +218,7 @@ def predict_logits(net, images):
     device = torch.device(net.device)
     net.unpark()
     forward = forward_of(net.module_.eval())
-    gain, shift = pixel_map(net.mean, net.scale, net.dtype, device)
+    pixels = net.pixels()
     size = chunk_rows(images.shape[1:], device)
     upload = Upload(device)
     logits = []
@@ -249,8 +231,7 @@ def predict_logits(net, images):
             if missing:
                 chunk = torch.cat([chunk, chunk[-1:].expand(missing, -1, -1, -1)])
             chunk = upload(chunk.contiguous()).permute(0, 3, 1, 2)
-            with autocast(net.lower, device):
-                output = forward(network_input(chunk, gain, shift))
+            output = logits_of(chunk, forward, pixels, net.lower)
             logits.append(output[: stop - start])
         logits = torch.cat(logits)
     # numpy has no bfloat16, and nobody expects probabilities of half precision

@@ -53,7 +53,23 @@ class BestWeights(Callback):
             self.state_ = None
 
 
-class CosineRate(Callback):
+class RateSchedule(Callback):
+    """What changes the learning rate over so many epochs, and gives it back.
+
+    Parameters
+    ----------
+    epochs : int
+    """
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def on_train_end(self, net, **kwargs):
+        """Give back the whole rate, to whatever goes on from here."""
+        set_rate(net, net.lr)
+
+
+class CosineRate(RateSchedule):
     r"""Lower the learning rate over the epochs along half a cosine.
 
     Epoch k of n, counted from 0, has the rate
@@ -64,9 +80,6 @@ class CosineRate(Callback):
     ----------
     epochs : int
     """
-
-    def __init__(self, epochs):
-        self.epochs = epochs
 
     def on_train_begin(self, net, **kwargs):
         """Count anew."""
@@ -79,12 +92,8 @@ class CosineRate(Callback):
         set_rate(net, rate)
         self.epoch_ += 1
 
-    def on_train_end(self, net, **kwargs):
-        """Give back the whole rate, to whatever goes on from here."""
-        set_rate(net, net.lr)
 
-
-class OneCycleRate(Callback):
+class OneCycleRate(RateSchedule):
     """Raise the learning rate to its whole and lower it to nothing, step by step.
 
     Over the first fifth of all steps the rate rises in a straight line from a
@@ -98,9 +107,6 @@ class OneCycleRate(Callback):
 
     rise = 0.2
     start = 1 / 25
-
-    def __init__(self, epochs):
-        self.epochs = epochs
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         """Count anew."""
@@ -120,10 +126,6 @@ class OneCycleRate(Callback):
     def on_epoch_end(self, net, **kwargs):
         """Record the rate that the epoch ended with."""
         net.history.record("event_lr", float(net.optimizer_.param_groups[0]["lr"]))
-
-    def on_train_end(self, net, **kwargs):
-        """Give back the whole rate, to whatever goes on from here."""
-        set_rate(net, net.lr)
 
 
 def half_cosine(done):

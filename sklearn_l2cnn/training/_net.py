@@ -7,16 +7,11 @@ import torch
 from skorch import NeuralNetClassifier
 from skorch.callbacks import EpochTimer, PrintLog
 
-from sklearn_l2cnn.training._batches import (
-    OrderedBatches,
-    ShuffledBatches,
-    network_input,
-    pixel_map,
-)
+from sklearn_l2cnn.training._batches import OrderedBatches, ShuffledBatches
 from sklearn_l2cnn.training._device import move
+from sklearn_l2cnn.training._forward import logits_of, pixel_map
 from sklearn_l2cnn.training._isolation import torch_threads
-from sklearn_l2cnn.training._precision import autocast
-from sklearn_l2cnn.training._steps import Steps, listens, mean_loss
+from sklearn_l2cnn.training._steps import Steps, mean_loss
 
 # What a net knows only while it trains.
 _OF_A_TRAINING = ("valid_", "steps_")
@@ -102,12 +97,11 @@ class Net(NeuralNetClassifier):
         images = x["images"] if isinstance(x, dict) else x
         if "steps_" in vars(self):
             return self.steps_.logits(images)
-        device = torch.device(self.device)
-        gain, shift = pixel_map(self.mean, self.scale, self.dtype, device)
-        images = network_input(images.to(device), gain, shift)
-        with autocast(self.lower, device):
-            logits = self.module_(images)
-        return logits if self.lower is None else logits.to(self.dtype)
+        return logits_of(images, self.module_, self.pixels(), self.lower)
+
+    def pixels(self):
+        """Return gain and shift that standardise uint8 images, on the device."""
+        return pixel_map(self.mean, self.scale, self.dtype, torch.device(self.device))
 
     def get_split_datasets(self, X, y=None, **fit_params):
         """Return the training data and the validation data that `train` was given."""
@@ -155,7 +149,7 @@ class Net(NeuralNetClassifier):
 
     def _eager_epoch(self, iterator, training, prefix, step_fn):
         """Return summed loss, summed hits, rows and batches of an epoch."""
-        notify = listens(self.callbacks_, "on_batch_begin", "on_batch_end")
+        notify = self.steps_.batches_are_heard
         total, correct = torch.zeros((2, 1), device=self.device, dtype=torch.float64)
         n_rows = n_batches = 0
         for batch in iterator:

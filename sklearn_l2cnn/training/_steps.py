@@ -6,23 +6,14 @@ import torch
 from skorch.callbacks import Callback
 from torch.nn.functional import cross_entropy
 
-from sklearn_l2cnn.training._batches import network_input, pixel_map
+from sklearn_l2cnn.training._forward import logits_of, network_input
 from sklearn_l2cnn.training._graphs import RecordedSteps, recorder_for
 from sklearn_l2cnn.training._layers import forward_of, layers_by_image, work
-from sklearn_l2cnn.training._precision import autocast
 from sklearn_l2cnn.training._shards import Shards
 
 
 def mean_loss(logits, labels, weight):
-    """Return the mean of weight times cross-entropy over a batch.
-
-    Parameters
-    ----------
-    logits : Tensor of shape (n, n_classes)
-    labels : Tensor of int64 of shape (n,)
-    weight : Tensor of shape (n,) or None
-        None is 1 for each.
-    """
+    """Return the mean of weight times cross-entropy: see `summed_loss`."""
     if weight is None:
         return cross_entropy(logits, labels)
     return summed_loss(logits, labels, weight) / len(labels)
@@ -68,6 +59,8 @@ class Steps:
 
     Attributes
     ----------
+    batches_are_heard : bool
+        Whether a callback listens to single batches.
     lean : bool
         Whether nobody listens to single steps, so that skorch's closures and hooks can
         be spared.
@@ -80,9 +73,8 @@ class Steps:
     def __init__(self, net, X, threads):
         self.penalty = net.penalty
         self.optimizer = net.optimizer_
-        self.dtype, self.lower = net.dtype, net.lower
         self.device = torch.device(net.device)
-        self.pixel_map = pixel_map(net.mean, net.scale, net.dtype, self.device)
+        self.pixels, self.lower = net.pixels(), net.lower
         self.forward = forward_of(net.module_)
         self.trained = [p for p in net.module_.parameters() if p.requires_grad]
         self.weights = net.penalized(net.module_)
@@ -90,8 +82,10 @@ class Steps:
         self.before = [hook for hook in hooks if hook is not None]
         self.prepare = lambda: [hook(net) for hook in self.before]
         plain = isinstance(self.optimizer, torch.optim.Adam | torch.optim.SGD)
-        heard = ("on_batch_begin", "on_batch_end", "on_grad_computed")
-        self.lean = plain and not listens(net.callbacks_, *heard)
+        called = net.callbacks_
+        self.batches_are_heard = listens(called, "on_batch_begin", "on_batch_end")
+        heard = self.batches_are_heard or listens(called, "on_grad_computed")
+        self.lean = plain and not heard
         self.shards = self._shards(net.module_, X["images"][:1], threads)
         recorder = recorder_for(self.device) if self.lean else None
         self.recorded = None
@@ -107,8 +101,8 @@ class Steps:
         layers = layers_by_image(module)
         if layers is None or not self.trained or self.device.type != "cpu":
             return None
-        blank = network_input(image, *self.pixel_map)
-        return Shards(self.trained, work(layers, blank), threads)
+        work_of_one = work(layers, network_input(image, *self.pixels))
+        return Shards(self.trained, work_of_one, threads)
 
     def __enter__(self):
         with ExitStack() as stack:
@@ -123,11 +117,7 @@ class Steps:
 
     def logits(self, images):
         """Return the logits of a batch of images."""
-        gain, shift = self.pixel_map
-        images = network_input(images.to(gain.device), gain, shift)
-        with autocast(self.lower, self.device):
-            logits = self.forward(images)
-        return logits if self.lower is None else logits.to(self.dtype)
+        return logits_of(images, self.forward, self.pixels, self.lower)
 
     def add_gradient(self, batch):
         """Add the gradient of the objective to the parameters'.

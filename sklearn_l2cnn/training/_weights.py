@@ -49,7 +49,8 @@ def held_out(labels, fraction, generator):
     wanted = math.ceil(fraction * len(labels))
     order = same_kind(generator.permutation(len(labels)), labels)
     order = order[lexsort((labels[order],))]
-    counts = class_sums(labels, labels * 0.0 + 1.0, int(labels.max()) + 1)
+    ones = same_kind(np.ones(len(labels)), labels)
+    counts = class_sums(labels, ones, int(labels.max()) + 1)
     counts = counts[counts > 0].astype(int)
     quota = fraction * counts
     take = np.minimum(np.floor(quota), counts - 1).astype(int)

@@ -1,0 +1,48 @@
+"""From images to logits: standardise, run the network, return its own dtype."""
+
+import numpy as np
+import torch
+
+from sklearn_l2cnn.training._precision import autocast
+
+
+def pixel_map(mean, scale, dtype, device):
+    """Return gain and shift that standardise uint8 pixels, which count as [0, 1]."""
+    gain = np.asarray(1.0 / (255.0 * scale))
+    shift = np.asarray(-mean / scale)
+    return tuple(
+        torch.tensor(part[:, np.newaxis, np.newaxis], dtype=dtype, device=device)
+        for part in (gain, shift)
+    )
+
+
+def network_input(images, gain, shift):
+    """Return what a network sees of images: uint8 is standardised, floats are it."""
+    if images.dtype == torch.uint8:
+        return torch.addcmul(shift, images.to(gain.dtype), gain)
+    return images
+
+
+def logits_of(images, forward, pixels, lower):
+    """Return the logits of a batch of images.
+
+    Parameters
+    ----------
+    images : Tensor of shape (n, channels, height, width)
+        As `to_tensor` makes them.
+    forward : callable
+        The network, or what does the same.
+    pixels : tuple (gain, shift)
+        Of `pixel_map`, in the dtype and on the device of the network.
+    lower : torch.dtype or None
+        What products are computed in instead, if not in that dtype.
+
+    Returns
+    -------
+    logits : Tensor of shape (n, n_classes)
+    """
+    gain, shift = pixels
+    images = network_input(images.to(gain.device), gain, shift)
+    with autocast(lower, gain.device):
+        logits = forward(images)
+    return logits if lower is None else logits.to(gain.dtype)
