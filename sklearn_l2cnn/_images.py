@@ -433,9 +433,10 @@ def standardized(images, mean, scale, dtype):
     with np.errstate(over="ignore"):
         result = cast((as_float64(images) - mean) / scale, dtype)
     if not all_finite(result):
+        largest = largest_magnitude(images)
         raise ValueError(
             f"Input X contains infinity or a value too large for dtype({dtype!r}) once "
-            f"it is standardised: the largest magnitude is {largest_magnitude(images):.3g}."
-            " Divide X by a constant, or look for pixels that are not pixels."
+            f"it is standardised: the largest magnitude is {largest:.3g}. Divide X by "
+            "a constant, or look for pixels that are not pixels."
         )
     return result
