@@ -16,12 +16,14 @@ from benchmarks import (
     bench_growth,
     bench_import,
     bench_memory,
+    bench_precision,
     bench_speed,
 )
 
 BENCHMARKS = {
     "speed": bench_speed,
     "accuracy": bench_accuracy,
+    "precision": bench_precision,
     "memory": bench_memory,
     "import": bench_import,
     "first": bench_first,
@@ -38,7 +40,9 @@ def main():
     figures = []
     for name in options.only:
         print(f"\n== {name}: {BENCHMARKS[name].__doc__.splitlines()[0]}", flush=True)
+        begin = time.perf_counter()
         figures += BENCHMARKS[name].run(options)
+        print(f"({time.perf_counter() - begin:.0f} s)", flush=True)
     _report.write(figures, options, time.perf_counter() - start)
     return 0
 

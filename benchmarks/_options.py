@@ -25,7 +25,7 @@ def parse(description, arguments=None):
 def completed(options):
     """Fill in what was not said."""
     if options.repeats is None:
-        options.repeats = 25 if options.full else 11
+        options.repeats = 25 if options.full else 5
     return options
 
 

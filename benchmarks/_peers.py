@@ -8,10 +8,12 @@ its docstring says so.
 
 import contextlib
 import io
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -254,7 +256,9 @@ def mlp(task):
     """Train scikit-learn's dense network with its defaults: for the accuracy alone."""
     model = MLPClassifier(max_iter=task.epochs, random_state=task.seed)
     rows = task.X.reshape(len(task.X), -1) / 255
-    model.fit(rows, task.y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # epochs are what it gets
+        model.fit(rows, task.y)
     return Trained(
         lambda X: model.predict(X.reshape(len(X), -1) / 255), model.loss_curve_
     )

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import textwrap
 import time
 
 import numpy as np
@@ -55,26 +56,34 @@ def _draw(figures, path):
     import matplotlib.pyplot as plt
 
     colours = {"reached": "#2a7", "NOT reached": "#c33", "no verdict (noisy)": "#999"}
-    height = 1 + 0.32 * len(figures)
-    figure, axes = plt.subplots(figsize=(10, height), layout="constrained")
+    height = 1 + 0.36 * len(figures)
+    figure, axes = plt.subplots(figsize=(11, height), layout="constrained")
     for place, seen in enumerate(reversed(figures)):
         value = seen.value
         median = getattr(value, "median", value)
         low, high = getattr(value, "low", median), getattr(value, "high", median)
-        margins = [
+        middle, *ends = (
             part / seen.wanted if seen.at_least else seen.wanted / max(part, 1e-9)
             for part in (median, low, high)
-        ]
-        middle, *ends = margins
+        )
         axes.plot(ends, [place, place], color=colours[seen.verdict], lw=2)
         axes.plot([middle], [place], "o", color=colours[seen.verdict])
         sense = "≥" if seen.at_least else "≤"
-        label = f"{median:.3g} (wanted {sense} {seen.wanted:g})"
-        axes.annotate(label, (max(margins), place), (6, -3), textcoords="offset points")
+        label = f"{median:.3g}, wanted {sense} {seen.wanted:g}"
+        axes.text(1.02, place, label, transform=axes.get_yaxis_transform(), va="center")
     axes.axvline(1, color="black", lw=1)
-    axes.set_yticks(range(len(figures)), [seen.what for seen in reversed(figures)])
+    names = [textwrap.fill(seen.what, 60) for seen in reversed(figures)]
+    axes.set_yticks(range(len(figures)), names, fontsize=9)
     axes.set_xlabel("times what is wanted; right of the line is reached")
     axes.set_xscale("log")
-    axes.margins(x=0.35)
+    ticks = [1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8]
+    axes.set_xticks(ticks, ["1/8", "1/4", "1/2", "1", "2", "4", "8"])
+    axes.minorticks_off()
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, 0.45), max(high, 2.2))
+    for word, colour in colours.items():
+        if any(seen.verdict == word for seen in figures):
+            axes.plot([], [], "o", color=colour, label=word)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
     figure.savefig(path, dpi=110)
     plt.close(figure)

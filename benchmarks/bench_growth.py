@@ -15,7 +15,7 @@ from sklearn_l2cnn import L2CNNClassifier
 
 def fits(options):
     """Yield what grows, its values, and what to run for a value."""
-    top = 16000 if options.full else 2400
+    top = 16000 if options.full else 1600
     base = {"width": 8, "batch_size": 64, "epochs": 1, "device": options.device}
 
     def synthetic(n=600, side=16, **recipe):
@@ -53,7 +53,7 @@ def run(options):
     for what, values, make in fits(options):
         ways = {value: make(value) for value in values}
         next(iter(ways.values()))()
-        rounds = 7 if options.full else 3
+        rounds = 7 if options.full else 2
         seconds, _ = interleaved(ways, rounds)
         times = [statistics.median(seconds[value]) for value in values]
         wanted = 1.05 if what in ("images", "epochs") else None

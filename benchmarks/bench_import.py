@@ -20,7 +20,7 @@ print(time.perf_counter() - start)
 def run(options):
     """Return the median, and print it."""
     times = {"sklearn_l2cnn": [], "skorch": []}  # skorch again: nothing, the control
-    for k in range(11 if options.full else 3):
+    for k in range(11 if options.full else 2):
         for package in list(times)[:: 1 if k % 2 else -1]:
             times[package] += in_new_process(CODE.format(package=package))
     figures = []
