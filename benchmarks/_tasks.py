@@ -1,5 +1,6 @@
 """What is learnt in the benchmarks: images, labels, a network, a recipe."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -97,9 +98,17 @@ def mnist(data, n=60_000, **recipe):
 
 
 def cifar10(data, n=50_000, **recipe):
-    """CIFAR-10 as torchvision stores it in a folder."""
-    from torchvision.datasets import CIFAR10
+    """CIFAR-10, as torchvision stores it in a folder or as arrays in its cifar10.npz."""
+    arrays = Path(data) / "cifar10.npz"
+    if arrays.exists():
+        with np.load(arrays) as file:
+            X, y, X_test, y_test = (
+                file[name] for name in ("X_train", "y_train", "X_test", "y_test")
+            )
+    else:
+        from torchvision.datasets import CIFAR10
 
-    train, test = (CIFAR10(data, train=part, download=False) for part in (True, False))
-    y, y_test = np.array(train.targets)[:n], np.array(test.targets)
-    return task("CIFAR-10 32x32x3", train.data[:n], y, test.data, y_test, **recipe)
+        train, test = (CIFAR10(data, train=part) for part in (True, False))
+        X, y = train.data, np.array(train.targets)
+        X_test, y_test = test.data, np.array(test.targets)
+    return task("CIFAR-10 32x32x3", X[:n], y[:n], X_test, y_test, **recipe)
