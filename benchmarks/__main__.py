@@ -15,6 +15,7 @@ from benchmarks import (
     bench_first,
     bench_growth,
     bench_import,
+    bench_layers,
     bench_memory,
     bench_precision,
     bench_speed,
@@ -22,6 +23,7 @@ from benchmarks import (
 
 BENCHMARKS = {
     "speed": bench_speed,
+    "layers": bench_layers,
     "accuracy": bench_accuracy,
     "precision": bench_precision,
     "memory": bench_memory,

@@ -14,6 +14,7 @@ def parser(description):
     found.add_argument("--data", help="folder of MNIST (and CIFAR-10) as torchvision's")
     found.add_argument("--device", default="cpu", help="cpu (the default) or cuda")
     found.add_argument("--repeats", type=int, help="rounds of every comparison")
+    found.add_argument("--task", default="", help="speed: of tasks with this name")
     return found
 
 

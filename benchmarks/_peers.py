@@ -54,7 +54,12 @@ class Pixels:
     """Standardise the pixels of uint8 images by those of the training set."""
 
     def __init__(self, X):
-        self.mean, self.scale = X.mean() / 255, X.std() / 255
+        X = X.reshape(-1, X.shape[3]) / 255
+        mean, scale = (
+            torch.tensor(part.reshape(-1, 1, 1), dtype=torch.float32)
+            for part in (X.mean(axis=0), X.std(axis=0))
+        )
+        self.mean, self.scale = mean, scale
 
     def __call__(self, X):
         X = torch.from_numpy(X).permute(0, 3, 1, 2)
@@ -131,14 +136,14 @@ def tuned(task):
         losses.append(total.item() / len(labels))
     network.eval()
 
+    mean, scale = (part.to(task.device) for part in (pixels.mean, pixels.scale))
+
     def predict(X):
         found = []
         X = torch.from_numpy(X).permute(0, 3, 1, 2)
         with torch.inference_mode(), autocast(task):
             for chunk in X.split(128):
-                chunk = (
-                    chunk.to(task.device).float() / 255 - pixels.mean
-                ) / pixels.scale
+                chunk = (chunk.to(task.device).float() / 255 - mean) / scale
                 found.append(network(chunk).argmax(1))
         return torch.cat(found).cpu().numpy()
 

@@ -98,7 +98,7 @@ def mnist(data, n=60_000, **recipe):
 
 
 def cifar10(data, n=50_000, **recipe):
-    """CIFAR-10, as torchvision stores it in a folder or as arrays in its cifar10.npz."""
+    """CIFAR-10 as torchvision stores it in a folder, or arrays in its cifar10.npz."""
     arrays = Path(data) / "cifar10.npz"
     if arrays.exists():
         with np.load(arrays) as file:

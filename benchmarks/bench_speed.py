@@ -53,7 +53,8 @@ def run(options):
     """Return the figures of every task, and print them as they come."""
     figures = []
     for kind, task in tasks(options):
-        figures += one_task(kind, task, options)
+        if options.task in task.name:
+            figures += one_task(kind, task, options)
     return figures
 
 

@@ -181,11 +181,11 @@ def sorted_unique(values):
     return torch.unique(values) if is_tensor(values) else np.unique(values)
 
 
-def channel_range(images):
-    """Return least and largest value of every channel."""
-    if is_tensor(images):
-        return images.amin(dim=(0, 1, 2)), images.amax(dim=(0, 1, 2))
-    return images.min(axis=(0, 1, 2)), images.max(axis=(0, 1, 2))
+def channel_range(planes):
+    """Return least and largest value of every channel of (n, channels, pixels)."""
+    if is_tensor(planes):
+        return planes.amin(dim=(0, 2)), planes.amax(dim=(0, 2))
+    return planes.min(axis=2).min(axis=0), planes.max(axis=2).max(axis=0)
 
 
 def all_finite(array):
