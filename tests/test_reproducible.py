@@ -170,14 +170,28 @@ def test_another_process_gives_the_same():
     assert found.stdout.strip() == clf.predict_proba(X).tobytes().hex()
 
 
+# The tolerances that the docstring of `device` names.
+
+
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
-def test_cuda_is_close_to_the_cpu(digits):
+def test_a_network_says_the_same_on_cuda(digits, cuda):
+    X, y = digits
+    network = L2CNNClassifier(max_epochs=3, random_state=0, device="cpu").fit(X, y)
+    held = {"architecture": network.module_, "lr": 1e-12, "max_epochs": 1}
+    results = [
+        L2CNNClassifier(**held, device=device).fit(X, y).predict_proba(X)
+        for device in ("cpu", str(cuda))
+    ]
+    np.testing.assert_allclose(*results, atol=2e-3)
+
+
+@pytest.mark.gpu
+def test_a_fit_on_cuda_is_close_to_one_on_the_cpu(digits, cuda):
     X, y = digits
     results = [
         L2CNNClassifier(max_epochs=2, random_state=0, device=device)
         .fit(X, y)
         .predict_proba(X)
-        for device in ("cpu", "cuda")
+        for device in ("cpu", str(cuda))
     ]
     np.testing.assert_allclose(*results, atol=1e-2)
