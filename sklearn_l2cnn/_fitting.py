@@ -17,12 +17,8 @@ from sklearn_l2cnn._arrays import (
     same_kind,
     sorted_unique,
 )
-from sklearn_l2cnn._images import (
-    channel_statistics,
-    merge_statistics,
-    tensor_to_numpy,
-    unit_of,
-)
+from sklearn_l2cnn._images import tensor_to_numpy
+from sklearn_l2cnn._pixels import channel_statistics, merge_statistics, unit_of
 from sklearn_l2cnn._validation import (
     check_continues,
     check_images,

@@ -4,7 +4,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_l2cnn._arrays import give_back
-from sklearn_l2cnn._images import warn_about_units
+from sklearn_l2cnn._pixels import warn_about_units
 from sklearn_l2cnn._validation import check_images, check_namespace
 from sklearn_l2cnn.training import predict_logits
 

@@ -18,7 +18,8 @@ from sklearn_l2cnn._arrays import (
     group_sums,
     lexsort,
 )
-from sklearn_l2cnn._images import as_images, channel_statistics, standardized
+from sklearn_l2cnn._images import as_images
+from sklearn_l2cnn._pixels import channel_statistics, standardized
 from sklearn_l2cnn.training._canonical import canonical_form, canonical_set
 from sklearn_l2cnn.training._weights import held_out
 from tests.conftest import SmallNet, quick, tiny

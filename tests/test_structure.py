@@ -19,6 +19,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {
     "_arrays": 0,
     "_images": 1,
+    "_pixels": 1,
     "penalties": 2,
     "augmentation": 2,
     "architectures": 2,
@@ -36,7 +37,7 @@ FLOORS = {
     "persistence": 6,
     "__init__": 7,
 }
-IMAGES = {"_arrays", "_images"}
+IMAGES = {"_arrays", "_images", "_pixels"}
 ONLY_IMAGES = {"preprocessing", "feature_extraction", "feature_selection", "inspection"}
 
 

@@ -5,7 +5,7 @@ import math
 import torch
 
 from sklearn_l2cnn._arrays import cast, copied, dtype_name, empty
-from sklearn_l2cnn._images import pieces, standardized
+from sklearn_l2cnn._pixels import pieces, standardized
 from sklearn_l2cnn.training._forward import logits_of, network_input, pixel_map
 from sklearn_l2cnn.training._layers import forward_of
 from sklearn_l2cnn.training._upload import Upload

@@ -24,7 +24,7 @@ from sklearn_l2cnn._arrays import (
     is_tensor,
     lexsort,
 )
-from sklearn_l2cnn._images import pieces
+from sklearn_l2cnn._pixels import pieces
 
 
 class ImageSet(NamedTuple):
