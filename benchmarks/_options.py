@@ -50,4 +50,6 @@ def show(figures):
 
 
 def _number(value):
+    if isinstance(value, int):
+        return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float | int) else str(value)

@@ -3,6 +3,7 @@
 python -m benchmarks.bench_speed [--quick | --full] [--data DIR] [--device DEVICE]
 """
 
+import statistics
 from functools import partial
 
 import numpy as np
@@ -64,7 +65,11 @@ def one_task(kind, task, options):
     throughput, prediction, overhead = WANTED.get((kind, task.width), (None,) * 3)
     seconds, trained = fits(task, CLOSE, options.repeats)
     apart, quiet = control_pair(seconds, "tuned loop")
-    figures = [Figure(f"{name}: fit, control pair", apart)]
+    images = task.epochs * len(task.y)
+    figures = [
+        Figure(f"{name}: fit, control pair", apart),
+        throughput_of_all(f"{name}: training", images, seconds),
+    ]
     found = ratio(seconds, "ours", "tuned loop")
     what = f"{name}: fit, ours / tuned loop (time)"
     curve = same_curve(trained)
@@ -80,6 +85,16 @@ def one_task(kind, task, options):
         trained |= further(task, name, options, figures)
     _options.show(figures)
     return figures + predictions(name, task, trained, prediction, options)
+
+
+def throughput_of_all(what, n_images, seconds):
+    """Return our images a second, beside those of the others: of this run alone."""
+    rates = {
+        peer: round(n_images / statistics.median(values))
+        for peer, values in seconds.items()
+        if peer != CONTROL
+    }
+    return Figure(f"{what}, images a second", rates["ours"], note=f"{rates}")
 
 
 def further(task, name, options, figures):
@@ -137,7 +152,10 @@ def predictions(name, task, trained, wanted, options):
     close = {peer: ways[peer] for peer in CLOSE}
     seconds, labels = interleaved(close, options.repeats, control="tuned loop")
     apart, quiet = control_pair(seconds, "tuned loop")
-    figures = [Figure(f"{name}: predict, control pair", apart)]
+    figures = [
+        Figure(f"{name}: predict, control pair", apart),
+        throughput_of_all(f"{name}: prediction", len(X), seconds),
+    ]
     found = ratio(seconds, "stock skorch", "ours")
     what = f"{name}: prediction over stock skorch"
     figures.append(Figure(what, found, wanted, True, quiet))

@@ -1,0 +1,77 @@
+"""The benchmarks are fair: everybody learns the same, and noise gets no verdict."""
+
+import pytest
+
+from benchmarks import _tasks
+from benchmarks._measure import (
+    CONTROL,
+    Figure,
+    Ratio,
+    control_pair,
+    interleaved,
+    ratio,
+)
+from benchmarks._peers import PEERS, ours
+from benchmarks.bench_growth import exponent
+
+TORCH_PEERS = [name for name in PEERS if name not in ("ours", "Keras")]
+
+
+@pytest.fixture(scope="module", params=["digits", "colour"])
+def task(request):
+    recipe = {"width": 4, "batch_size": 64, "epochs": 2}
+    if request.param == "digits":
+        return _tasks.digits(**recipe)
+    return _tasks.synthetic(200, 12, depth=3, n_test=20, **recipe)
+
+
+@pytest.fixture(scope="module")
+def trained(task):
+    return ours(task)
+
+
+@pytest.mark.parametrize("name", TORCH_PEERS)
+def test_peers_learn_what_we_learn(task, trained, name):
+    peer = PEERS[name](task)
+    assert peer.losses == pytest.approx(trained.losses, rel=1e-4)
+    assert len(trained.losses) == 2 and trained.losses[1] < trained.losses[0]
+    assert (peer.predict(task.X_test) == trained.predict(task.X_test)).mean() > 0.95
+
+
+def test_ways_take_turns_forwards_and_backwards():
+    turns = []
+    ways = {name: (lambda name=name: turns.append(name)) for name in "ab"}
+    seconds, _ = interleaved(ways, 2, control="b")
+    assert turns == ["b", "b", "a", "a", "b", "b"]
+    assert list(seconds) == ["b", CONTROL, "a"]
+    assert {len(values) for values in seconds.values()} == {2}
+
+
+def test_a_ratio_is_the_median_within_rounds():
+    seconds = {"slow": [2.0, 30.0, 4.0], "fast": [1.0, 10.0, 1.0]}
+    assert ratio(seconds, "slow", "fast") == Ratio(3.0, 2.5, 3.5)
+
+
+@pytest.mark.parametrize(
+    "again, quiet", [([1.0, 1.04, 1.0], True), ([1.1, 1.2, 1.0], False)]
+)
+def test_a_control_pair_that_differs_is_noise(again, quiet):
+    assert control_pair({"x": [1.0] * 3, CONTROL: again}, "x")[1] is quiet
+
+
+@pytest.mark.parametrize(
+    "figure, verdict",
+    [
+        (Figure("x", 2.0, 1.8), "reached"),
+        (Figure("x", Ratio(1.7, 1.6, 1.9), 1.8), "NOT reached"),
+        (Figure("x", 1.0, 1.05, at_least=False), "reached"),
+        (Figure("x", 2.0, 1.8, quiet=False), "no verdict (noisy)"),
+        (Figure("x", 2.0), ""),
+    ],
+)
+def test_verdicts(figure, verdict):
+    assert figure.verdict == verdict
+
+
+def test_the_exponent_of_a_square_is_two():
+    assert exponent([1, 2, 4], [3.0, 12.0, 48.0]) == pytest.approx(2)
