@@ -54,7 +54,7 @@ def model(seed, device):
 def run(options):
     """Return what was seen, and print it."""
     recipe = {"width": 8, "device": options.device}
-    task = _tasks.digits(epochs=60 if options.full else 20, **recipe)
+    task = _tasks.digits(epochs=60 if options.full else 10, **recipe)
     figures = of_everybody(task)
     if not options.data:
         figures.append(Figure("MNIST to 99%", "not run: --data DIR was not given"))

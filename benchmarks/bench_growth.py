@@ -15,7 +15,7 @@ from sklearn_l2cnn import L2CNNClassifier
 
 def fits(options):
     """Yield what grows, its values, and what to run for a value."""
-    top = 16000 if options.full else 1600
+    top = 12000 if options.full else 1600
     base = {"width": 8, "batch_size": 64, "epochs": 1, "device": options.device}
 
     def synthetic(n=600, side=16, **recipe):
@@ -29,7 +29,11 @@ def fits(options):
     yield "width", [8, 16, 32], lambda width: synthetic(width=width)
     yield "batch", [16, 64, 256], lambda rows: synthetic(batch_size=rows)
     yield "alphas", [1, 2, 4], lambda n_alphas: search(options, n_alphas, 2)
-    yield "folds", [2, 4, 8], lambda n_folds: search(options, 1, n_folds)
+    yield (
+        "folds",
+        [2, 4, 8] if options.full else [2, 4],
+        lambda n_folds: search(options, 1, n_folds),
+    )
 
 
 def search(options, n_alphas, n_folds):

@@ -30,7 +30,7 @@ print(before, peak())
 
 def run(options):
     """Return the ratios of the peaks, and print them."""
-    n = 60_000 if options.full else 10_000
+    n = 60_000 if options.full else 6_000
     peaks = {"ours": [], "tuned loop": []}
     for _ in range(3 if options.full else 1):
         for peer, values in peaks.items():

@@ -30,18 +30,18 @@ WANTED = {
 
 def tasks(options):
     """Yield tasks of about half a second a fit, with what is wanted of them."""
-    longer = 2 if options.full else 1
+    longer, n_test = (3, 2000) if options.full else (1, 1000)
     common = {"device": options.device}
     for width in (8, 32):
         epochs = (6 if width == 8 else 4) * longer
         yield "8", _tasks.digits(width=width, epochs=epochs, **common)
     for width in (8, 32):
-        n = (6144 if width == 8 else 2048) * longer
+        n = (4096 if width == 8 else 1536) * longer
         recipe = {"width": width, "batch_size": 128, "epochs": 1, **common}
         if options.data:
             yield "28", _tasks.mnist(options.data, n=n, **recipe)
         else:
-            yield "28", _tasks.synthetic(n, 28, **recipe)
+            yield "28", _tasks.synthetic(n, 28, n_test=n_test, **recipe)
     native = computes_bfloat16(torch.device(options.device))
     if native or options.full:  # where it is emulated it takes long
         n = (2048 if native else 256) * longer
