@@ -1,8 +1,6 @@
 """What all benchmarks are asked, and how they print."""
 
 import argparse
-import importlib.util
-import os
 
 
 def parser(description):
@@ -18,9 +16,9 @@ def parser(description):
     return found
 
 
-def parse(description, arguments=None):
+def parse(description):
     """Read the options."""
-    return completed(parser(description).parse_args(arguments))
+    return completed(parser(description).parse_args())
 
 
 def completed(options):
@@ -28,12 +26,6 @@ def completed(options):
     if options.repeats is None:
         options.repeats = 25 if options.full else 5
     return options
-
-
-def has_keras():
-    """Say whether Keras is installed; it is used on its torch backend."""
-    os.environ.setdefault("KERAS_BACKEND", "torch")
-    return importlib.util.find_spec("keras") is not None
 
 
 def show(figures):
@@ -52,4 +44,4 @@ def show(figures):
 def _number(value):
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:.4g}" if isinstance(value, float | int) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

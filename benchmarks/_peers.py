@@ -7,7 +7,9 @@ its docstring says so.
 """
 
 import contextlib
+import importlib.util
 import io
+import os
 import warnings
 from typing import NamedTuple
 
@@ -199,8 +201,6 @@ def keras(task):
 
     The wrapper takes rows alone, so that the network begins by unflattening them.
     """
-    import os
-
     os.environ["KERAS_BACKEND"] = "torch"
     from keras import layers, losses, models, optimizers, regularizers
     from keras.wrappers import SKLearnClassifier
@@ -291,5 +291,6 @@ PEERS = {
     "textbook loop": textbook,
     "stock skorch": skorch,
     "skorch, our network": skorch_with_our_network,
-    "Keras": keras,
 }
+if importlib.util.find_spec("keras") is not None:
+    PEERS["Keras"] = keras

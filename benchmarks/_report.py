@@ -10,6 +10,8 @@ import sklearn
 import skorch
 import torch
 
+COLOURS = {"reached": "#2a7", "NOT reached": "#c33", "no verdict (noisy)": "#999"}
+
 
 def machine(options):
     """Say on what and with what the figures were taken."""
@@ -43,7 +45,7 @@ def write(figures, options, seconds):
     if judged:
         _draw(judged, options.out / "figures.png")
     print(f"\n{len(judged)} figures with something wanted of them, {seconds:.0f} s:")
-    for word in ("reached", "NOT reached", "no verdict (noisy)"):
+    for word in COLOURS:
         print(f"  {word}: {sum(figure.verdict == word for figure in judged)}")
     print(f"written: {options.out / 'figures.json'}, {options.out / 'figures.png'}")
 
@@ -55,7 +57,6 @@ def _draw(figures, path):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    colours = {"reached": "#2a7", "NOT reached": "#c33", "no verdict (noisy)": "#999"}
     height = 1 + 0.36 * len(figures)
     figure, axes = plt.subplots(figsize=(11, height), layout="constrained")
     for place, seen in enumerate(reversed(figures)):
@@ -66,8 +67,8 @@ def _draw(figures, path):
             part / seen.wanted if seen.at_least else seen.wanted / max(part, 1e-9)
             for part in (median, low, high)
         )
-        axes.plot(ends, [place, place], color=colours[seen.verdict], lw=2)
-        axes.plot([middle], [place], "o", color=colours[seen.verdict])
+        axes.plot(ends, [place, place], color=COLOURS[seen.verdict], lw=2)
+        axes.plot([middle], [place], "o", color=COLOURS[seen.verdict])
         sense = "≥" if seen.at_least else "≤"
         label = f"{median:.3g}, wanted {sense} {seen.wanted:g}"
         axes.text(1.02, place, label, transform=axes.get_yaxis_transform(), va="center")
@@ -81,7 +82,7 @@ def _draw(figures, path):
     axes.minorticks_off()
     low, high = axes.get_xlim()
     axes.set_xlim(min(low, 0.45), max(high, 2.2))
-    for word, colour in colours.items():
+    for word, colour in COLOURS.items():
         if any(seen.verdict == word for seen in figures):
             axes.plot([], [], "o", color=colour, label=word)
     figure.legend(loc="outside upper center", ncols=3, frameon=False)

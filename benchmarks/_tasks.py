@@ -23,9 +23,9 @@ class Task(NamedTuple):
     y: np.ndarray
     X_test: np.ndarray
     y_test: np.ndarray
-    width: int
-    batch_size: int
-    epochs: int
+    width: int = 8
+    batch_size: int = 128
+    epochs: int = 1
     lr: float = 1e-3
     alpha: float = 1e-4
     precision: str = "float32"

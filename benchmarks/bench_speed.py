@@ -100,8 +100,6 @@ def throughput_of_all(what, n_images, seconds):
 def further(task, name, options, figures):
     """Train the peers that are further away, fewer times; add what was seen."""
     others = [peer for peer in PEERS if peer not in CLOSE[1:]]
-    if not _options.has_keras():
-        others.remove("Keras")
     seconds, trained = fits(task, others, seldom(options))
     for peer in others[1:]:
         found = ratio(seconds, peer, "ours")

@@ -60,7 +60,7 @@ def give_back(tensor, X):
         What the user gave. Without array API dispatch every result is numpy's.
     """
     if not is_dispatched(X):
-        return tensor.cpu().numpy()
+        return on_host(tensor)
     if is_tensor(X):
         return tensor.to(X.device)
     return _moved(tensor, X)
@@ -72,8 +72,7 @@ def _moved(array, like):
     try:
         from sklearn.utils._array_api import move_to
     except ImportError:  # before scikit-learn 1.8: by way of numpy
-        array = array.cpu().numpy() if is_tensor(array) else np.asarray(array)
-        return namespace.asarray(array, device=device)
+        return namespace.asarray(on_host(array), device=device)
     return move_to(array, xp=namespace, device=device)
 
 
@@ -84,9 +83,23 @@ def same_kind(values, like):
     return on_host(values)
 
 
+def tensor_to_numpy(X):
+    """Turn a torch tensor into the numpy array it stands for, leave the rest alone."""
+    if not is_tensor(X):
+        return X
+    X = X.detach().cpu()
+    # numpy has no bfloat16; every value of it is a float32
+    return (X.float() if X.dtype == torch.bfloat16 else X).numpy()
+
+
 def on_host(values):
     """Return values as a numpy array, wherever they are."""
-    return values.cpu().numpy() if is_tensor(values) else np.asarray(values)
+    return np.asarray(tensor_to_numpy(values))
+
+
+def holds_numbers(array):
+    """Say whether a numpy array could be a tensor as well: not text, not objects."""
+    return array.dtype.kind in "biuf"
 
 
 def dtype_name(array):

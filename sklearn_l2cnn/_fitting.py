@@ -12,12 +12,13 @@ from sklearn.utils.multiclass import unique_labels
 
 from sklearn_l2cnn._arrays import (
     give_back,
+    holds_numbers,
     is_dispatched,
     on_host,
     same_kind,
     sorted_unique,
+    tensor_to_numpy,
 )
-from sklearn_l2cnn._images import tensor_to_numpy
 from sklearn_l2cnn._pixels import channel_statistics, merge_statistics, unit_of
 from sklearn_l2cnn._validation import (
     check_continues,
@@ -223,7 +224,7 @@ def _publish(clf, X):
     mean, scale = (torch.from_numpy(part) for part in _pixels(clf))
     clf.channel_mean_, clf.channel_scale_ = give_back(mean, X), give_back(scale, X)
     clf.classes_ = clf._seen_.classes
-    if is_dispatched(X) and clf.classes_.dtype.kind in "biuf":
+    if is_dispatched(X) and holds_numbers(clf.classes_):
         clf.classes_ = give_back(torch.from_numpy(clf.classes_), X)
 
 

@@ -10,7 +10,6 @@ import math
 import warnings
 
 import numpy as np
-import torch
 from sklearn.utils import check_array
 
 from sklearn_l2cnn._arrays import (
@@ -18,6 +17,7 @@ from sklearn_l2cnn._arrays import (
     cast,
     dtype_name,
     is_tensor,
+    tensor_to_numpy,
 )
 
 
@@ -119,15 +119,6 @@ def _refuse_no_pixels(X, name):
             f"Found images without pixels: {name} has shape {tuple(X.shape)}, and "
             "every dimension must be at least 1."
         )
-
-
-def tensor_to_numpy(X):
-    """Turn a torch tensor into the numpy array it stands for, leave the rest alone."""
-    if not is_tensor(X):
-        return X
-    X = X.detach().cpu()
-    # numpy has no bfloat16; every value of it is a float32
-    return (X.float() if X.dtype == torch.bfloat16 else X).numpy()
 
 
 def _stack_lists(X, name):

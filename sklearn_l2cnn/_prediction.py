@@ -3,7 +3,7 @@
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_l2cnn._arrays import give_back
+from sklearn_l2cnn._arrays import give_back, holds_numbers, on_host
 from sklearn_l2cnn._pixels import warn_about_units
 from sklearn_l2cnn._validation import check_images, check_namespace
 from sklearn_l2cnn.training import predict_logits
@@ -26,8 +26,8 @@ class PredictionMixin:
         """
         best = self._logits(X, "predict").argmax(dim=1)
         classes = self._seen_.classes
-        if classes.dtype.kind not in "biuf":
-            return classes[best.cpu().numpy()]
+        if not holds_numbers(classes):
+            return classes[on_host(best)]
         return give_back(torch.from_numpy(classes).to(best.device)[best], X)
 
     def predict_proba(self, X):

@@ -20,12 +20,14 @@ from skorch.callbacks import Callback, LRScheduler
 from sklearn_l2cnn._arrays import (
     all_finite,
     as_tensor_if_dispatched,
+    holds_numbers,
     is_tensor,
     positions,
     same_kind,
     sorted_unique,
+    tensor_to_numpy,
 )
-from sklearn_l2cnn._images import as_images, describe, tensor_to_numpy
+from sklearn_l2cnn._images import as_images, describe
 
 
 @contextmanager
@@ -130,13 +132,7 @@ def check_targets(estimator, X, y, sample_weight, *, images, suffix=""):
     weight : array of float64 of shape (n,)
         Of the kind of the images.
     """
-    tensor = as_tensor_if_dispatched(y) if y is not None else None
-    if tensor is None:
-        y = tensor_to_numpy(y)
-    elif is_tensor(images):
-        y = tensor.to(images.device)
-    else:
-        y = tensor.cpu().numpy()
+    y = _beside(y, images)
     if y is not None:
         check_consistent_length(images, y)
     shape = tuple(y.shape) if is_tensor(y) else np.asarray(y).shape
@@ -153,7 +149,7 @@ def check_targets(estimator, X, y, sample_weight, *, images, suffix=""):
         # scikit-learn's own messages and warnings about y, without its checks of X
         _, y = check_X_y(np.zeros((len(images), 1)), y, estimator=estimator)
     check_classification_targets(y)
-    if is_tensor(images) and not is_tensor(y) and y.dtype.kind in "biuf":
+    if is_tensor(images) and not is_tensor(y) and holds_numbers(y):
         y = same_kind(y, images)
     weight = _check_weight(sample_weight, images)
     if not weight.any():
@@ -164,12 +160,16 @@ def check_targets(estimator, X, y, sample_weight, *, images, suffix=""):
     return y, weight
 
 
+def _beside(values, images):
+    """Bring arrays that are dispatched to the kind of the images; no tensors else."""
+    tensor = as_tensor_if_dispatched(values)
+    return tensor_to_numpy(values) if tensor is None else same_kind(tensor, images)
+
+
 def _check_weight(sample_weight, images):
     """Validate sample weights; return float64, of the kind of the images."""
-    tensor = as_tensor_if_dispatched(sample_weight)
-    given = tensor_to_numpy(sample_weight) if tensor is None else tensor
+    given = _beside(sample_weight, images)
     if not is_tensor(images):
-        given = given.cpu().numpy() if is_tensor(given) else given
         return _check_sample_weight(
             given, images, dtype=np.float64, ensure_non_negative=True
         )

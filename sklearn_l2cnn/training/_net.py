@@ -153,7 +153,7 @@ class Net(NeuralNetClassifier):
         total, correct = torch.zeros((2, 1), device=self.device, dtype=torch.float64)
         n_rows = n_batches = 0
         for batch in iterator:
-            if notify or not n_batches:
+            if notify or not n_batches:  # skorch's histories have a batch an epoch
                 self.notify("on_batch_begin", batch=batch, training=training)
             if training:
                 self.steps_.prepare()

@@ -1,6 +1,7 @@
 """The steps of one training: from a batch to the gradient of the objective."""
 
 from contextlib import ExitStack
+from functools import partial
 
 import torch
 from skorch.callbacks import Callback
@@ -78,13 +79,12 @@ class Steps:
         self.forward = forward_of(net.module_)
         self.trained = [p for p in net.module_.parameters() if p.requires_grad]
         self.weights = net.penalized(net.module_)
-        hooks = (getattr(called, "before_step", None) for _, called in net.callbacks_)
-        self.before = [hook for hook in hooks if hook is not None]
-        self.prepare = lambda: [hook(net) for hook in self.before]
+        callbacks = net.callbacks_
+        hooks = (getattr(called, "before_step", None) for _, called in callbacks)
+        self.before = [partial(hook, net) for hook in hooks if hook is not None]
         plain = isinstance(self.optimizer, torch.optim.Adam | torch.optim.SGD)
-        called = net.callbacks_
-        self.batches_are_heard = listens(called, "on_batch_begin", "on_batch_end")
-        heard = self.batches_are_heard or listens(called, "on_grad_computed")
+        self.batches_are_heard = listens(callbacks, "on_batch_begin", "on_batch_end")
+        heard = self.batches_are_heard or listens(callbacks, "on_grad_computed")
         self.lean = plain and not heard
         self.shards = self._shards(net.module_, X["images"][:1], threads)
         recorder = recorder_for(self.device) if self.lean else None
@@ -114,6 +114,11 @@ class Steps:
 
     def __exit__(self, *exception):
         self.stack.close()
+
+    def prepare(self):
+        """Let callbacks of ours do what they do before every step."""
+        for hook in self.before:
+            hook()
 
     def logits(self, images):
         """Return the logits of a batch of images."""
