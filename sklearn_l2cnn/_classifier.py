@@ -1,20 +1,15 @@
 """L2CNNClassifier: parameters in, fitted attributes out."""
 
-from numbers import Integral, Real
+from sklearn.base import BaseEstimator, ClassifierMixin
 
-import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
-from sklearn.utils._param_validation import Interval, StrOptions
-
-from sklearn_l2cnn._fitting import fit, partial_fit
+from sklearn_l2cnn._learning import LearningMixin
+from sklearn_l2cnn._parameters import CONSTRAINTS
 from sklearn_l2cnn._prediction import PredictionMixin
-from sklearn_l2cnn._validation import all_or_nothing
-from sklearn_l2cnn.architectures import ARCHITECTURES
 from sklearn_l2cnn.training import CallbackSupportMixin
 
 
 class L2CNNClassifier(
-    PredictionMixin, CallbackSupportMixin, ClassifierMixin, BaseEstimator
+    LearningMixin, PredictionMixin, CallbackSupportMixin, ClassifierMixin, BaseEstimator
 ):
     r"""Convolutional image classifier with an L2 penalty in the loss.
 
@@ -32,15 +27,70 @@ class L2CNNClassifier(
 
     Parameters
     ----------
-    alpha : float, default=1e-4
-        Strength of the L2 penalty; must be non-negative. The gradient of the penalty is
-        exactly ``alpha * W``, whatever the batch size and the scale of the weights.
+    alpha : float or mapping, default=1e-4
+        Strength of the penalty; must be non-negative. With L2 its gradient is exactly
+        ``alpha * W``, whatever the batch size and the scale of the weights. A mapping
+        ``{pattern: float}`` gives layers strengths of their own, by name: the first
+        pattern of :mod:`fnmatch` that means a layer, or a part of the network that it
+        lies in, decides; layers that none means are not penalised.
 
-    architecture : "plain", torch.nn.Module or callable, default="plain"
+    penalty : {"l2", "l1", "elasticnet", "group"}, object or None, default="l2"
+        What is added to the loss for every weight, times `alpha`:
+
+        - ``"l2"``: :math:`\frac{1}{2} \|W\|^2`;
+        - ``"l1"``: :math:`\|W\|_1`, the sum of the absolute values;
+        - ``"elasticnet"``: a mixture of both, by `l1_ratio`;
+        - ``"group"``: :math:`\sum_k \sqrt{d}\,\|W_k\|`, over the filters or units k of
+          d weights each;
+        - an object with the few methods that :mod:`sklearn_l2cnn.penalties` describes.
+
+        The absolute values of ``"l1"`` and the norms of ``"group"`` act by their
+        proximal step after every update, in the metric of the optimizer: weights become
+        exactly zero, and with ``"group"`` whole filters do.
+
+    l1_ratio : float, default=0.5
+        Share of L1 in ``penalty="elasticnet"``, from 0 (L2) to 1 (L1).
+
+    penalize : {"weights", "all"} or callable, default="weights"
+        Which parameters are penalised: those with two or more dimensions, all, or those
+        for which ``penalize(name, parameter)`` is true.
+
+    decoupled : bool, default=False
+        Whether the penalty acts on the update rather than on the loss: with L2 every
+        step takes ``lr * alpha * W`` off the weights, as AdamW does. With plain SGD
+        that is the same thing. Under Adam it is not: in the loss, the penalty's
+        gradient is divided by the root mean square of the whole gradient, so that
+        weights with large gradients are hardly decayed; decoupled, all decay alike, but
+        what is found is not the minimum of a loss with a penalty, and depends on `lr`.
+        The penalty is then no part of the losses that are recorded.
+
+    activity_alpha : float or mapping, default=0.0
+        Strength of a penalty on the activity: every image adds
+        ``activity_alpha * ||u||^2`` to its loss, where u is what a hidden layer gives
+        out. A mapping ``{pattern: float}`` names the layers and gives each a strength.
+
+    activity_layers : {"last", "all"}, default="last"
+        With a number as `activity_alpha`: the last hidden layer, whose output goes to
+        the logits, or every activation of the network that is a layer.
+
+    max_norm : float, default=None
+        Largest norm of a filter or unit: after each step every row of every weight is
+        projected onto :math:`\|w\|_2 \le` `max_norm`, wherever it is penalised or not.
+
+    dropout : float, default=None
+        Rate of the dropout layers of the network; a named network without any gets one
+        in front of its last layer. None leaves the network as it is.
+
+    architecture : str, torch.nn.Module or callable, default="plain"
         The network.
 
         - ``"plain"``: convolutions 3 x 3 with pooling and one hidden layer, for images
           of any size;
+        - ``"two_conv"``, ``"conv_pool"``, ``"four_conv"``, ``"conv_dropout"``: small
+          networks of the literature on L2;
+        - ``"resnet18"``, ``"vgg11"`` and all other classifiers of torchvision, with a
+          head for the classes at hand; ``"unet"``:
+          :func:`sklearn_l2cnn.architectures.list_architectures` lists all;
         - ``callable(input_shape, n_classes)``: returns the module, given
           ``(channels, height, width)`` and the number of classes; a module class with
           these two arguments is one;
@@ -49,6 +99,17 @@ class L2CNNClassifier(
         A module takes float images ``(n, channels, height, width)`` and returns logits
         ``(n, n_classes)``, two for two classes. It computes in the dtype of its
         parameters.
+
+    pretrained : bool, str or path, default=False
+        Weights to start from. True: those that torchvision publishes for the network,
+        downloaded by torchvision; the first layers then stay as they were published,
+        and take other channels than three from what they know of three. A path: a state
+        dict, of the network as it is here or as torchvision has it. The last layer is
+        new where the classes are others.
+
+    freeze : str or list of str, default=None
+        Patterns of the names of layers, or of parts made of layers, that are not
+        trained; their norms and dropout work as in prediction.
 
     image_shape : tuple of int, default=None
         ``(height, width)`` or ``(height, width, channels)``, for X given as rows. None
@@ -63,9 +124,12 @@ class L2CNNClassifier(
         Whether the network sees ``(x - mean) / deviation`` of every channel, both over
         the weighted training set, so that pixels of 0 to 255 and of 0 to 1 train alike.
 
-    optimizer : {"adam", "sgd"} or callable, default="adam"
-        ``"adam"`` and ``"sgd"`` are torch's, with their defaults; a callable is a
-        :class:`torch.optim.Optimizer` class, or a :func:`functools.partial` of one.
+    optimizer : {"adam", "adamw", "sgd"} or callable, default="adam"
+        ``"adam"`` and ``"sgd"`` are torch's, with their defaults, ``"adamw"`` is
+        ``"adam"`` with ``decoupled=True``; a callable is a
+        :class:`torch.optim.Optimizer` class, or a :func:`functools.partial` of one. Of
+        such, the proximal steps of `penalty` know the metric of Adam and AdamW and the
+        momentum of SGD; any other's is taken to be its learning rate alone.
 
     lr : float, default=1e-3
         Learning rate.
@@ -73,13 +137,15 @@ class L2CNNClassifier(
     momentum : float, default=0.9
         Momentum of ``"sgd"``, and of an optimizer class that takes one.
 
-    lr_schedule : {"auto", "cosine", "onecycle"} or None, default="auto"
+    lr_schedule : {"auto", "cosine", "onecycle", "plateau"} or None, default="auto"
         ``"cosine"`` lowers the learning rate from `lr` in the first epoch to nearly
         nothing in the last of `max_epochs`; ``"onecycle"`` raises it to `lr` over the
         first fifth of all steps and then lowers it to nothing, which suits few epochs
-        at a high rate; None keeps it. ``"auto"`` is ``"cosine"`` with
-        ``optimizer="adam"``, unless `callbacks` have a scheduler of their own, and None
-        with any other. In :meth:`partial_fit` the rate is constant.
+        at a high rate; ``"plateau"`` divides it by ten after more than three epochs
+        without a lower loss, of the validation images where there are some, else of
+        the training; None keeps it. ``"auto"`` is ``"cosine"`` with Adam, unless
+        `callbacks` have a scheduler of their own, and None with any other optimizer. In
+        :meth:`partial_fit` the rate is constant.
 
     batch_size : int or "auto", default="auto"
         Images in a step. ``"auto"`` is the power of two below n / 400 for n distinct
@@ -87,6 +153,13 @@ class L2CNNClassifier(
 
     max_epochs : int, default=20
         Passes over the training set.
+
+    label_smoothing : float, default=0.0
+        What part of every label is spread evenly over all classes, in the loss.
+
+    gradient_clip : float, default=None
+        Largest norm of the gradient of all parameters together; a longer one is scaled
+        down, the penalty's part included.
 
     early_stopping : bool, default=False
         Whether to end training when the accuracy on validation images stops improving,
@@ -233,39 +306,23 @@ class L2CNNClassifier(
     True
     """
 
-    _parameter_constraints: dict = {
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "architecture": [StrOptions(set(ARCHITECTURES)), torch.nn.Module, callable],
-        "image_shape": [tuple, list, None],
-        "channels": [StrOptions({"last", "first"})],
-        "standardize": ["boolean"],
-        "optimizer": [StrOptions({"adam", "sgd"}), callable],
-        "lr": [Interval(Real, 0, None, closed="neither")],
-        "momentum": [Interval(Real, 0, 1, closed="left")],
-        "lr_schedule": [StrOptions({"auto", "cosine", "onecycle"}), None],
-        "batch_size": [
-            StrOptions({"auto"}),
-            Interval(Integral, 1, None, closed="left"),
-        ],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "class_weight": [dict, StrOptions({"balanced"}), None],
-        "warm_start": ["boolean"],
-        "device": [str, torch.device],
-        "precision": [StrOptions({"float32", "bfloat16", "auto"})],
-        "callbacks": [list, tuple, None],
-        "verbose": ["verbose"],
-        "random_state": ["random_state"],
-    }
+    _parameter_constraints: dict = CONSTRAINTS
 
     def __init__(
         self,
         alpha=1e-4,
         *,
+        penalty="l2",
+        l1_ratio=0.5,
+        penalize="weights",
+        decoupled=False,
+        activity_alpha=0.0,
+        activity_layers="last",
+        max_norm=None,
+        dropout=None,
         architecture="plain",
+        pretrained=False,
+        freeze=None,
         image_shape=None,
         channels="last",
         standardize=True,
@@ -275,6 +332,8 @@ class L2CNNClassifier(
         lr_schedule="auto",
         batch_size="auto",
         max_epochs=20,
+        label_smoothing=0.0,
+        gradient_clip=None,
         early_stopping=False,
         validation_fraction=0.1,
         n_iter_no_change=5,
@@ -288,7 +347,17 @@ class L2CNNClassifier(
         random_state=None,
     ):
         self.alpha = alpha
+        self.penalty = penalty
+        self.l1_ratio = l1_ratio
+        self.penalize = penalize
+        self.decoupled = decoupled
+        self.activity_alpha = activity_alpha
+        self.activity_layers = activity_layers
+        self.max_norm = max_norm
+        self.dropout = dropout
         self.architecture = architecture
+        self.pretrained = pretrained
+        self.freeze = freeze
         self.image_shape = image_shape
         self.channels = channels
         self.standardize = standardize
@@ -298,6 +367,8 @@ class L2CNNClassifier(
         self.lr_schedule = lr_schedule
         self.batch_size = batch_size
         self.max_epochs = max_epochs
+        self.label_smoothing = label_smoothing
+        self.gradient_clip = gradient_clip
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
@@ -309,65 +380,6 @@ class L2CNNClassifier(
         self.callbacks = callbacks
         self.verbose = verbose
         self.random_state = random_state
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X,
-        y,
-        sample_weight=None,
-        *,
-        X_val=None,
-        y_val=None,
-        sample_weight_val=None,
-    ):
-        """Fit the network to images and their labels.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, height, width), (n, height, width, channels), \
-                (n, channels, height, width) or (n, n_features)
-            Images, or rows that are images flattened.
-        y : array-like of shape (n,)
-            Labels of any type.
-        sample_weight : array-like of shape (n,), default=None
-            Weights of the images; None is 1 for each.
-        X_val, y_val, sample_weight_val : array-like, default=None
-            Images to watch the training on, instead of a held-out part of X: with
-            `early_stopping` they end it, without they are only scored.
-
-        Returns
-        -------
-        self : L2CNNClassifier
-        """
-        with all_or_nothing(self):
-            return fit(self, X, y, sample_weight, (X_val, y_val, sample_weight_val))
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
-        """Go over some images once, going on from where the last call ended.
-
-        The statistics that pixels are standardised with, and the totals of a balanced
-        `class_weight`, are those of all images seen so far. `early_stopping` and
-        `max_epochs` play no part.
-
-        Parameters
-        ----------
-        X : array-like
-            Images or rows, as for :meth:`fit`.
-        y : array-like of shape (n,)
-            Labels.
-        classes : array-like of shape (n_classes,), default=None
-            All labels that will ever come; needed in the first call.
-        sample_weight : array-like of shape (n,), default=None
-            Weights of the images.
-
-        Returns
-        -------
-        self : L2CNNClassifier
-        """
-        with all_or_nothing(self):
-            return partial_fit(self, X, y, classes, sample_weight)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -23,6 +23,8 @@ from sklearn_l2cnn._pixels import channel_statistics, merge_statistics, unit_of
 from sklearn_l2cnn._validation import (
     check_continues,
     check_images,
+    check_penalty,
+    check_strengths,
     check_targets,
     check_validation_data,
     copied_callbacks,
@@ -30,17 +32,21 @@ from sklearn_l2cnn._validation import (
     holds_scheduler,
 )
 from sklearn_l2cnn.architectures import build_network, compute_dtype
-from sklearn_l2cnn.penalties import L2, penalized_weights
+from sklearn_l2cnn.penalties import L1, L2, ElasticNet, Group
 from sklearn_l2cnn.training import (
     BestWeights,
     CosineRate,
     EpochTasks,
     Net,
+    Objective,
     OneCycleRate,
+    PlateauRate,
     auto_batch_size,
     canonical_set,
     class_factors,
     draw_seeds,
+    freeze,
+    frozen_anew,
     held_out,
     isolated,
     lowered_dtype,
@@ -49,7 +55,13 @@ from sklearn_l2cnn.training import (
     resolve_device,
 )
 
-_OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+_OPTIMIZERS = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.Adam,  # decoupled, which is the difference
+    "sgd": torch.optim.SGD,
+}
+_RATES = {"cosine": CosineRate, "onecycle": OneCycleRate, "plateau": PlateauRate}
+_PENALTIES = {"l1": L1, "l2": L2, "group": Group}
 
 
 class Seen(NamedTuple):
@@ -109,6 +121,7 @@ def fit(clf, X, y, sample_weight, validation):
             network = _new_network(clf)
         else:
             network = copy.deepcopy(earlier.module_)
+            earlier.frozen.thaw(network)
         net = _new_net(clf, network, device, order_seed)
     if earlier is not None:
         net.history.extend(copy.deepcopy(list(earlier.history)))
@@ -231,7 +244,37 @@ def _publish(clf, X):
 def _new_network(clf):
     height, width, depth = clf.image_shape_
     shape = (depth, height, width)
-    return build_network(clf.architecture, shape, len(clf._seen_.classes))
+    return build_network(
+        clf.architecture,
+        shape,
+        len(clf._seen_.classes),
+        dropout=clf.dropout,
+        pretrained=clf.pretrained,
+    )
+
+
+def _objective(clf):
+    """Return what is minimised beside the data loss."""
+    penalty = clf.penalty
+    if penalty == "elasticnet":
+        penalty = ElasticNet(clf.l1_ratio)
+    elif isinstance(penalty, str):
+        penalty = _PENALTIES[penalty]()
+    elif penalty is not None:
+        check_penalty(penalty)
+    check_strengths(clf.alpha, "alpha")
+    check_strengths(clf.activity_alpha, "activity_alpha")
+    return Objective(
+        penalty=penalty,
+        alpha=clf.alpha,
+        penalize=clf.penalize,
+        decoupled=clf.decoupled or clf.optimizer == "adamw",
+        activity_alpha=clf.activity_alpha,
+        activity_layers=clf.activity_layers,
+        max_norm=clf.max_norm,
+        label_smoothing=clf.label_smoothing,
+        gradient_clip=clf.gradient_clip,
+    )
 
 
 def _new_net(clf, network, device, order_seed):
@@ -240,24 +283,22 @@ def _new_net(clf, network, device, order_seed):
     options = {}
     if optimizer in _OPTIMIZERS:
         options["optimizer__fused"] = True  # one call for all parameters
-        if optimizer == "adam" and device.type == "cuda":
-            options["optimizer__capturable"] = True  # its step can be in a graph
         optimizer = _OPTIMIZERS[optimizer]
-    if (
-        clf.optimizer != "adam"
-        and "momentum" in inspect.signature(optimizer).parameters
-    ):
+        if optimizer is torch.optim.Adam and device.type == "cuda":
+            options["optimizer__capturable"] = True  # its step can be in a graph
+    if "momentum" in inspect.signature(optimizer).parameters:
         options["optimizer__momentum"] = clf.momentum
     mean, scale = _pixels(clf)
+    frozen = freeze(network, clf.freeze)
     net = Net(
         network,
-        penalty=L2(clf.alpha),
-        penalized=penalized_weights,
+        objective=_objective(clf),
         mean=mean,
         scale=scale,
         dtype=compute_dtype(network),
         lower=lowered_dtype(clf.precision, device),
         generator=np.random.RandomState(order_seed),
+        frozen=frozen,
         optimizer=optimizer,
         lr=clf.lr,
         max_epochs=clf.max_epochs,
@@ -274,15 +315,17 @@ def _rate_schedule(clf):
     """Return the callback that changes the learning rate, named, or nothing."""
     schedule = clf.lr_schedule
     if schedule == "auto":
-        anneals = clf.optimizer == "adam" and not holds_scheduler(clf.callbacks)
+        anneals = clf.optimizer in ("adam", "adamw") and not holds_scheduler(
+            clf.callbacks
+        )
         schedule = "cosine" if anneals else None
-    kinds = {"cosine": CosineRate, "onecycle": OneCycleRate}
-    return [(schedule, kinds[schedule](clf.max_epochs))] if schedule else []
+    return [(schedule, _RATES[schedule](clf.max_epochs))] if schedule else []
 
 
 def _update_net(clf, net):
     """Let a net that goes on follow the parameters that may change on the way."""
-    net.penalty = L2(clf.alpha)
+    net.objective = _objective(clf)
+    net.frozen = frozen_anew(net.module_, net.frozen, clf.freeze)
     net.mean, net.scale = _pixels(clf)
     net.lower = lowered_dtype(clf.precision, torch.device(net.device))
     if net.lr != clf.lr:

@@ -1,6 +1,8 @@
 """What comes into an estimator: images with names, labels of any type, weights."""
 
 import copy
+import math
+from collections.abc import Mapping
 from contextlib import contextmanager
 from numbers import Integral, Real
 
@@ -254,6 +256,39 @@ def check_continues(old_classes, old_shape, classes, image_shape):
             f"warm_start=True cannot go on: X holds images of {describe(image_shape)}, "
             f"the network was trained on {describe(old_shape)}. Set warm_start=False."
         )
+
+
+def check_penalty(penalty):
+    """Raise where a penalty does not know how to act."""
+    if isinstance(penalty, type):
+        raise TypeError(
+            f"penalty={penalty.__name__} is a class; an instance was expected: "
+            f"{penalty.__name__}()."
+        )
+    if not hasattr(penalty, "gradient") and not hasattr(penalty, "prox"):
+        raise TypeError(
+            f"penalty={penalty!r} has a value, but neither gradient(weight) nor "
+            "prox(weight, step): it could not act on anything. "
+            "sklearn_l2cnn.penalties says what they are."
+        )
+
+
+def check_strengths(value, name):
+    """Raise where a mapping is not one from names of layers to strengths."""
+    if not isinstance(value, Mapping):
+        return
+    expected = (
+        "Something like {'conv1': 0.001, 'dense*': 0.01} was expected: a mapping from "
+        "names of layers, or patterns of them, to numbers >= 0"
+    )
+    if not value:
+        raise ValueError(f"{name}={{}} is empty. {expected}; 0 is no penalty.")
+    for pattern, strength in value.items():
+        if not isinstance(pattern, str):
+            raise ValueError(f"{name} has {pattern!r} as a name. {expected}.")
+        number = isinstance(strength, Real) and not isinstance(strength, bool)
+        if not number or not 0 <= strength < math.inf:
+            raise ValueError(f"{name} has {pattern!r}: {strength!r}. {expected}.")
 
 
 def copied_callbacks(callbacks):

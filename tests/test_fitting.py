@@ -111,7 +111,7 @@ def test_warm_start_follows_changed_parameters(digits):
     X, y = digits
     clf = quick(warm_start=True).fit(X, y)
     clf.set_params(alpha=0.3, max_epochs=40, lr=0.01).fit(X, y)
-    assert clf.net_.penalty.alpha == 0.3
+    assert clf.net_.objective.alpha == 0.3
     assert clf.penalty_curve_[-1] / 0.3 < 0.9 * clf.penalty_curve_[2] / 1e-4
 
 

@@ -95,19 +95,11 @@ def test_alpha_of_zero_is_no_penalty_bit_for_bit(digits):
     X, y = digits
     options = {"architecture": tiny, "max_epochs": 4, "random_state": 0}
     without = L2CNNClassifier(0, **options).fit(X, y)
-
-    class Nothing:
-        alpha = 0
-
-        def value(self, weights):
-            return torch.zeros(())
-
-        def add_gradient(self, weights):
-            pass
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sklearn_l2cnn._fitting.L2", lambda alpha: Nothing())
-        bare = L2CNNClassifier(1.0, **options).fit(X, y)
+        rule = "sklearn_l2cnn.training._objective.Regularization"
+        patch.setattr(f"{rule}.finish_gradient", lambda self: None)
+        patch.setattr(f"{rule}.step", lambda self, update: update())
+        bare = L2CNNClassifier(0, **options).fit(X, y)
     assert_same_model(without, bare)
     assert set(without.penalty_curve_) == {0.0}
 

@@ -30,7 +30,7 @@ def gradients(network, images, labels, weight, threads, n_shards=None):
     network = copy.deepcopy(network)
     parameters = list(network.parameters())
 
-    def loss_sum(images, labels, weight):
+    def loss_sum(images, labels, weight, generator):
         logits = network(images)
         return logits, summed_loss(logits, labels, weight)
 
@@ -93,7 +93,7 @@ def test_a_parameter_that_is_not_reached_has_no_gradient():
     images, labels, weight = batch(64)
     with Shards(parameters, 1e9, 2) as shards, torch_threads(1):
         shards.gradient(
-            lambda x, y, w: (network[0](x), summed_loss(network[0](x), y, w)),
+            lambda x, y, w, _: (network[0](x), summed_loss(network[0](x), y, w)),
             (images, labels, weight),
         )
     assert network.idle.grad is None and parameters[1].grad is not None
@@ -104,7 +104,7 @@ def test_threads_work_at_the_same_time_and_are_gone_afterwards():
     parameter = nn.Parameter(torch.ones(()))
     seen = set()
 
-    def loss_sum(images, labels, weight):
+    def loss_sum(images, labels, weight, generator):
         if threading.get_ident() not in seen:
             seen.add(threading.get_ident())
             meeting.wait()  # passed only where another thread comes as well
@@ -117,7 +117,7 @@ def test_threads_work_at_the_same_time_and_are_gone_afterwards():
 
 
 def test_an_error_in_a_shard_comes_out():
-    def loss_sum(images, labels, weight):
+    def loss_sum(images, labels, weight, generator):
         raise RuntimeError(f"shard of {len(images)}")
 
     with pytest.raises(RuntimeError, match="shard of 4"), Shards([], 1e9, 3) as shards:
@@ -143,9 +143,9 @@ def test_fits_with_shards_agree_in_every_bit(
     used = []
     gradient = Shards.gradient
 
-    def spied(self, loss_sum, batch):
+    def spied(self, loss_sum, batch, draws):
         used.append((self.count(len(batch[1])), self.threads))
-        return gradient(self, loss_sum, batch)
+        return gradient(self, loss_sum, batch, draws)
 
     monkeypatch.setattr(Shards, "gradient", spied)
     clf = L2CNNClassifier(

@@ -20,6 +20,7 @@ FLOORS = {
     "_arrays": 0,
     "_images": 1,
     "_pixels": 1,
+    "_layer_names": 1,
     "penalties": 2,
     "augmentation": 2,
     "architectures": 2,
@@ -31,11 +32,13 @@ FLOORS = {
     "feature_selection": 3,
     "inspection": 3,
     "_fitting": 4,
+    "_parameters": 4,
     "_prediction": 4,
-    "_classifier": 5,
-    "_classifier_cv": 6,
-    "persistence": 6,
-    "__init__": 7,
+    "_learning": 5,
+    "_classifier": 6,
+    "_classifier_cv": 7,
+    "persistence": 7,
+    "__init__": 8,
 }
 IMAGES = {"_arrays", "_images", "_pixels"}
 ONLY_IMAGES = {"preprocessing", "feature_extraction", "feature_selection", "inspection"}

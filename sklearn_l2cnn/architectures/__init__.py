@@ -5,6 +5,25 @@ from sklearn_l2cnn.architectures._registry import (
     ARCHITECTURES,
     build_network,
     compute_dtype,
+    list_architectures,
 )
+from sklearn_l2cnn.architectures._sequences import (
+    conv_dropout,
+    conv_pool,
+    four_conv,
+    two_conv,
+)
+from sklearn_l2cnn.architectures._unet import unet
 
-__all__ = ["ARCHITECTURES", "build_network", "compute_dtype", "plain"]
+__all__ = [
+    "ARCHITECTURES",
+    "build_network",
+    "compute_dtype",
+    "conv_dropout",
+    "conv_pool",
+    "four_conv",
+    "list_architectures",
+    "plain",
+    "two_conv",
+    "unet",
+]

@@ -1,6 +1,6 @@
 """The default network: a few convolutions, one hidden layer, no batch norm."""
 
-from torch import nn
+from sklearn_l2cnn.architectures._stack import Stack
 
 _WIDTHS = (32, 64, 128)
 _HIDDEN = 128
@@ -32,37 +32,18 @@ def plain(input_shape, n_classes):
     Examples
     --------
     >>> from sklearn_l2cnn.architectures import plain
-    >>> [type(layer).__name__ for layer in plain((1, 8, 8), n_classes=10)]
-    ['Conv2d', 'ReLU', 'Conv2d', 'MaxPool2d', 'ReLU',
-     'Flatten', 'Linear', 'ReLU', 'Linear']
+    >>> [name for name, _ in plain((1, 8, 8), n_classes=10).named_children()]
+    ['conv1', 'relu1', 'conv2', 'pool1', 'relu2',
+     'flatten1', 'dense1', 'relu3', 'logits']
     """
-    depth, height, width = input_shape
     n_pools = 1
-    while max(height, width) > _LAST_SIDE << n_pools:
+    while max(input_shape[1:]) > _LAST_SIDE << n_pools:
         n_pools += 1
     n_convolutions = max(2, n_pools)
-    layers = []
+    stack = Stack(input_shape)
     for k in range(n_convolutions):
-        filters = _WIDTHS[min(k, len(_WIDTHS) - 1)]
-        # across a side of one pixel a kernel of 3 would see nothing but padding
-        kernel = (3 if height > 1 else 1, 3 if width > 1 else 1)
-        padding = (kernel[0] // 2, kernel[1] // 2)
-        layers.append(nn.Conv2d(depth, filters, kernel, padding=padding))
-        if k >= n_convolutions - n_pools and max(height, width) > 1:
-            window = (min(2, height), min(2, width))
-            layers.append(nn.MaxPool2d(window))
-            height, width = height // window[0], width // window[1]
-        layers.append(nn.ReLU())  # after pooling: the same result from fewer pixels
-        depth = filters
-    layers += [
-        nn.Flatten(),
-        nn.Linear(depth * height * width, _HIDDEN),
-        nn.ReLU(),
-        nn.Linear(_HIDDEN, n_classes),
-    ]
-    for layer in layers:
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            # keeps the scale of the signal through many ReLUs without a batch norm
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
-    return nn.Sequential(*layers)
+        stack.conv(_WIDTHS[min(k, len(_WIDTHS) - 1)], 3, padded=True)
+        if k >= n_convolutions - n_pools:
+            stack.pool()
+        stack.relu()  # after pooling: the same result from fewer pixels
+    return stack.flatten().dense(_HIDDEN).relu().logits(n_classes)

@@ -7,11 +7,14 @@ from sklearn_l2cnn.training._callbacks import (
     CosineRate,
     EpochTasks,
     OneCycleRate,
+    PlateauRate,
 )
 from sklearn_l2cnn.training._canonical import canonical_set, normalized_weights
 from sklearn_l2cnn.training._device import resolve_device
+from sklearn_l2cnn.training._frozen import freeze, frozen_anew
 from sklearn_l2cnn.training._isolation import draw_seeds, isolated
 from sklearn_l2cnn.training._net import Net
+from sklearn_l2cnn.training._objective import Objective
 from sklearn_l2cnn.training._precision import computes_bfloat16, lowered_dtype
 from sklearn_l2cnn.training._weights import auto_batch_size, class_factors, held_out
 
@@ -21,12 +24,16 @@ __all__ = [
     "CosineRate",
     "EpochTasks",
     "Net",
+    "Objective",
     "OneCycleRate",
+    "PlateauRate",
     "auto_batch_size",
     "canonical_set",
     "class_factors",
     "computes_bfloat16",
     "draw_seeds",
+    "freeze",
+    "frozen_anew",
     "held_out",
     "isolated",
     "lowered_dtype",

@@ -128,6 +128,47 @@ class OneCycleRate(RateSchedule):
         net.history.record("event_lr", float(net.optimizer_.param_groups[0]["lr"]))
 
 
+class PlateauRate(RateSchedule):
+    """Lower the learning rate to a tenth whenever the loss has stopped falling.
+
+    After more than three epochs in a row without a loss that is lower by one part in
+    ten thousand than the lowest so far, as torch's ``ReduceLROnPlateau``. The loss is
+    that of the validation images where there are some, else the objective.
+
+    Parameters
+    ----------
+    epochs : int
+    """
+
+    factor = 0.1
+    patience = 3
+    threshold = 1e-4
+
+    def on_train_begin(self, net, **kwargs):
+        """Count anew."""
+        self.rate_ = net.lr
+        self.lowest_ = math.inf
+        self.misses_ = 0
+
+    def on_epoch_begin(self, net, **kwargs):
+        """Record the rate of this epoch."""
+        net.history.record("event_lr", self.rate_)
+
+    def on_epoch_end(self, net, **kwargs):
+        """Look at the loss, and lower the rate of the epochs to come."""
+        row = net.history[-1]
+        loss = row.get("valid_loss", row["train_loss"])
+        if loss < self.lowest_ * (1 - self.threshold):
+            self.lowest_ = loss
+            self.misses_ = 0
+        else:
+            self.misses_ += 1
+        if self.misses_ > self.patience:
+            self.misses_ = 0
+            self.rate_ *= self.factor
+            set_rate(net, self.rate_)
+
+
 def half_cosine(done):
     """Fall from 1 to 0 while `done` goes from 0 to 1."""
     return 0.5 * (1 + math.cos(math.pi * done))

@@ -23,7 +23,7 @@ def network_input(images, gain, shift):
     return images
 
 
-def logits_of(images, forward, pixels, lower):
+def logits_of(images, forward, pixels, lower, generator=None):
     """Return the logits of a batch of images.
 
     Parameters
@@ -31,11 +31,13 @@ def logits_of(images, forward, pixels, lower):
     images : Tensor of shape (n, channels, height, width)
         As `to_tensor` makes them.
     forward : callable
-        The network, or what does the same.
+        Of `forward_of`.
     pixels : tuple (gain, shift)
         Of `pixel_map`, in the dtype and on the device of the network.
     lower : torch.dtype or None
         What products are computed in instead, if not in that dtype.
+    generator : torch.Generator, default=None
+        What dropout draws from, if not from torch's own.
 
     Returns
     -------
@@ -44,5 +46,5 @@ def logits_of(images, forward, pixels, lower):
     gain, shift = pixels
     images = network_input(images.to(gain.device), gain, shift)
     with autocast(lower, gain.device):
-        logits = forward(images)
+        logits = forward(images, generator)
     return logits if lower is None else logits.to(gain.dtype)

@@ -11,12 +11,14 @@ from torch import nn
 # multiplications.
 _PER_VALUE = 150
 
-# Layers that treat every image by itself, draw nothing at random, and keep no state.
+# Layers that treat every image by itself and keep no state; what dropout draws, it
+# draws for every number by itself.
 _ROWWISE = (
     nn.AdaptiveAvgPool2d,
     nn.AdaptiveMaxPool2d,
     nn.AvgPool2d,
     nn.Conv2d,
+    nn.Dropout,
     nn.ELU,
     nn.Flatten,
     nn.GELU,
@@ -54,7 +56,7 @@ def layers_by_image(module):
     -------
     layers : list of torch.nn.Module or None
         In the order in which they run. None where it is not certain: only sequences of
-        torch's own layers are, without hooks, norms over the batch, or dropout.
+        torch's own layers are, without hooks and without norms over the batch.
     """
     if any(getattr(module, hooks) for hooks in _HOOKS):
         return None
@@ -104,26 +106,47 @@ def cheaper_order(layers):
     return layers
 
 
-def forward_of(module):
+def draws(layers):
+    """Say whether layers draw random numbers when they are trained."""
+    return any(type(layer) is nn.Dropout and layer.p for layer in layers)
+
+
+def forward_of(module, reorder=True):
     """Return the cheapest function with the same values as a network.
 
     Parameters
     ----------
     module : torch.nn.Module
+    reorder : bool, default=True
+        Whether layers may change places, so that values between them do.
 
     Returns
     -------
     forward : callable
-        From images to logits. The module itself where little is known of it.
+        From images, and the torch.Generator that dropout draws from or None, to logits.
+        Of a network that little is known of, it is the module, which draws by itself.
     """
     layers = layers_by_image(module)
     if layers is None:
-        return module
-    layers = cheaper_order(layers)
+        return lambda images, generator=None: module(images)
+    if reorder:
+        layers = cheaper_order(layers)
 
-    def forward(images):
+    def forward(images, generator=None):
         for layer in layers:
-            images = layer(images)
+            if generator is not None and type(layer) is nn.Dropout:
+                images = _dropped_out(images, layer, generator)
+            else:
+                images = layer(images)
         return images
 
     return forward
+
+
+def _dropped_out(images, layer, generator):
+    """Do what a dropout layer does, with random numbers from a generator."""
+    if not layer.training or not layer.p:
+        return images
+    kept = torch.empty_like(images).bernoulli_(1 - layer.p, generator=generator)
+    # of a rate of 1 nothing is kept, and 0 / 0 would be the scale
+    return images * kept.div_(max(1 - layer.p, 1e-30))

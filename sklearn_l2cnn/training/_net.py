@@ -36,9 +36,8 @@ class Net(NeuralNetClassifier):
     Parameters
     ----------
     module : torch.nn.Module
-    penalty : object with ``value(weights)`` and ``add_gradient(weights)``
-    penalized : callable
-        From the module to the list of the weights that the penalty acts on.
+    objective : Objective
+        What is minimised beside the data loss.
     mean, scale : ndarray of shape (channels,)
         What uint8 images are standardised with.
     dtype : torch.dtype
@@ -47,6 +46,8 @@ class Net(NeuralNetClassifier):
         What products are computed in instead, if not in `dtype`.
     generator : numpy.random.RandomState
         Draws the order of the rows in every epoch.
+    frozen : Frozen
+        What is not trained.
     **kwargs
         As for :class:`skorch.NeuralNet`.
     """
@@ -55,25 +56,25 @@ class Net(NeuralNetClassifier):
         self,
         module,
         *,
-        penalty,
-        penalized,
+        objective,
         mean,
         scale,
         dtype,
         lower,
         generator,
+        frozen,
         **kwargs,
     ):
         super().__init__(
             module, criterion=torch.nn.CrossEntropyLoss, train_split=None, **kwargs
         )
-        self.penalty = penalty
-        self.penalized = penalized
+        self.objective = objective
         self.mean = mean
         self.scale = scale
         self.dtype = dtype
         self.lower = lower
         self.generator = generator
+        self.frozen = frozen
 
     # -- what skorch asks a net for ---------------------------------------------------
 
@@ -110,7 +111,8 @@ class Net(NeuralNetClassifier):
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Return the mean of weight times cross-entropy over a batch."""
         weight = X.get("weight") if isinstance(X, dict) else None
-        return mean_loss(y_pred, y_true.to(y_pred.device), weight)
+        smoothing = self.objective.label_smoothing
+        return mean_loss(y_pred, y_true.to(y_pred.device), weight, smoothing)
 
     # -- one step, one epoch ----------------------------------------------------------
 
@@ -125,13 +127,26 @@ class Net(NeuralNetClassifier):
         data_loss, logits = self.steps_.add_gradient(batch)
         loss = data_loss
         if not self.steps_.lean:
-            loss = data_loss + self.penalty.value(self.steps_.weights)
+            loss = data_loss + self.steps_.penalty()
         return {"loss": loss, "data_loss": data_loss, "y_pred": logits}
+
+    def train_step(self, batch, **fit_params):
+        """Take a step as skorch does, and what belongs to it before and after."""
+        step = {}
+        take = super().train_step
+        self.steps_.rule.step(lambda: step.update(take(batch, **fit_params)))
+        return step
+
+    def _set_training(self, training=True):
+        """Put the network in training mode, except for what is frozen, or out of it."""
+        super()._set_training(training)
+        self.frozen.keep(self.module_)
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         """Run one epoch over the batches and record its means in the history."""
         if iterator is None:
             return
+        self.steps_.begin_epoch()
         recorded = self.steps_.recorded if training else None
         if recorded is not None:
             self.notify("on_batch_begin", batch=None, training=True)
@@ -142,7 +157,7 @@ class Net(NeuralNetClassifier):
             total, correct, n_rows, n_batches = sums
         self.history.record(f"{prefix}_batch_count", n_batches)
         if training:
-            self._record_training(total / n_rows)
+            self._record_training(total / n_rows, self.steps_.penalty_of_epoch(n_rows))
         else:
             self._record_best("valid_loss", total / n_rows, smaller=True)
             self._record_best("valid_acc", correct / n_rows, smaller=False)
@@ -171,8 +186,7 @@ class Net(NeuralNetClassifier):
             n_batches += 1
         return float(total), float(correct), n_rows, n_batches
 
-    def _record_training(self, data_loss):
-        penalty = float(self.penalty.value(self.steps_.weights))
+    def _record_training(self, data_loss, penalty):
         self.history.record("train_data_loss", data_loss)
         self.history.record("train_penalty", penalty)
         self._record_best("train_loss", data_loss + penalty, smaller=True)

@@ -78,34 +78,42 @@ class Shards:
         """Return how many shards a batch makes."""
         return shard_count(n_rows, self.work)
 
-    def gradient(self, loss_sum, batch):
+    def gradient(self, loss_sum, batch, draws=False):
         """Leave the gradient of the mean loss of a batch in the parameters.
 
         Parameters
         ----------
         loss_sum : callable
-            From images, labels and weights to logits and the sum of their losses.
+            From images, labels, weights and a torch.Generator or None to logits and the
+            sums of their losses: one number or more, which add up to the objective.
         batch : tuple of Tensor or None
             Images, labels, weights.
+        draws : bool
+            Whether the layers draw random numbers: then every shard has its own.
 
         Returns
         -------
-        loss : Tensor of shape ()
-            The mean, without a gradient.
+        loss : Tensor
+            The means of what `loss_sum` gives, without a gradient.
         logits : Tensor of shape (n, n_classes)
         """
         n_rows = len(batch[1])
         n_shards = self.count(n_rows)
         ends = [n_rows * k // n_shards for k in range(n_shards + 1)]
         logits = [None] * n_shards
+        generators = [None] * n_shards
+        if draws:
+            seeds = torch.randint(1 << 62, (n_shards,)).tolist()
+            generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
         def one(k):
             shard = [
                 None if part is None else part[ends[k] : ends[k + 1]] for part in batch
             ]
-            logits[k], loss = loss_sum(*shard)
+            logits[k], loss = loss_sum(*shard, generators[k])
             loss = loss / n_rows
-            gradients = torch.autograd.grad(loss, self.parameters, allow_unused=True)
+            whole = loss.sum() if loss.ndim else loss
+            gradients = torch.autograd.grad(whole, self.parameters, allow_unused=True)
             return loss.detach(), gradients
 
         def tree(first, last, threads):

@@ -1,0 +1,70 @@
+"""Weights from a file: what is in it, and whether a network can take it."""
+
+import os
+
+import torch
+
+from sklearn_l2cnn.architectures._heads import last_layer
+
+
+def read_state(path):
+    """Read a state dict of torch: a mapping from names to tensors.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        As :func:`torch.save` writes it.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"pretrained={os.fspath(path)!r}: there is no such file. A path is that of "
+            "a state dict, written by torch.save(network.state_dict(), path); True "
+            "loads the published weights of a network of torchvision."
+        ) from None
+    except Exception as error:
+        raise ValueError(
+            f"pretrained={os.fspath(path)!r} could not be read as a state dict of "
+            f"torch: {str(error).splitlines()[0]}"
+        ) from error
+    if not isinstance(state, dict) or not state:
+        raise ValueError(
+            f"pretrained={os.fspath(path)!r} holds {type(state).__name__}; a state "
+            "dict was expected, as torch.save(network.state_dict(), path) writes it."
+        )
+    return state
+
+
+def misfits(network, state):
+    """List what keeps a network from taking a state, its last layer left aside."""
+    name, _ = last_layer(network)
+    own = _without(network.state_dict(), name)
+    # batch norms of old files do not count their batches
+    wanted = {key for key in own if not key.endswith("num_batches_tracked")}
+    given = _without(state, name)
+    found = [f"{key} is missing" for key in sorted(wanted - given.keys())]
+    found += [f"{key} is not known" for key in sorted(given.keys() - own.keys())]
+    for key in sorted(own.keys() & given.keys()):
+        shapes = tuple(given[key].shape), tuple(own[key].shape)
+        if shapes[0] != shapes[1]:
+            found.append("{} has shape {}, not {}".format(key, *shapes))
+    return found
+
+
+def _without(state, layer):
+    return {key: state[key] for key in state if key.rpartition(".")[0] != layer}
+
+
+def load_state(network, state):
+    """Give a network the weights of a state that it can take.
+
+    The last layer stays as it is where it has other classes than in the state.
+    """
+    own = network.state_dict()
+    fitting = {
+        key: value
+        for key, value in state.items()
+        if key in own and value.shape == own[key].shape
+    }
+    network.load_state_dict({**own, **fitting})

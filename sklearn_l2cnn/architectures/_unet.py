@@ -1,0 +1,81 @@
+"""A small U-Net that classifies: down, up again with bridges, and a pooled head."""
+
+import torch
+from torch import nn
+from torch.nn.functional import interpolate
+
+_WIDTHS = (16, 32, 64)
+
+
+def unet(input_shape, n_classes):
+    """Build a small U-Net with a pooled head.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        ``(channels, height, width)``, of any size.
+    n_classes : int
+
+    Returns
+    -------
+    network : torch.nn.Module
+        Maps ``(n, channels, height, width)`` to ``(n, n_classes)`` logits.
+    """
+    return UNet(input_shape, n_classes)
+
+
+def _block(depth, filters):
+    """Two convolutions 3 x 3, each with a batch norm and a ReLU."""
+    layers = []
+    for channels in (depth, filters):
+        layers += [
+            nn.Conv2d(channels, filters, 3, padding=1, bias=False),
+            nn.BatchNorm2d(filters),
+            nn.ReLU(),
+        ]
+    return nn.Sequential(*layers)
+
+
+class UNet(nn.Module):
+    """An encoder, a decoder that sees the encoder's maps again, and pooled logits.
+
+    The encoder halves the image as long as it has two pixels along both sides, at most
+    twice; the decoder enlarges it to the same sizes again. The average over all pixels
+    of the last map goes to the logits.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+    n_classes : int
+    """
+
+    def __init__(self, input_shape, n_classes):
+        super().__init__()
+        depth, height, width = input_shape
+        halvings = min(len(_WIDTHS) - 1, min(height, width).bit_length() - 1)
+        widths = _WIDTHS[: halvings + 1]
+        self.down = nn.ModuleList()
+        for filters in widths:
+            self.down.append(_block(depth, filters))
+            depth = filters
+        self.up = nn.ModuleList()
+        for filters in widths[-2::-1]:
+            self.up.append(_block(depth + filters, filters))
+            depth = filters
+        self.pool = nn.MaxPool2d(2)
+        self.logits = nn.Linear(depth, n_classes)
+
+    def forward(self, images):
+        """Return the logits of a batch of images."""
+        *bridges, maps = self._encoded(images)
+        for block, bridge in zip(self.up, bridges[::-1], strict=True):
+            larger = interpolate(maps, size=bridge.shape[2:])
+            maps = block(torch.cat([larger, bridge], dim=1))
+        return self.logits(maps.mean(dim=(2, 3)))
+
+    def _encoded(self, images):
+        """Yield the maps of every level, the largest first."""
+        maps = images
+        for level, block in enumerate(self.down):
+            maps = block(self.pool(maps) if level else maps)
+            yield maps

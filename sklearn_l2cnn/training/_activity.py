@@ -1,0 +1,159 @@
+r"""A penalty on what hidden layers give out, rather than on their weights.
+
+Every image adds :math:`\sum_l a_l \|u_l\|^2` to its loss, :math:`u_l` the output of
+layer l, however many numbers that are.
+"""
+
+import threading
+
+import torch
+from torch import nn
+
+from sklearn_l2cnn._layer_names import by_pattern
+
+_ACTIVATIONS = (
+    nn.CELU,
+    nn.ELU,
+    nn.GELU,
+    nn.GLU,
+    nn.Hardshrink,
+    nn.Hardsigmoid,
+    nn.Hardswish,
+    nn.Hardtanh,
+    nn.LeakyReLU,
+    nn.LogSigmoid,
+    nn.Mish,
+    nn.PReLU,
+    nn.RReLU,
+    nn.ReLU,
+    nn.ReLU6,
+    nn.SELU,
+    nn.SiLU,
+    nn.Sigmoid,
+    nn.Softplus,
+    nn.Softshrink,
+    nn.Softsign,
+    nn.Tanh,
+    nn.Tanhshrink,
+    nn.Threshold,
+)
+_WITH_WEIGHTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+class Activity:
+    """Collect the squared norms of hidden layers while a batch goes through a network.
+
+    To be used as a context; inside, the network has hooks. Threads do not see each
+    other's batches.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    alpha : float or mapping
+        For all chosen layers, or ``{pattern of layer names: float}``.
+    layers : {"last", "all"}
+        With a number as `alpha`: the last hidden layer, whose output is what the last
+        layer with weights gets, or all activations.
+    image : Tensor of shape (1, channels, height, width)
+        To try the network with, where the last hidden layer is to be found.
+
+    Attributes
+    ----------
+    of_single_layers : bool
+        Whether every chosen layer is one, rather than a part made of layers.
+    """
+
+    def __init__(self, module, alpha, layers, image):
+        self.local = threading.local()
+        self.handles = []
+        chosen = {}
+        if hasattr(alpha, "items"):
+            chosen = _by_pattern(module, alpha)
+        elif layers == "all":
+            chosen = _activations(module, alpha)
+        else:
+            last = _last_executed(module, image)
+            self.handles.append(
+                last.register_forward_pre_hook(self._hook(alpha, of_input=True))
+            )
+        self.of_single_layers = not any(list(layer.children()) for layer in chosen)
+        for layer, strength in chosen.items():
+            self.handles.append(layer.register_forward_hook(self._hook(strength)))
+
+    def _hook(self, alpha, of_input=False):
+        def add(layer, inputs, output=None):
+            parts = getattr(self.local, "parts", None)
+            if parts is not None:
+                values = inputs[0] if of_input else output
+                if values.dtype in (torch.bfloat16, torch.float16):
+                    values = values.float()
+                parts.append(alpha * values.flatten(1).square().sum(dim=1))
+
+        return add
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        for handle in self.handles:
+            handle.remove()
+
+    def of(self, forward):
+        """Return the logits that a function gives, and the penalty of every image."""
+        self.local.parts = []
+        try:
+            logits = forward()
+            return logits, sum(self.local.parts)
+        finally:
+            self.local.parts = None
+
+
+def _by_pattern(module, alpha):
+    names = [name for name, _ in module.named_modules() if name]
+    found = by_pattern(alpha, names, "activity_alpha")
+    modules = dict(module.named_modules())
+    chosen = {}
+    for name, pattern in found.items():
+        # a part that is meant as a whole has one output: that of the whole
+        inside = any(name.startswith(f"{other}.") for other in found)
+        if not inside and alpha[pattern]:
+            chosen[modules[name]] = alpha[pattern]
+    return chosen
+
+
+def _activations(module, alpha):
+    chosen = {
+        layer: alpha for layer in module.modules() if isinstance(layer, _ACTIVATIONS)
+    }
+    if not chosen:
+        raise ValueError(
+            "activity_layers='all' needs activations that are layers, such as "
+            "torch.nn.ReLU; this architecture has none. Name the layers instead: "
+            "activity_alpha={'conv1': 0.001}."
+        )
+    return chosen
+
+
+def _last_executed(module, image):
+    """Find the layer with weights that runs last; there must be one before it."""
+    order, handles = [], []
+    for layer in module.modules():
+        if isinstance(layer, _WITH_WEIGHTS):
+            handles.append(
+                layer.register_forward_hook(lambda layer, *_: order.append(layer))
+            )
+    training = module.training
+    try:
+        with torch.no_grad():
+            module.eval()(image)
+    finally:
+        module.train(training)
+        for handle in handles:
+            handle.remove()
+    if len(order) < 2:
+        raise ValueError(
+            "activity_alpha acts on the output of a hidden layer, but this "
+            f"architecture has {len(order)} layer(s) with weights and nothing hidden. "
+            "Set activity_alpha=0."
+        )
+    return order[-1]
