@@ -69,6 +69,8 @@ def test_without_a_scheduler_adam_anneals_and_gives_the_rate_back(digits):
         ("adam", None, False),
         ("sgd", "cosine", True),
         ("sgd", "onecycle", True),
+        ("sgd", "plateau", True),
+        ("adamw", "auto", True),
     ],
 )
 def test_which_fits_anneal(digits, optimizer, lr_schedule, anneals):
@@ -101,6 +103,36 @@ def test_one_cycle(digits):
     silent = clone(clf).set_params(callbacks=None).fit(X, y)
     assert silent.loss_curve_ == clf.loss_curve_
     assert silent.net_.optimizer_.param_groups[0]["lr"] == 0.5
+
+
+@pytest.mark.parametrize("validated", [False, True])
+def test_a_plateau_is_that_of_torch(digits, validated):
+    # a penalty that grows while nothing is learnt: plateaus of every kind
+    X, y = digits
+    validation = {"X_val": X[200:], "y_val": y[200:]} if validated else {}
+    clf = quick(
+        lr=0.5,
+        optimizer="sgd",
+        lr_schedule="plateau",
+        max_epochs=30,
+        batch_size=10,
+    )
+    clf.fit(X[:200], y[:200], **validation)
+    history = clf.net_.history
+    losses = history[:, "valid_loss" if validated else "train_loss"]
+    parameter = torch.nn.Parameter(torch.zeros(()))
+    reference = torch.optim.SGD([parameter], lr=0.5)
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        reference, factor=0.1, patience=3
+    )
+    rates = []
+    for loss in losses:
+        rates.append(reference.param_groups[0]["lr"])
+        plateau.step(loss)
+    assert len(set(rates)) > 1, "the rate was never lowered"
+    np.testing.assert_allclose(history[:, "event_lr"], rates, rtol=1e-12)
+    # what is recorded is what was used, and the whole rate is back afterwards
+    assert clf.net_.optimizer_.param_groups[0]["lr"] == 0.5
 
 
 def test_a_batchwise_schedule(digits):

@@ -76,7 +76,12 @@ def _published(name, input_shape, pretrained=False):
     if pretrained:
         weights = models.get_model_weights(name).DEFAULT
         # the weights bring their own options along
-        with _download(name, weights), contextlib.redirect_stderr(io.StringIO()):
+        quiet = io.StringIO()  # torch says on one stream or the other that it downloads
+        with (
+            _download(name, weights),
+            contextlib.redirect_stdout(quiet),
+            contextlib.redirect_stderr(quiet),
+        ):
             network = models.get_model(name, weights=weights, progress=False)
         return _without_second_head(network)
     height, width = input_shape[1:]

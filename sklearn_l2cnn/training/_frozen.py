@@ -52,6 +52,12 @@ def freeze(module, patterns):
     if not patterns:
         return Frozen()
     patterns = [patterns] if isinstance(patterns, str) else patterns
+    for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise ValueError(
+                f"freeze has {pattern!r}; names of layers, or patterns of them, were "
+                "expected: freeze=['conv1', 'layer*']."
+            )
     names = [name for name, _ in module.named_modules() if name]
     found = by_pattern(patterns, names, "freeze")
     parameters = tuple(

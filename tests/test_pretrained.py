@@ -1,0 +1,276 @@
+"""Weights from a file, weights that cannot be had, and parts that are not trained."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torchvision
+from torch import nn
+
+from sklearn_l2cnn import L2CNNClassifier
+from sklearn_l2cnn.architectures import build_network
+from tests.conftest import SmallNet, quick, tiny
+
+
+def save(module, path):
+    torch.save(module.state_dict(), path)
+    return path
+
+
+def published(name="resnet18", **options):
+    torch.manual_seed(1)
+    return getattr(torchvision.models, name)(weights=None, **options)
+
+
+def assert_same(one, other, but=()):
+    for key, value in one.items():
+        if not key.startswith(but):
+            assert torch.equal(value, other[key]), key
+
+
+# -- from a file ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("classes", [1000, 37])
+def test_a_state_of_torchvision_keeps_everything_but_the_head(tmp_path, classes):
+    theirs = published(num_classes=classes)
+    path = save(theirs, tmp_path / "weights.pth")
+    net = build_network("resnet18", (3, 32, 32), 10, pretrained=path)
+    assert net.conv1.kernel_size == (7, 7), "the stem is worth keeping"
+    assert_same(theirs.state_dict(), net.state_dict(), but=("fc.",))
+    assert net.fc.logits.out_features == 10
+
+
+def test_a_backbone_gives_the_features_that_it_gave(tmp_path):
+    theirs = published()
+    path = save(theirs, tmp_path / "weights.pth")
+    net = build_network("resnet18", (3, 64, 64), 10, pretrained=str(path))
+    images = torch.randn(2, 3, 64, 64)
+    for module in (theirs, net):
+        module.eval().fc = nn.Identity()
+    with torch.no_grad():
+        torch.testing.assert_close(net(images), theirs(images))
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_other_channels_see_what_a_grey_picture_shows(tmp_path, depth):
+    theirs = published("mobilenet_v3_small")
+    path = save(theirs, tmp_path / "weights.pth")
+    net = build_network("mobilenet_v3_small", (depth, 64, 64), 10, pretrained=path)
+    grey = torch.randn(2, 1, 64, 64)
+    for module in (theirs, net):
+        module.eval().classifier = nn.Identity()
+    with torch.no_grad():
+        torch.testing.assert_close(
+            net(grey.expand(-1, depth, -1, -1)),
+            theirs(grey.expand(-1, 3, -1, -1)),
+            rtol=1e-4,
+            atol=1e-5,
+        )
+
+
+@pytest.mark.parametrize("name", ["plain", "two_conv", "unet", "resnet18", "vgg11"])
+def test_a_state_of_our_own_network(tmp_path, name):
+    torch.manual_seed(1)
+    mine = build_network(name, (1, 12, 12), 4)
+    path = save(mine, tmp_path / "weights.pth")
+    same = build_network(name, (1, 12, 12), 4, pretrained=path)
+    assert_same(mine.state_dict(), same.state_dict())
+    torch.manual_seed(2)
+    more = build_network(name, (1, 12, 12), 9, pretrained=path)
+    last = {"resnet18": "fc.logits", "vgg11": "classifier.3"}.get(name, "logits")
+    assert_same(mine.state_dict(), more.state_dict(), but=(last,))
+    assert more.state_dict()[f"{last}.weight"].shape[0] == 9
+
+
+def test_a_state_for_a_network_of_ones_own(tmp_path):
+    mine = SmallNet((1, 4, 4), 3)
+    path = save(mine, tmp_path / "weights.pth")
+    net = build_network(SmallNet, (1, 4, 4), 3, pretrained=path)
+    assert_same(mine.state_dict(), net.state_dict())
+
+
+def test_dropout_and_a_state_get_along(tmp_path):
+    path = save(published(), tmp_path / "weights.pth")
+    net = build_network("resnet18", (3, 32, 32), 3, pretrained=path, dropout=0.2)
+    assert isinstance(net.fc.dropout, nn.Dropout)
+    mine = build_network("densenet121", (3, 32, 32), 3, dropout=0.2)
+    path = save(mine, tmp_path / "mine.pth")
+    net = build_network("densenet121", (3, 32, 32), 3, dropout=0.2, pretrained=path)
+    assert_same(mine.state_dict(), net.state_dict())
+
+
+def test_a_fit_starts_from_the_state(digits, tmp_path):
+    X, y = digits
+    first = quick(max_epochs=10, lr=0.01).fit(X, y)
+    path = save(first.module_, tmp_path / "weights.pth")
+    on = quick(pretrained=path, max_epochs=1).fit(X, y)
+    anew = quick(max_epochs=1).fit(X, y)
+    assert on.data_loss_curve_[0] < 0.5 * anew.data_loss_curve_[0]
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (None, "there is no such file.*torch.save.*True loads the published"),
+        (b"not a state", "could not be read as a state dict"),
+        ([1, 2], "holds list; a state dict was expected"),
+        ({}, "a state dict was expected"),
+        ({"conv.weight": torch.zeros(1)}, "weights of another network.*is missing"),
+    ],
+)
+@pytest.mark.parametrize("name", ["plain", "resnet18"])
+def test_what_is_no_state_is_named(tmp_path, content, message, name):
+    path = tmp_path / "weights.pth"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        torch.save(content, path)
+    error = FileNotFoundError if content is None else ValueError
+    with pytest.raises(error, match=message):
+        build_network(name, (1, 8, 8), 3, pretrained=path)
+
+
+def test_a_file_that_would_run_code_is_refused(tmp_path):
+    torch.save({"weight": print}, tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match="could not be read"):
+        build_network("plain", (1, 8, 8), 3, pretrained=tmp_path / "weights.pth")
+
+
+# -- published weights ----------------------------------------------------------------
+
+
+def test_published_weights_come_by_torchvisions_own_way(monkeypatch):
+    theirs, asked = published(), []
+
+    def get_state_dict(self, *arguments, **options):
+        asked.append(self)
+        return theirs.state_dict()
+
+    monkeypatch.setattr(
+        torchvision.models.ResNet18_Weights, "get_state_dict", get_state_dict
+    )
+    net = build_network("resnet18", (3, 32, 32), 5, pretrained=True)
+    assert asked == [torchvision.models.ResNet18_Weights.DEFAULT]
+    assert_same(theirs.state_dict(), net.state_dict(), but=("fc.",))
+
+
+def test_weights_that_cannot_be_downloaded_say_where_to_put_the_file(
+    monkeypatch, tmp_path, capfd
+):
+    def no_connection(*arguments, **options):
+        raise OSError("no route to host")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.download_url_to_file", no_connection)
+    with pytest.raises(OSError, match="could not be downloaded.*no route") as caught:
+        build_network("resnet18", (3, 32, 32), 5, pretrained=True)
+    file = tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth"
+    assert f"put it at {file}" in str(caught.value)
+    assert "pretrained=False" in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+    # and there it is found
+    file.parent.mkdir(parents=True, exist_ok=True)
+    theirs = published()
+    save(theirs, file)
+    net = build_network("resnet18", (1, 32, 32), 5, pretrained=True)
+    assert_same(theirs.state_dict(), net.state_dict(), but=("fc.", "conv1."))
+
+
+@pytest.mark.parametrize("architecture", ["plain", tiny, SmallNet])
+def test_networks_without_published_weights_say_so(digits, architecture):
+    with pytest.raises(
+        ValueError, match="pretrained=True needs a network of torchvisi"
+    ):
+        quick(architecture=architecture, pretrained=True).fit(*digits)
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_a_second_head_of_published_weights_is_dropped(monkeypatch, name):
+    theirs = published(name, init_weights=False)
+    weights = torchvision.models.get_model_weights(name)
+    monkeypatch.setattr(
+        weights, "get_state_dict", lambda self, *_, **__: theirs.state_dict()
+    )
+    net = build_network(name, (3, 96, 96), 5, pretrained=True)
+    with torch.no_grad():
+        assert net.train()(torch.randn(2, 3, 96, 96)).shape == (2, 5)
+
+
+# -- frozen parts ---------------------------------------------------------------------
+
+
+def test_what_is_frozen_does_not_move(digits):
+    X, y = digits
+    start = tiny((1, 8, 8), 10)
+    clf = quick(architecture=start, freeze="0", lr=0.01).fit(X, y)
+    assert torch.equal(clf.module_[0].weight, start[0].weight)
+    assert torch.equal(clf.module_[0].bias, start[0].bias)
+    assert not torch.equal(clf.module_[3].weight, start[3].weight)
+    assert start[0].weight.requires_grad
+
+
+def test_norms_and_dropout_of_frozen_parts_work_as_in_prediction(digits):
+    X, y = digits
+    start = SmallNet((1, 8, 8), 10)
+    clf = quick(architecture=start, freeze=["conv", "norm"], max_epochs=2).fit(X, y)
+    assert torch.equal(clf.module_.norm.running_mean, start.norm.running_mean)
+    free = quick(architecture=start, max_epochs=2).fit(X, y)
+    assert not torch.equal(free.module_.norm.running_mean, start.norm.running_mean)
+
+
+def test_a_backbone_is_frozen_by_patterns_and_thawed_for_a_second_stage(colours):
+    X, y = colours
+    clf = L2CNNClassifier(
+        architecture="resnet18",
+        freeze=["conv1", "bn1", "layer*"],
+        max_epochs=1,
+        warm_start=True,
+        random_state=0,
+    )
+    before = copy.deepcopy(clf.fit(X, y).module_.state_dict())
+    trained = {name for name, p in clf.module_.named_parameters() if p.requires_grad}
+    assert trained and all(name.startswith("fc.") for name in trained)
+    clf.fit(X, y)
+    assert_same(before, clf.module_.state_dict(), but=("fc.",))
+    clf.set_params(freeze=None).fit(X, y)
+    assert all(p.requires_grad for p in clf.module_.parameters())
+    assert not torch.equal(before["conv1.weight"], clf.module_.conv1.weight)
+
+
+def test_what_was_frozen_by_hand_stays_frozen(digits):
+    X, y = digits
+    start = tiny((1, 8, 8), 10)
+    start[0].bias.requires_grad_(False)
+    clf = quick(architecture=start, freeze="0", warm_start=True).fit(X, y)
+    clf.set_params(freeze=None).fit(X, y)
+    assert torch.equal(clf.module_[0].bias, start[0].bias)
+    assert not torch.equal(clf.module_[0].weight, start[0].weight)
+
+
+def test_partial_fit_follows_what_is_frozen(digits):
+    X, y = digits
+    clf = quick(freeze="0").partial_fit(X, y, classes=np.arange(10))
+    kernel = clf.module_[0].weight.clone()
+    clf.set_params(freeze="3").partial_fit(X, y)
+    assert not torch.equal(clf.module_[0].weight, kernel)
+    dense = clf.module_[3].weight.clone()
+    with pytest.raises(ValueError, match="freeze: '9' means no layer"):
+        clf.set_params(freeze="9").partial_fit(X, y)
+    clf.set_params(freeze="3").partial_fit(X, y)
+    assert torch.equal(clf.module_[3].weight, dense)
+
+
+@pytest.mark.parametrize(
+    "freeze, message",
+    [
+        (["0", "3"], "leaves nothing to be trained"),
+        ("conv9", "freeze: 'conv9' means no layer. The layers are '0', '1'"),
+        ([3], "freeze has 3"),
+    ],
+)
+def test_what_cannot_be_frozen_is_named(digits, freeze, message):
+    with pytest.raises(ValueError, match=message):
+        quick(freeze=freeze).fit(*digits)
