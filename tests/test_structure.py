@@ -122,7 +122,8 @@ def public_classes_of_the_package():
             continue
         loaded = __import__(module.name, fromlist=["x"])
         for name, value in vars(loaded).items():
-            if inspect.isclass(value) and value.__module__ == module.name:
+            own = value.__module__ if inspect.isclass(value) else ""
+            if own == module.name or name in getattr(loaded, "__all__", ()) and own:
                 yield pytest.param(value, id=name)
     yield pytest.param(L2CNNClassifier, id="L2CNNClassifier")
 

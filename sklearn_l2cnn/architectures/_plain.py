@@ -1,5 +1,9 @@
 """The default network: a few convolutions, one hidden layer, no batch norm."""
 
+from functools import partial
+
+from torch import nn
+
 from sklearn_l2cnn.architectures._stack import Stack
 
 _WIDTHS = (32, 64, 128)
@@ -46,4 +50,6 @@ def plain(input_shape, n_classes):
         if k >= n_convolutions - n_pools:
             stack.pool()
         stack.relu()  # after pooling: the same result from fewer pixels
-    return stack.flatten().dense(_HIDDEN).relu().logits(n_classes)
+    # this draw keeps the scale of the signal through many ReLUs without a batch norm
+    draw = partial(nn.init.kaiming_normal_, nonlinearity="relu")
+    return stack.flatten().dense(_HIDDEN).relu().logits(n_classes, draw)

@@ -85,12 +85,18 @@ class Stack:
         """Add dropout."""
         return self._add("dropout", nn.Dropout(rate))
 
-    def logits(self, n_classes):
-        """Add the last layer and return the network, its weights drawn."""
+    def logits(self, n_classes, draw):
+        """Add the last layer and return the network.
+
+        Parameters
+        ----------
+        n_classes : int
+        draw : callable
+            Draws a weight, in place; biases are zero.
+        """
         self.layers["logits"] = nn.Linear(*self.shape, n_classes)
         for layer in self.layers.values():
             if isinstance(layer, nn.Conv2d | nn.Linear):
-                # keeps the scale of the signal through many ReLUs without a batch norm
-                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                draw(layer.weight)
                 nn.init.zeros_(layer.bias)
         return nn.Sequential(self.layers)

@@ -1,0 +1,271 @@
+"""What the five systems share: their images, the comparison, and an honest verdict.
+
+The images are the 8 x 8 digits that come with scikit-learn, or with ``--data DIR``
+MNIST as torchvision stores it there (``DIR/MNIST/raw``) and CIFAR-10, as torchvision
+stores it (``DIR/cifar-10-batches-py``) or as arrays (``DIR/cifar10.npz`` with
+``X_train``, ``y_train``, ``X_test``, ``y_test``).
+"""
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+from joblib import Parallel, delayed
+from scipy.stats import t
+from sklearn.base import clone
+from sklearn.datasets import load_digits, load_sample_images
+from sklearn.metrics import accuracy_score, f1_score
+from sklearn.model_selection import GridSearchCV, train_test_split
+
+matplotlib.use("Agg")  # no screen is needed
+import matplotlib.pyplot as plt
+
+
+class Split(NamedTuple):
+    """Images that are learnt from, and images that only judge."""
+
+    X: np.ndarray
+    y: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+
+
+# -- options --------------------------------------------------------------------------
+
+
+def read_options(description, picture, *, rows, epochs, real_rows=None, seeds=3):
+    """Read the options that every system takes.
+
+    ``rows`` and ``epochs`` are (embedded, with ``--data``): how many images to learn
+    from, None for all, and how many passes over them.
+    """
+    parser = argparse.ArgumentParser(description=description.strip().splitlines()[0])
+    parser.add_argument("--data", metavar="DIR", help="folder of MNIST and CIFAR-10")
+    parser.add_argument("--rows", type=int, help="images to learn from")
+    parser.add_argument("--search-rows", type=int, help="images to search alpha on")
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--seeds", type=int, default=seeds)
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--output", default=picture, metavar="FILE")
+    options = parser.parse_args()
+    real = options.data is not None
+    if options.rows is None:
+        options.rows = rows[real]
+    if options.epochs is None:
+        options.epochs = epochs[real]
+    if options.search_rows is None:
+        options.search_rows = 6000 if real else None  # all
+    return options
+
+
+# -- images ---------------------------------------------------------------------------
+
+
+def grey_images(options):
+    """Return MNIST, or the embedded digits with a third of them for testing."""
+    if options.data is None:
+        digits = load_digits()
+        parts = digits.images, digits.target
+        X, X_test, y, y_test = train_test_split(
+            *parts, test_size=1 / 3, random_state=0, stratify=digits.target
+        )
+        return _first(Split(X, y, X_test, y_test), options.rows)
+    return _first(_mnist(options.data), options.rows)
+
+
+def colour_images(options, side=12):
+    """Return CIFAR-10, or the digits drawn in colour on parts of two photographs."""
+    if options.data is None:
+        grey = grey_images(options)
+        return grey._replace(
+            X=on_photographs(grey.X, side, seed=0),
+            X_test=on_photographs(grey.X_test, side, seed=1),
+        )
+    return _first(_cifar10(options.data), options.rows)
+
+
+def on_photographs(digits, side, seed):
+    """Draw 8 x 8 digits, each in a colour and at a place of its own, on photographs."""
+    photographs = load_sample_images().images
+    rng = np.random.RandomState(seed)
+    images = np.empty((len(digits), side, side, 3), dtype=np.uint8)
+    for image, digit in zip(images, digits, strict=True):
+        photograph = photographs[rng.randint(2)]
+        height, width = photograph.shape[:2]
+        top, left = rng.randint(height - 4 * side), rng.randint(width - 4 * side)
+        image[:] = (
+            0.5 * photograph[top : top + 4 * side : 4, left : left + 4 * side : 4]
+        )
+        row, column = rng.randint(side - 7, size=2)
+        place = image[row : row + 8, column : column + 8]
+        ink = (digit / 16)[..., np.newaxis]
+        place[:] = (1 - ink) * place + ink * rng.randint(150, 256, size=3)
+    return images
+
+
+def _mnist(folder):
+    from torchvision.datasets import MNIST
+
+    train, test = (MNIST(folder, train=part, download=False) for part in (True, False))
+    parts = (train.data, train.targets, test.data, test.targets)
+    return Split(*(part.numpy() for part in parts))
+
+
+def _cifar10(folder):
+    arrays = Path(folder) / "cifar10.npz"
+    if arrays.exists():
+        with np.load(arrays) as file:
+            names = ("X_train", "y_train", "X_test", "y_test")
+            return Split(*(file[name] for name in names))
+    from torchvision.datasets import CIFAR10
+
+    train, test = (CIFAR10(folder, train=part) for part in (True, False))
+    return Split(train.data, np.array(train.targets), test.data, np.array(test.targets))
+
+
+def _first(split, rows):
+    return split._replace(X=split.X[:rows], y=split.y[:rows])
+
+
+# -- comparisons ----------------------------------------------------------------------
+
+
+def best_alpha(clf, alphas, split, options):
+    """Find the best alpha by cross-validation, and print what every one scored."""
+    return best_parameter(clf, "alpha", alphas, split, options)
+
+
+def best_parameter(clf, name, values, split, options):
+    """Find the best value of a parameter, and print what every one scored."""
+    start = time.perf_counter()
+    search = GridSearchCV(clf, {name: values}, cv=3, n_jobs=options.jobs, refit=False)
+    rows = slice(options.search_rows)
+    search.fit(split.X[rows], split.y[rows])
+    found = search.cv_results_
+    print(f"{name} by three folds of {len(split.y[rows])} images:")
+    for value, mean, spread in zip(
+        values, found["mean_test_score"], found["std_test_score"], strict=True
+    ):
+        print(f"  {_short(value):>32}   {mean:.4f} +- {spread:.4f}")
+    best = search.best_params_[name]
+    print(f"  best: {_short(best)}   ({time.perf_counter() - start:.0f} s)\n")
+    return best
+
+
+def _short(alpha):
+    if isinstance(alpha, dict):
+        return ", ".join(f"{name} {value:g}" for name, value in alpha.items())
+    return f"{alpha:g}"
+
+
+def compare(variants, split, options):
+    """Fit every variant with every seed, and print accuracy and F1 with their spread.
+
+    Parameters
+    ----------
+    variants : dict
+        From a name to an estimator; the first is what the others are compared with.
+    split : Split
+    options : Namespace
+
+    Returns
+    -------
+    accuracy : dict
+        From the names to arrays, a number for every seed.
+    fitted : dict
+        From the names to the estimator of the first seed.
+    """
+    n_test, n_classes = len(split.y_test), len(np.unique(split.y))
+    size = "x".join(map(str, split.X.shape[1:]))
+    print(
+        f"{len(split.y)} images of {size} in {n_classes} classes, {n_test} for "
+        f"testing, {options.epochs} epochs, {options.seeds} seeds:"
+    )
+    # two variants that are the same, as where the best alpha is 0, are fitted once
+    same = {name: repr(clf.get_params()) for name, clf in variants.items()}
+    distinct = {parameters: name for name, parameters in same.items()}
+    jobs = [(name, seed) for seed in range(options.seeds) for name in distinct.values()]
+    fits = Parallel(n_jobs=options.jobs)(
+        delayed(_fit)(variants[name], seed, split) for name, seed in jobs
+    )
+    fits = dict(zip(jobs, fits, strict=True))
+    results = {
+        (name, seed): fits[distinct[same[name]], seed]
+        for name in variants
+        for seed in range(options.seeds)
+    }
+    width = max(map(len, variants))
+    accuracy = {}
+    for name in variants:
+        rows = [results[name, seed] for seed in range(options.seeds)]
+        accuracy[name] = np.array([row[0] for row in rows])
+        f1, seconds = [row[1] for row in rows], [row[2] for row in rows]
+        print(
+            f"  {name:<{width}}   accuracy {_with_spread(accuracy[name])}"
+            f"   macro F1 {_with_spread(f1)}   {statistics.mean(seconds):6.1f} s a fit"
+        )
+    first, *others = variants
+    for name in others:
+        print(f"  {name}: {_verdict(accuracy[name] - accuracy[first], first)}")
+    print()
+    return accuracy, {name: results[name, 0][3] for name in variants}
+
+
+def fit_all(estimators, split, options):
+    """Fit estimators with the seeds they have; return test accuracies and them."""
+    fits = Parallel(n_jobs=options.jobs)(
+        delayed(_fit)(clf, clf.random_state, split) for clf in estimators
+    )
+    return [(accuracy, clf) for accuracy, _, _, clf in fits]
+
+
+def _fit(clf, seed, split):
+    start = time.perf_counter()
+    clf = clone(clf).set_params(random_state=seed).fit(split.X, split.y)
+    seconds = time.perf_counter() - start
+    found = clf.predict(split.X_test)
+    f1 = f1_score(split.y_test, found, average="macro")
+    return accuracy_score(split.y_test, found), f1, seconds, clf
+
+
+def _with_spread(values):
+    spread = statistics.stdev(values) if len(values) > 1 else float("nan")
+    return f"{statistics.mean(values):.4f} +- {spread:.4f}"
+
+
+def _verdict(gains, first):
+    """Say in points what a variant gains, and whether the seeds can tell it from 0."""
+    mean = 100 * gains.mean()
+    if len(gains) < 2:
+        return f"{mean:+.2f} points against {first}; one seed says nothing for sure"
+    n = len(gains)
+    reach = t.ppf(0.975, n - 1) * 100 * gains.std(ddof=1) / n**0.5
+    word = "no difference that these seeds can show"
+    if abs(mean) > reach:
+        word = "better" if mean > 0 else "worse: it does not help here"
+    return f"{mean:+.2f} +- {reach:.2f} points against {first} (95%): {word}"
+
+
+# -- pictures -------------------------------------------------------------------------
+
+
+def dots(ax, accuracy):
+    """Draw the accuracy of every variant, a dot for every seed."""
+    for place, (_, values) in enumerate(reversed(accuracy.items())):
+        ax.plot(values, [place] * len(values), "o", color="#0072b2", alpha=0.6)
+        ax.plot([np.mean(values)], [place], "|", color="#d55e00", ms=20, mew=2)
+    ax.set_yticks(range(len(accuracy)), [*accuracy][::-1])
+    ax.set_ylim(-0.5, len(accuracy) - 0.5)
+    ax.set_xlabel("test accuracy; a dot for every seed, a bar for their mean")
+    ax.grid(axis="x", alpha=0.3)
+
+
+def save(figure, options):
+    """Write a picture and say where."""
+    figure.savefig(options.output, dpi=150)
+    plt.close(figure)
+    print(f"picture: {options.output}")
