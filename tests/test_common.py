@@ -38,6 +38,24 @@ CONFIGURATIONS = {
     "batch of 8": {"batch_size": 8},
     "raw pixels": {"standardize": False},
     "bfloat16": {"precision": "bfloat16"},
+    "elastic net and more": {
+        "penalty": "elasticnet",
+        "activity_alpha": 1e-4,
+        "max_norm": 3.0,
+        "gradient_clip": 5.0,
+        "label_smoothing": 0.05,
+        "optimizer": "adamw",
+    },
+    "dropout": {"architecture": "conv_dropout", "lr": 3e-3},
+}
+SLOW = {
+    "group": {"penalty": "group"},
+    "two_conv": {"architecture": "two_conv"},
+    "conv_pool": {"architecture": "conv_pool"},
+    "four_conv": {"architecture": "four_conv"},
+    "unet": {"architecture": "unet"},
+    "resnet18": {"architecture": "resnet18"},
+    "vgg11": {"architecture": "vgg11", "dropout": 0.0},
 }
 
 
@@ -55,11 +73,13 @@ def expect_all(n_checks, n_passed):
     assert n_passed >= least
 
 
-@pytest.mark.parametrize("name", CONFIGURATIONS)
+@pytest.mark.parametrize(
+    "name",
+    [*CONFIGURATIONS, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)],
+)
 def test_check_estimator(name):
-    results = check_estimator(
-        L2CNNClassifier(**CONFIGURATIONS[name]), on_skip=None, on_fail=None
-    )
+    parameters = {**CONFIGURATIONS, **SLOW}[name]
+    results = check_estimator(L2CNNClassifier(**parameters), on_skip=None, on_fail=None)
     not_passed = [
         (result["check_name"], result["status"], str(result["exception"]))
         for result in results
