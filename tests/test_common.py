@@ -53,9 +53,9 @@ SLOW = {
     "two_conv": {"architecture": "two_conv"},
     "conv_pool": {"architecture": "conv_pool"},
     "four_conv": {"architecture": "four_conv"},
-    "unet": {"architecture": "unet"},
-    "resnet18": {"architecture": "resnet18"},
-    "vgg11": {"architecture": "vgg11", "dropout": 0.0},
+    "unet": {"architecture": "unet", "lr": 0.01},
+    "resnet18": {"architecture": "resnet18", "max_epochs": 8},
+    "vgg11": {"architecture": "vgg11", "dropout": 0.0, "max_epochs": 8},
 }
 
 

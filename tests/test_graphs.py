@@ -105,6 +105,22 @@ CONFIGURATIONS = {
     "weights": {"class_weight": "balanced", "architecture": tiny},
     "early stopping": {"architecture": tiny, "early_stopping": True},
     "bfloat16": {"architecture": tiny, "precision": "bfloat16"},
+    "l1": {"architecture": tiny, "penalty": "l1"},
+    "l1 with sgd": {"architecture": tiny, "penalty": "l1", "optimizer": "sgd"},
+    "group": {"architecture": tiny, "penalty": "group"},
+    "decoupled": {"architecture": tiny, "decoupled": True},
+    "by layer": {
+        "architecture": tiny,
+        "penalty": "elasticnet",
+        "alpha": {"0": 2.0**-7, "3": 2.0**-9},
+    },
+    "activity": {"architecture": tiny, "activity_alpha": 0.01},
+    "bounds": {
+        "architecture": tiny,
+        "max_norm": 0.5,
+        "gradient_clip": 0.5,
+        "label_smoothing": 0.1,
+    },
 }
 
 
@@ -122,14 +138,16 @@ def test_recorded_steps_are_the_steps(digits, recorder, monkeypatch, name):
 
 
 @pytest.mark.parametrize("lr_schedule", ["cosine", "onecycle"])
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+@pytest.mark.parametrize("penalty", ["l2", "group"])
 def test_recorded_steps_follow_the_learning_rate(
-    digits, recorder, monkeypatch, lr_schedule, optimizer
+    digits, recorder, monkeypatch, lr_schedule, optimizer, penalty
 ):
     parameters = {
         "architecture": tiny,
         "lr_schedule": lr_schedule,
         "optimizer": optimizer,
+        "penalty": penalty,
     }
     clf = fitted(digits, **parameters)
     assert recorder.n_replayed > 5

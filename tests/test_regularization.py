@@ -471,3 +471,11 @@ def test_weights_and_repeats_with_everything(digits):
 
 def test_tiny_keeps_the_names_that_these_tests_use():
     assert [name for name, _ in tiny((1, 8, 8), 3).named_children()] == list("0123")
+
+
+def test_devices_agree(digits, device):
+    X, y = digits
+    options = {**EVERYTHING, "max_epochs": 2}
+    here = quick(**options, device="cpu").fit(X, y).predict_proba(X)
+    there = quick(**options, device=device).fit(X, y).predict_proba(X)
+    assert np.abs(here - there).max() < 0.01

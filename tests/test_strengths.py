@@ -106,6 +106,13 @@ def test_which_parameters(penalize, expected):
     assert names_of(net, strengths(net, 0.1, penalize)) == {0.1: expected}
 
 
+def test_a_choice_of_nothing_is_an_error():
+    with pytest.raises(
+        ValueError, match="chooses no parameter of 'conv.weight', 'conv"
+    ):
+        strengths(SmallNet((1, 4, 4), 3), 0.1, lambda name, parameter: "kernel" in name)
+
+
 def test_what_is_frozen_is_not_penalised():
     net = SmallNet((1, 4, 4), 3)
     net.conv.weight.requires_grad_(False)

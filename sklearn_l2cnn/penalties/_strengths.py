@@ -72,4 +72,11 @@ def _chosen(module, penalize):
         return trainable
     if penalize == "weights":
         return [(name, weight) for name, weight in trainable if weight.ndim >= 2]
-    return [(name, weight) for name, weight in trainable if penalize(name, weight)]
+    chosen = [(name, weight) for name, weight in trainable if penalize(name, weight)]
+    if trainable and not chosen:
+        raise ValueError(
+            f"penalize={penalize!r} chooses no parameter of "
+            f"{', '.join(repr(name) for name, _ in trainable[:40])}. For no penalty, "
+            "set alpha=0."
+        )
+    return chosen
