@@ -187,6 +187,19 @@ def test_a_part_made_of_layers_has_one_output(colours):
     np.testing.assert_allclose(whole.loss_curve_, last.loss_curve_, rtol=1e-6)
 
 
+def test_layers_that_are_not_reached_add_nothing(colours):
+    X, y = colours
+
+    class Idle(SmallNet):
+        def __init__(self, input_shape, n_classes):
+            super().__init__(input_shape, n_classes)
+            self.idle = nn.Linear(2, 2)
+
+    for alpha in ({"idle": 0.1}, {"conv": 0.0}):
+        clf = quick(architecture=Idle, activity_alpha=alpha, alpha=0).fit(X, y)
+        assert clf.penalty_curve_ == [0.0] * 3
+
+
 @pytest.mark.parametrize(
     "parameters, message",
     [

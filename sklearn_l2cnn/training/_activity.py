@@ -66,33 +66,37 @@ class Activity:
     def __init__(self, module, alpha, layers, image):
         self.local = threading.local()
         self.handles = []
-        chosen = {}
+        self.alpha_into, self.alpha_out = {}, {}
         if hasattr(alpha, "items"):
-            chosen = _by_pattern(module, alpha)
+            self.alpha_out = _by_pattern(module, alpha)
         elif layers == "all":
-            chosen = _activations(module, alpha)
+            self.alpha_out = _activations(module, alpha)
         else:
-            last = _last_executed(module, image)
-            self.handles.append(
-                last.register_forward_pre_hook(self._hook(alpha, of_input=True))
-            )
-        self.of_single_layers = not any(list(layer.children()) for layer in chosen)
-        for layer, strength in chosen.items():
-            self.handles.append(layer.register_forward_hook(self._hook(strength)))
-
-    def _hook(self, alpha, of_input=False):
-        def add(layer, inputs, output=None):
-            parts = getattr(self.local, "parts", None)
-            if parts is not None:
-                values = inputs[0] if of_input else output
-                if values.dtype in (torch.bfloat16, torch.float16):
-                    values = values.float()
-                parts.append(alpha * values.flatten(1).square().sum(dim=1))
-
-        return add
+            self.alpha_into = {_last_executed(module, image): alpha}
+        self.of_single_layers = not any(
+            list(layer.children()) for layer in self.alpha_out
+        )
 
     def __enter__(self):
+        for layer in self.alpha_into:
+            hook = layer.register_forward_pre_hook(self._add_input)
+            self.handles.append(hook)
+        for layer in self.alpha_out:
+            self.handles.append(layer.register_forward_hook(self._add_output))
         return self
+
+    def _add_input(self, layer, inputs):
+        self._add(inputs[0], self.alpha_into[layer])
+
+    def _add_output(self, layer, inputs, output):
+        self._add(output, self.alpha_out[layer])
+
+    def _add(self, values, alpha):
+        parts = getattr(self.local, "parts", None)
+        if parts is not None:  # it is a step of training, and no validation
+            if values.dtype in (torch.bfloat16, torch.float16):
+                values = values.float()
+            parts.append(alpha * values.flatten(1).square().sum(dim=1))
 
     def __exit__(self, *exception):
         for handle in self.handles:
@@ -103,7 +107,8 @@ class Activity:
         self.local.parts = []
         try:
             logits = forward()
-            return logits, sum(self.local.parts)
+            nothing = torch.zeros(len(logits), device=logits.device)
+            return logits, sum(self.local.parts, nothing)
         finally:
             self.local.parts = None
 

@@ -10,7 +10,13 @@ from torch.nn.functional import cross_entropy
 from sklearn_l2cnn.training._activity import Activity
 from sklearn_l2cnn.training._forward import logits_of, network_input
 from sklearn_l2cnn.training._graphs import RecordedSteps, recorder_for
-from sklearn_l2cnn.training._layers import draws, forward_of, layers_by_image, work
+from sklearn_l2cnn.training._layers import (
+    as_it_is,
+    draws,
+    forward_of,
+    layers_by_image,
+    work,
+)
 from sklearn_l2cnn.training._objective import Regularization
 from sklearn_l2cnn.training._shards import Shards
 
@@ -117,7 +123,7 @@ class Steps:
             )
             self.activity_sum = torch.zeros((), dtype=torch.float64, device=self.device)
             if not self.activity.of_single_layers:
-                self.forward, self.shards = forward_of(module), None
+                self.forward, self.shards = as_it_is(module), None
 
     def __enter__(self):
         with ExitStack() as stack:
@@ -162,12 +168,11 @@ class Steps:
         elif self.activity is not None:
             logits, parts = self._summed(images, y, weight)
             parts = parts / len(y)
-            parts.sum().backward()
         else:
             logits = self.logits(images)
             parts = mean_loss(logits, y, weight, self.smoothing)
-            if parts.requires_grad:
-                parts.backward()
+        if parts.requires_grad:  # those of shards have been through it already
+            (parts.sum() if parts.ndim else parts).backward()
         self.rule.finish_gradient()
         parts = parts.detach()
         if self.activity is None:
@@ -199,11 +204,9 @@ class Steps:
     def penalty_of_epoch(self, n_rows):
         """Return the penalty of the weights as they are, and of an epoch's activity."""
         value = float(self.rule.value())
-        return (
-            value
-            if self.activity is None
-            else value + float(self.activity_sum) / n_rows
-        )
+        if self.activity is None:
+            return value
+        return value + float(self.activity_sum) / n_rows
 
     def lean_step(self, batch, **fit_params):
         """Take a step as skorch's `train_step` does, with no more than that takes."""
