@@ -23,6 +23,19 @@ def test_unfitted(method):
         getattr(L2CNNClassifier(), method)(np.zeros((1, 4)))
 
 
+def test_a_batch_norm_needs_more_than_one_image(digits):
+    X, y = digits
+    for rows, batch_size in ((slice(1), "auto"), (slice(10), 1)):
+        clf = L2CNNClassifier(
+            architecture="resnet18", batch_size=batch_size, max_epochs=1
+        )
+        with pytest.raises(
+            ValueError, match="single image.*n_samples=1.*'plain', take"
+        ):
+            clf.fit(X[rows], y[rows])
+        assert not hasattr(clf, "classes_")
+
+
 @pytest.mark.parametrize(
     "parameters",
     [

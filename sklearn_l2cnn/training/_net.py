@@ -263,6 +263,15 @@ class Net(NeuralNetClassifier):
             with Steps(self, X, threads) as steps:
                 vars(self)["steps_"] = steps
                 return self._train(X, y, epochs)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise ValueError(
+                "A batch of a single image has no variance for the batch norm of this "
+                f"architecture: n_samples={len(y)} distinct images, "
+                f"batch_size={self.batch_size}. Two images and a batch size of 2 are "
+                "the least; networks without batch norm, such as 'plain', take one."
+            ) from error
         finally:
             # Nothing of this call stays behind: no data on the device, no threads, no
             # reference into the parameters, which would not survive a pickle.
