@@ -8,6 +8,7 @@ from skorch.callbacks import GradientNormClipping
 from torch import nn
 
 from sklearn_l2cnn import L2CNNClassifier
+from sklearn_l2cnn.training._isolation import torch_threads
 from tests.conftest import SmallNet, quick
 
 
@@ -185,6 +186,20 @@ def test_a_part_made_of_layers_has_one_output(colours):
     whole = quick(architecture=nested, activity_alpha={"0": 0.01}, **options).fit(X, y)
     last = quick(architecture=hidden, activity_alpha={"3": 0.01}, **options).fit(X, y)
     np.testing.assert_allclose(whole.loss_curve_, last.loss_curve_, rtol=1e-6)
+
+
+@pytest.mark.parametrize("layers", ["last", "all"])
+def test_the_number_of_threads_does_not_show_in_a_bit(digits, layers, monkeypatch):
+    monkeypatch.setattr("sklearn_l2cnn.training._shards._STEP", 1e3)
+    X, y = digits
+    fits = []
+    for threads in (1, 2, 5):
+        with torch_threads(threads):
+            clf = quick(activity_alpha=0.01, activity_layers=layers).fit(X, y)
+        fits.append(clf)
+    for other in fits[1:]:
+        assert other.loss_curve_ == fits[0].loss_curve_
+        assert other.penalty_curve_ == fits[0].penalty_curve_
 
 
 def test_layers_that_are_not_reached_add_nothing(colours):

@@ -115,8 +115,9 @@ def test_a_fit_starts_from_the_state(digits, tmp_path):
     [
         (None, "there is no such file.*torch.save.*True loads the published"),
         (b"not a state", "could not be read as a state dict"),
-        ([1, 2], "holds list; a state dict was expected"),
+        ([1, 2], "holds a list; a state dict was expected"),
         ({}, "a state dict was expected"),
+        ({"epoch": 3, "model": {}}, "holds a dict with 'epoch', 'model'; a state dict"),
         ({"conv.weight": torch.zeros(1)}, "weights of another network.*is missing"),
     ],
 )
@@ -194,9 +195,10 @@ def test_a_second_head_of_published_weights_is_dropped(monkeypatch, name):
     monkeypatch.setattr(
         weights, "get_state_dict", lambda self, *_, **__: theirs.state_dict()
     )
-    net = build_network(name, (3, 96, 96), 5, pretrained=True)
-    with torch.no_grad():
-        assert net.train()(torch.randn(2, 3, 96, 96)).shape == (2, 5)
+    for depth in (3, 1):
+        net = build_network(name, (depth, 96, 96), 5, pretrained=True)
+        with torch.no_grad():
+            assert net.train()(torch.randn(2, depth, 96, 96)).shape == (2, 5)
 
 
 # -- frozen parts ---------------------------------------------------------------------

@@ -190,13 +190,13 @@ def _not_of(architecture, path, wrong):
 
 def _sizes(name, input_shape, error):
     depth, height, width = input_shape
-    sides = sizes_that_fit(name, depth)
+    sides = ", ".join(map(str, sizes_that_fit(name, depth))) or "none"
+    reason = [*str(error).splitlines(), type(error).__name__][0]
     return (
         f"architecture={name!r} does not take images of {height} x {width} pixels "
-        f"({str(error).splitlines()[0]}). Of square images with {depth} channel(s) it "
-        f"takes those with sides of {', '.join(map(str, sides))}, among the sizes that "
-        "were tried. Resize the images, or choose 'plain' or 'resnet18', which take "
-        "every size."
+        f"({reason}). Of square images with {depth} channel(s) it takes those with "
+        f"sides of {sides}, among the sizes that were tried. Resize the images, or "
+        "choose 'plain' or 'resnet18', which take every size."
     )
 
 

@@ -28,10 +28,15 @@ def read_state(path):
             f"pretrained={os.fspath(path)!r} could not be read as a state dict of "
             f"torch: {str(error).splitlines()[0]}"
         ) from error
-    if not isinstance(state, dict) or not state:
+    named = isinstance(state, dict) and state
+    if not named or not all(
+        isinstance(value, torch.Tensor) for value in state.values()
+    ):
+        keys = f" with {', '.join(map(repr, [*state][:5]))}" if named else ""
         raise ValueError(
-            f"pretrained={os.fspath(path)!r} holds {type(state).__name__}; a state "
-            "dict was expected, as torch.save(network.state_dict(), path) writes it."
+            f"pretrained={os.fspath(path)!r} holds a {type(state).__name__}{keys}; a "
+            "state dict was expected, from names to tensors and nothing else, as "
+            "torch.save(network.state_dict(), path) writes it."
         )
     return state
 

@@ -76,7 +76,7 @@ def _published(name, input_shape, pretrained=False):
     if pretrained:
         weights = models.get_model_weights(name).DEFAULT
         # the weights bring their own options along
-        quiet = io.StringIO()  # torch says on one stream or the other that it downloads
+        quiet = io.StringIO()  # torch says on one stream or another that it downloads
         with (
             _download(name, weights),
             contextlib.redirect_stdout(quiet),
@@ -149,6 +149,8 @@ def adapted(network, input_shape, n_classes, keep=False):
         _draw(first)
         network.conv1, network.maxpool = first, nn.Identity()
     _take_channels(network, depth, keep)
+    if depth != 3 and hasattr(network, "transform_input"):
+        network.transform_input = False  # it would rescale red, green and blue
     name, last = last_layer(network)
     if isinstance(network, ResNet):
         head = OrderedDict(
