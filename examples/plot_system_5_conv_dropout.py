@@ -53,8 +53,8 @@ variants = {
     "no penalty": nothing,
     "a strength for every layer": system,
     "by cross-validation": clone(system).set_params(alpha=best),
+    "max_norm=2": clone(nothing).set_params(max_norm=2.0),
     "max_norm=1": clone(nothing).set_params(max_norm=1.0),
-    "max_norm=0.5": clone(nothing).set_params(max_norm=0.5),
 }
 accuracy, fitted = compare(variants, split, options)
 
