@@ -33,9 +33,7 @@ from sklearn.base import clone
 
 from sklearn_l2cnn import L2CNNClassifier
 
-options = read_options(
-    __doc__, "filters.png", rows=(250, 600), epochs=(6, 10), seeds=3
-)
+options = read_options(__doc__, "filters.png", rows=(250, 600), epochs=(6, 10), seeds=3)
 SIDE = 8 if options.data is None else 32
 
 
