@@ -162,7 +162,7 @@ def _short(alpha):
     return f"{alpha:g}"
 
 
-def compare(variants, split, options):
+def compare(variants, split, options, *, keep=False):
     """Fit every variant with every seed, and print accuracy and F1 with their spread.
 
     Parameters
@@ -171,13 +171,15 @@ def compare(variants, split, options):
         From a name to an estimator; the first is what the others are compared with.
     split : Split
     options : Namespace
+    keep : bool, default=False
+        Whether the estimators of the first seed are wanted, which may be large.
 
     Returns
     -------
     accuracy : dict
         From the names to arrays, a number for every seed.
     fitted : dict
-        From the names to the estimator of the first seed.
+        From the names to the estimator of the first seed, or to None.
     """
     n_test, n_classes = len(split.y_test), len(np.unique(split.y))
     size = "x".join(map(str, split.X.shape[1:]))
@@ -190,7 +192,8 @@ def compare(variants, split, options):
     distinct = {parameters: name for name, parameters in same.items()}
     jobs = [(name, seed) for seed in range(options.seeds) for name in distinct.values()]
     fits = Parallel(n_jobs=options.jobs)(
-        delayed(_fit)(variants[name], seed, split) for name, seed in jobs
+        delayed(_fit)(variants[name], seed, split, keep and not seed)
+        for name, seed in jobs
     )
     fits = dict(zip(jobs, fits, strict=True))
     results = {
@@ -218,18 +221,18 @@ def compare(variants, split, options):
 def fit_all(estimators, split, options):
     """Fit estimators with the seeds they have; return test accuracies and them."""
     fits = Parallel(n_jobs=options.jobs)(
-        delayed(_fit)(clf, clf.random_state, split) for clf in estimators
+        delayed(_fit)(clf, clf.random_state, split, True) for clf in estimators
     )
     return [(accuracy, clf) for accuracy, _, _, clf in fits]
 
 
-def _fit(clf, seed, split):
+def _fit(clf, seed, split, keep):
     start = time.perf_counter()
     clf = clone(clf).set_params(random_state=seed).fit(split.X, split.y)
     seconds = time.perf_counter() - start
     found = clf.predict(split.X_test)
     f1 = f1_score(split.y_test, found, average="macro")
-    return accuracy_score(split.y_test, found), f1, seconds, clf
+    return accuracy_score(split.y_test, found), f1, seconds, clf if keep else None
 
 
 def _with_spread(values):

@@ -31,9 +31,11 @@ from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn.architectures import build_network
 
 options = read_options(
-    __doc__, "resnet18.png", rows=(128, 2000), epochs=(3, 10), seeds=3
+    __doc__, "resnet18.png", rows=(72, 2000), epochs=(3, 10), seeds=3
 )
 split = colour_images(options, side=8)
+if not options.data:
+    split = split._replace(X_test=split.X_test[:300], y_test=split.y_test[:300])
 
 # %%
 # The system.
@@ -43,7 +45,7 @@ system = L2CNNClassifier(
     activity_layers="last",
     architecture="resnet18",
     lr=1e-3,
-    batch_size=128 if options.data else 32,
+    batch_size=128 if options.data else 24,
     max_epochs=options.epochs,
     random_state=0,
 )

@@ -93,7 +93,7 @@ variants = {
     "L2 by cross-validation": clone(system).set_params(alpha=best),
     "dropout 0.5": clone(system).set_params(alpha=0, dropout=0.5),
 }
-_, fitted = compare(variants, split, options)
+_, fitted = compare(variants, split, options, keep=True)
 
 
 # %%
@@ -109,9 +109,9 @@ def alive(clf):
 
 
 alphas = {
-    "l2": [1e-3, 1e-2, 1e-1, 1],
-    "l1": [1e-4, 1e-3, 1e-2, 3e-2],
-    "group": [1e-3, 3e-3, 6e-3, 1e-2],
+    "l2": [1e-3, 1e-2, 1e-1],
+    "l1": [3e-4, 1e-3, 3e-3],
+    "group": [5e-4, 1e-3, 2e-3],
 }
 grid = [(penalty, alpha) for penalty in alphas for alpha in alphas[penalty]]
 found = fit_all(

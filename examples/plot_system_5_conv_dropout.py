@@ -56,7 +56,7 @@ variants = {
     "max_norm=2": clone(nothing).set_params(max_norm=2.0),
     "max_norm=1": clone(nothing).set_params(max_norm=1.0),
 }
-accuracy, fitted = compare(variants, split, options)
+accuracy, fitted = compare(variants, split, options, keep=True)
 
 # %%
 # The picture: accuracy, and how long the filters and units have become.
