@@ -75,7 +75,7 @@ class L2CNNClassifier(
 
     max_norm : float, default=None
         Largest norm of a filter or unit: after each step every row of every weight is
-        projected onto :math:`\|w\|_2 \le` `max_norm`, wherever it is penalised or not.
+        projected onto :math:`\|w\|_2 \le` `max_norm`, whether it is penalised or not.
 
     dropout : float, default=None
         Rate of the dropout layers of the network; a named network without any gets one

@@ -7,11 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from sklearn_l2cnn import L2CNNClassifier
+from tests._loops import parameters_of
 from tests.conftest import SmallNet, double, tiny
-
-
-def parameters_of(clf):
-    return [p.detach().numpy().copy() for p in clf.module_.parameters()]
 
 
 def assert_same_model(one, other):

@@ -23,7 +23,7 @@ def read_state(path):
             "a state dict, written by torch.save(network.state_dict(), path); True "
             "loads the published weights of a network of torchvision."
         ) from None
-    except Exception as error:
+    except Exception as error:  # torch, zipfile and pickle each have their own
         raise ValueError(
             f"pretrained={os.fspath(path)!r} could not be read as a state dict of "
             f"torch: {str(error).splitlines()[0]}"
