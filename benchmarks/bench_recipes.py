@@ -60,10 +60,10 @@ def best_on_mnist():
 def best_of_conv_pool():
     """The second system with the best schedule, dropout and an alpha for all layers."""
     return L2CNNClassifier(
-        alpha=1e-4,
+        alpha=1e-3,
         architecture="conv_pool",
         dropout=0.5,
-        lr=2e-3,
+        lr=4e-3,
         lr_schedule="onecycle",
         batch_size=128,
         max_epochs=30,
