@@ -54,7 +54,7 @@ variants = {
     "L2 by cross-validation": clone(system).set_params(alpha=best),
     "L1 0.001": clone(system).set_params(penalty="l1"),
 }
-accuracy, fitted = compare(variants, split, options, keep=True)
+_, fitted = compare(variants, split, options, keep=True)
 
 # %%
 # The picture: how the weights of the first dense layer are distributed.
