@@ -103,7 +103,7 @@ def test_label_smoothing_is_torchs(colours):
             label_smoothing=0.2,
         )
         valid = clf.net_.history[-1, "valid_loss"]
-        assert valid == pytest.approx(float(losses), rel=1e-6)
+        assert valid == pytest.approx(float(losses.detach()), rel=1e-6)
 
 
 # -- strengths of their own -----------------------------------------------------------
