@@ -8,9 +8,9 @@ but the output of the last hidden layer: 0.001 times its squared norm. Beside it
 L1 on the weights, dropout, and the head without its batch norm.
 
     python examples/plot_system_3_resnet18.py                on digits on photographs
-    python examples/plot_system_3_resnet18.py --data DIR     on 2,000 of CIFAR-10
+    python examples/plot_system_3_resnet18.py --data DIR     on 500 of CIFAR-10
 
-With a CUDA device add `--rows 50000 --jobs 1`; two cores take hours for that.
+With a CUDA device add `--rows 50000 --jobs 1`; two cores take days for that.
 """
 
 # %%
@@ -31,11 +31,11 @@ from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn.architectures import build_network
 
 options = read_options(
-    __doc__, "resnet18.png", rows=(72, 2000), epochs=(3, 10), seeds=3
+    __doc__, "resnet18.png", rows=(72, 500), epochs=(3, 8), seeds=3
 )
 split = colour_images(options, side=8)
-if not options.data:
-    split = split._replace(X_test=split.X_test[:300], y_test=split.y_test[:300])
+tested = 2000 if options.data else 300
+split = split._replace(X_test=split.X_test[:tested], y_test=split.y_test[:tested])
 
 # %%
 # The system.

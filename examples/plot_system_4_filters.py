@@ -9,7 +9,7 @@ is counted how many of the 202 filters stay alive as alpha grows, under L2, L1 a
 group penalty that has whole filters in mind, and without a penalty under dropout.
 
     python examples/plot_system_4_filters.py                on digits and on photographs
-    python examples/plot_system_4_filters.py --data DIR     on 600 of MNIST and CIFAR-10
+    python examples/plot_system_4_filters.py --data DIR     on 300 of MNIST and CIFAR-10
 
 With a CUDA device add `--rows 50000 --jobs 1`; two cores take days for that.
 """
@@ -33,7 +33,7 @@ from sklearn.base import clone
 
 from sklearn_l2cnn import L2CNNClassifier
 
-options = read_options(__doc__, "filters.png", rows=(250, 600), epochs=(6, 10), seeds=3)
+options = read_options(__doc__, "filters.png", rows=(250, 300), epochs=(6, 8), seeds=3)
 SIDE = 8 if options.data is None else 32
 
 
