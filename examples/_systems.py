@@ -37,7 +37,7 @@ class Split(NamedTuple):
 # -- options --------------------------------------------------------------------------
 
 
-def read_options(description, picture, *, rows, epochs, real_rows=None, seeds=3):
+def read_options(description, picture, *, rows, epochs, seeds=3):
     """Read the options that every system takes.
 
     ``rows`` and ``epochs`` are (embedded, with ``--data``): how many images to learn
