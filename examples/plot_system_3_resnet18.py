@@ -30,7 +30,7 @@ from torch import nn
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn.architectures import build_network
 
-options = read_options(__doc__, "resnet18.png", rows=(72, 500), epochs=(3, 8), seeds=3)
+options = read_options(__doc__, "resnet18.png", rows=(72, 500), epochs=(3, 8), seeds=2)
 split = colour_images(options, side=8)
 tested = 2000 if options.data else 300
 split = split._replace(X_test=split.X_test[:tested], y_test=split.y_test[:tested])

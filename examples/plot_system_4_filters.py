@@ -33,7 +33,7 @@ from sklearn.base import clone
 
 from sklearn_l2cnn import L2CNNClassifier
 
-options = read_options(__doc__, "filters.png", rows=(250, 300), epochs=(6, 8), seeds=3)
+options = read_options(__doc__, "filters.png", rows=(180, 300), epochs=(6, 8), seeds=3)
 SIDE = 8 if options.data is None else 32
 
 
