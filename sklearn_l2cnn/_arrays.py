@@ -92,6 +92,15 @@ def tensor_to_numpy(X):
     return (X.float() if X.dtype == torch.bfloat16 else X).numpy()
 
 
+def as_tensor(array):
+    """Return an array as a tensor, which shares its memory where it can be written."""
+    if is_tensor(array):
+        return array
+    if not array.flags.writeable or any(stride < 0 for stride in array.strides):
+        array = copied(array)
+    return torch.from_numpy(array)
+
+
 def on_host(values):
     """Return values as a numpy array, wherever they are."""
     return np.asarray(tensor_to_numpy(values))

@@ -19,10 +19,10 @@ from sklearn_l2cnn._arrays import (
     sorted_unique,
     tensor_to_numpy,
 )
+from sklearn_l2cnn._inputs import check_images
 from sklearn_l2cnn._pixels import channel_statistics, merge_statistics, unit_of
 from sklearn_l2cnn._validation import (
     check_continues,
-    check_images,
     check_penalty,
     check_strengths,
     check_targets,

@@ -265,6 +265,57 @@ def _other_layout(shape, channels):
     return _image_shape_of(shape, _other(channels), "X")
 
 
+def ndim_of(X):
+    """Return how many dimensions an array-like of images has."""
+    if isinstance(X, list | tuple):
+        return 1 + (ndim_of(X[0]) if len(X) else 0)
+    X = X if hasattr(X, "ndim") else np.asarray(X)
+    if X.ndim == 1 and dtype_name(X) == "object":  # an array of images
+        return 1 + ndim_of(X[0])
+    return X.ndim
+
+
+def in_form(images, ndim, channels):
+    """Return images as rows, without an axis of channels, or with one where it belongs.
+
+    Parameters
+    ----------
+    images : Tensor of shape (n, height, width, channels)
+    ndim : int
+        2 for rows, 3 for ``(n, height, width)`` where there is a single channel, else
+        images of four dimensions.
+    channels : {"last", "first"}
+
+    Returns
+    -------
+    X : Tensor
+        Contiguous.
+    """
+    if ndim == 3 and images.shape[3] == 1:
+        return images[..., 0].contiguous()
+    if channels == "first":
+        images = images.permute(0, 3, 1, 2)
+    return images.reshape(len(images), -1) if ndim == 2 else images.contiguous()
+
+
+def pixel_names(image_shape, channels):
+    """Name the values of an image, in the order that a row has them.
+
+    Examples
+    --------
+    >>> from sklearn_l2cnn._images import pixel_names
+    >>> pixel_names((1, 2, 1), "last").tolist()
+    ['pixel_0_0', 'pixel_0_1']
+    >>> pixel_names((1, 1, 2), "first").tolist()
+    ['pixel_0_0_0', 'pixel_0_0_1']
+    """
+    height, width, depth = image_shape
+    names = np.empty(image_shape, dtype=object)
+    for place in np.ndindex(height, width, depth):
+        names[place] = "pixel_" + "_".join(map(str, place[: 3 if depth > 1 else 2]))
+    return (names.transpose(2, 0, 1) if channels == "first" else names).ravel()
+
+
 def describe(image_shape):
     """Say an image shape in words: ``28 x 28 pixels with 1 channel``."""
     height, width, depth = image_shape

@@ -3,7 +3,7 @@
 from sklearn.base import _fit_context
 
 from sklearn_l2cnn._fitting import fit, partial_fit
-from sklearn_l2cnn._validation import all_or_nothing
+from sklearn_l2cnn._inputs import all_or_nothing
 
 
 class LearningMixin:

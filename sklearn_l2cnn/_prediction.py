@@ -4,8 +4,8 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_l2cnn._arrays import give_back, holds_numbers, on_host
+from sklearn_l2cnn._inputs import check_images, check_namespace
 from sklearn_l2cnn._pixels import warn_about_units
-from sklearn_l2cnn._validation import check_images, check_namespace
 from sklearn_l2cnn.training import predict_logits
 
 
@@ -84,7 +84,7 @@ class PredictionMixin:
     def _logits(self, X, method):
         """Return the logits of validated images as a tensor, where the network is."""
         check_is_fitted(self)
-        check_namespace(self, X, method)
+        check_namespace(self, X, "channel_mean_", method)
         images = check_images(self, X, first=False)
         warn_about_units(images, self._seen_.unit)
         return predict_logits(self.net_, images)

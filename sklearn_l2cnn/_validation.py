@@ -3,115 +3,27 @@
 import copy
 import math
 from collections.abc import Mapping
-from contextlib import contextmanager
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
-import torch
 from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
-    _check_sample_weight,
     check_consistent_length,
     check_X_y,
     column_or_1d,
-    validate_data,
 )
 from skorch.callbacks import Callback, LRScheduler
 
 from sklearn_l2cnn._arrays import (
-    all_finite,
-    as_tensor_if_dispatched,
     holds_numbers,
     is_tensor,
     positions,
     same_kind,
     sorted_unique,
-    tensor_to_numpy,
 )
-from sklearn_l2cnn._images import as_images, describe
-
-
-@contextmanager
-def all_or_nothing(estimator):
-    """Leave the fitted attributes as they were where what is inside raises."""
-
-    def fitted():
-        return {
-            name: value
-            for name, value in vars(estimator).items()
-            if name.endswith("_") and not name.startswith("__")
-        }
-
-    before = fitted()
-    try:
-        yield
-    except BaseException:
-        for name in fitted():
-            delattr(estimator, name)
-        vars(estimator).update(before)
-        raise
-
-
-def check_images(estimator, X, *, first, name="X"):
-    """Validate X as the images of an estimator.
-
-    Parameters
-    ----------
-    estimator : estimator
-        With parameters ``image_shape``, ``channels``. Feature names and
-        ``n_features_in_`` are set where `first`, and checked where not.
-    X : array-like
-    first : bool
-        Whether these images decide the shape that all later ones must have.
-    name : str
-        What the messages call X.
-
-    Returns
-    -------
-    images : ndarray or Tensor of shape (n, height, width, channels)
-    """
-    if first:
-        _check_image_shape(estimator.image_shape)
-    # the names of the columns, and that X is there at all; the rest is ours
-    validate_data(estimator, X=X, reset=first, skip_check_array=True, ensure_2d=False)
-    images = as_images(
-        X,
-        image_shape=estimator.image_shape,
-        channels=estimator.channels,
-        expected=None if first else estimator.image_shape_,
-        name=name,
-        estimator=estimator,
-    )
-    if first:
-        estimator.image_shape_ = tuple(images.shape[1:])
-        estimator.n_features_in_ = int(np.prod(images.shape[1:]))
-    return images
-
-
-def check_namespace(estimator, X, method):
-    """Raise where X comes from another array library than what was fitted.
-
-    Only under array API dispatch, and with releases of scikit-learn that have the rule.
-    """
-    try:
-        from sklearn.utils._array_api import check_same_namespace
-    except ImportError:
-        return
-    check_same_namespace(X, estimator, attribute="channel_mean_", method=method)
-
-
-def _check_image_shape(image_shape):
-    if image_shape is None:
-        return
-    sizes = tuple(image_shape)
-    if len(sizes) not in (2, 3) or not all(
-        isinstance(size, Integral) and size >= 1 for size in sizes
-    ):
-        raise ValueError(
-            f"image_shape={image_shape!r} is not a shape: (height, width) or "
-            "(height, width, channels), positive integers, was expected."
-        )
+from sklearn_l2cnn._images import describe
+from sklearn_l2cnn._inputs import beside, check_images, check_weight
 
 
 def check_targets(estimator, X, y, sample_weight, *, images, suffix=""):
@@ -134,7 +46,7 @@ def check_targets(estimator, X, y, sample_weight, *, images, suffix=""):
     weight : array of float64 of shape (n,)
         Of the kind of the images.
     """
-    y = _beside(y, images)
+    y = beside(y, images)
     if y is not None:
         check_consistent_length(images, y)
     shape = tuple(y.shape) if is_tensor(y) else np.asarray(y).shape
@@ -153,41 +65,7 @@ def check_targets(estimator, X, y, sample_weight, *, images, suffix=""):
     check_classification_targets(y)
     if is_tensor(images) and not is_tensor(y) and holds_numbers(y):
         y = same_kind(y, images)
-    weight = _check_weight(sample_weight, images)
-    if not weight.any():
-        raise ValueError(
-            f"Sample weights must contain at least one non-zero number: all "
-            f"{len(weight)} values of sample_weight{suffix} are zero."
-        )
-    return y, weight
-
-
-def _beside(values, images):
-    """Bring arrays that are dispatched to the kind of the images; no tensors else."""
-    tensor = as_tensor_if_dispatched(values)
-    return tensor_to_numpy(values) if tensor is None else same_kind(tensor, images)
-
-
-def _check_weight(sample_weight, images):
-    """Validate sample weights; return float64, of the kind of the images."""
-    given = _beside(sample_weight, images)
-    if not is_tensor(images):
-        return _check_sample_weight(
-            given, images, dtype=np.float64, ensure_non_negative=True
-        )
-    if given is None or isinstance(given, Real):
-        shape, weight = (len(images),), 1.0 if given is None else float(given)
-        return torch.full(shape, weight, dtype=torch.float64, device=images.device)
-    weight = torch.as_tensor(given, device=images.device).to(torch.float64)
-    if tuple(weight.shape) != (len(images),):
-        raise ValueError(
-            f"sample_weight.shape == {tuple(weight.shape)}, expected {(len(images),)}!"
-        )
-    if not all_finite(weight):
-        raise ValueError("Input sample_weight contains NaN or infinity.")
-    if (weight < 0).any():
-        raise ValueError("Negative values in data passed to `sample_weight`.")
-    return weight
+    return y, check_weight(sample_weight, images, suffix)
 
 
 def encode_labels(y, weight, classes, name):

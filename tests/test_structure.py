@@ -20,12 +20,14 @@ FLOORS = {
     "_arrays": 0,
     "_images": 1,
     "_pixels": 1,
+    "_framing": 1,
     "_layer_names": 1,
+    "_inputs": 2,
     "penalties": 2,
     "augmentation": 2,
     "architectures": 2,
     "datasets": 2,
-    "_validation": 2,
+    "_validation": 3,
     "training": 3,
     "preprocessing": 3,
     "feature_extraction": 3,
@@ -40,7 +42,7 @@ FLOORS = {
     "persistence": 7,
     "__init__": 8,
 }
-IMAGES = {"_arrays", "_images", "_pixels"}
+IMAGES = {"_arrays", "_images", "_pixels", "_framing", "_inputs"}
 ONLY_IMAGES = {"preprocessing", "feature_extraction", "feature_selection", "inspection"}
 
 
