@@ -23,6 +23,7 @@ FLOORS = {
     "_framing": 1,
     "_layer_names": 1,
     "_inputs": 2,
+    "_files": 2,
     "penalties": 2,
     "augmentation": 2,
     "architectures": 2,
@@ -42,7 +43,7 @@ FLOORS = {
     "persistence": 7,
     "__init__": 8,
 }
-IMAGES = {"_arrays", "_images", "_pixels", "_framing", "_inputs"}
+IMAGES = {"_arrays", "_images", "_pixels", "_framing", "_inputs", "_files"}
 ONLY_IMAGES = {"preprocessing", "feature_extraction", "feature_selection", "inspection"}
 
 

@@ -16,6 +16,7 @@ from sklearn_l2cnn.preprocessing._layout import (
     ImagesToRows,
     RowsToImages,
 )
+from sklearn_l2cnn.preprocessing._reader import ImageReader
 from sklearn_l2cnn.preprocessing._scaling import PixelScaler
 from sklearn_l2cnn.preprocessing._standardizing import (
     ChannelStandardizer,
@@ -32,6 +33,7 @@ __all__ = [
     "ContrastNormalizer",
     "HistogramEqualizer",
     "ImagePadder",
+    "ImageReader",
     "ImageResizer",
     "ImagesToRows",
     "PatchWhitener",

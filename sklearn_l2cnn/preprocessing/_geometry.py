@@ -98,16 +98,22 @@ class ImageResizer(ImageTransformer):
         self.channels = channels
 
     def _change(self, images):
-        size = two_sides(self.size)
-        shape = tuple(images.shape[2:])
-        if self.aspect == "crop":
-            top, left, height, width = central_box(shape, size)
-            images = images[:, :, top : top + height, left : left + width]
-        if self.aspect != "pad":
-            return resized(images, size, self.interpolation)
-        top, left, height, width = inner_place(shape, size)
-        inner = resized(images, (height, width), self.interpolation)
-        return framed(inner, size, (top, left), self.fill)
+        return fitted(
+            images, two_sides(self.size), self.aspect, self.fill, self.interpolation
+        )
+
+
+def fitted(images, size, aspect, fill, interpolation):
+    """Bring a tensor of images to a size, as :class:`ImageResizer` says."""
+    shape = tuple(images.shape[2:])
+    if aspect == "crop":
+        top, left, height, width = central_box(shape, size)
+        images = images[:, :, top : top + height, left : left + width]
+    if aspect != "pad":
+        return resized(images, size, interpolation)
+    top, left, height, width = inner_place(shape, size)
+    inner = resized(images, (height, width), interpolation)
+    return framed(inner, size, (top, left), fill)
 
 
 def resized(images, size, interpolation="bilinear"):

@@ -1,0 +1,367 @@
+"""ImageReader: whatever stands for images, as one array of uint8."""
+
+import os
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from numbers import Integral
+
+import numpy as np
+import torch
+from joblib import effective_n_jobs
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sklearn_l2cnn._arrays import dtype_name, flatnonzero, tensor_to_numpy
+from sklearn_l2cnn._files import MODES, Reading, is_file, named, read_image
+from sklearn_l2cnn._framing import ASPECTS, two_sides
+from sklearn_l2cnn._images import as_images
+from sklearn_l2cnn._inputs import check_weight
+from sklearn_l2cnn.preprocessing._base import FORM, NUMBER, ImageTransformer
+from sklearn_l2cnn.preprocessing._colour import to_depth
+from sklearn_l2cnn.preprocessing._geometry import INTERPOLATIONS, SIZE, fitted
+from sklearn_l2cnn.preprocessing._values import in_double
+
+# Files that a thread reads before it asks for more.
+_FILES = 16
+# Failures that a warning lists.
+_LISTED = 100
+
+
+class ImageReader(ImageTransformer):
+    """Read images of any kind and size into one array of uint8.
+
+    Images are paths of files, the bytes of files, images of Pillow, arrays of many
+    sizes, or one array. Files are turned upright as their EXIF data say and brought to
+    eight bits; of an animation or a file of many pages the first image is taken. What
+    is read is what is named, and nothing else: no folder is searched, no address
+    looked up. Files are opened in `transform` alone.
+
+    Parameters
+    ----------
+    size : int or tuple (height, width), default=(32, 32)
+        What the images become, antialiased; an int is both sides.
+
+    mode : {"L", "RGB", "RGBA"}, default="RGB"
+        Grey, colour, or colour and alpha.
+
+    aspect : {"crop", "pad", "stretch"}, default="crop"
+        What to do where the proportions are others: ``"crop"`` takes the largest part
+        in the middle that has the right ones, ``"pad"`` puts the whole image in the
+        middle and fills what is left, ``"stretch"`` changes them.
+
+    interpolation : {"nearest", "bilinear", "bicubic"}, default="bilinear"
+        How values between pixels are found. Where an image becomes smaller, pixels are
+        averaged over what they stand for, except with ``"nearest"``. JPEGs that
+        become much smaller are decoded at a fraction of their size.
+
+    fill : float, default=0.0
+        What is around padded images, and what images that cannot be read become: 0 is
+        black, 1 is white.
+
+    background : float, default=1.0
+        What is behind transparent pixels: 0 is black, 1 is white.
+
+    root : str or path, default=None
+        Folder that paths are relative to, and that none may lead out of, by links
+        neither. None is the working directory, and any path may be given.
+
+    on_error : {"raise", "fill"}, default="raise"
+        What to do about images that cannot be read: raise, or warn with a list of them
+        and take an image of `fill` instead.
+
+    max_pixels : int, default=89478485
+        Largest number of pixels in a file; more is refused before it is decoded, since
+        a small file may be made to fill the memory. The default is Pillow's own.
+
+    n_jobs : int, default=None
+        Threads that read files. None is 1 unless in a
+        :func:`joblib.parallel_backend` context, -1 is all processors.
+
+    image_shape : tuple of int, default=None
+        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. None
+        takes a row of k * k values as a grey image of k x k pixels and any other row as
+        a strip one pixel high.
+
+    channels : {"last", "first"}, default="last"
+        Where the channels stand in images of four dimensions, and in the images that
+        rows are flattened from.
+
+    Attributes
+    ----------
+    image_shape_ : tuple of int
+        ``(height, width, channels)`` of the images, where X was one array.
+
+    output_shape_ : tuple of int
+        ``(height, width, channels)`` of what comes out.
+
+    white_ : float
+        Value that becomes 255 in arrays that are not uint8: the least of 1, 255 and
+        65,535 that no value in fit exceeded, or else the largest of them. What is
+        beyond it later, or below 0, is cut off with a warning.
+
+    n_features_in_ : int
+        Values in an image where X was one array, 1 where it was a column.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns, where X is a data frame whose names are all strings.
+
+    See Also
+    --------
+    ImageResizer : Resizes arrays of any dtype.
+    sklearn_l2cnn.datasets.read_image_folder : Lists the images in a folder.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> from sklearn_l2cnn.preprocessing import ImageReader
+    >>> red = Image.new("RGB", (40, 30), "red")
+    >>> blue = Image.new("RGBA", (500, 500), "blue")
+    >>> X = ImageReader(size=(8, 8)).fit_transform([red, blue])
+    >>> X.shape, X.dtype
+    ((2, 8, 8, 3), dtype('uint8'))
+    >>> X[:, 0, 0].tolist()
+    [[255, 0, 0], [0, 0, 255]]
+    """
+
+    _keeps_pixels = False
+    _parameter_constraints: dict = {
+        "size": SIZE,
+        "mode": [StrOptions(set(MODES))],
+        "aspect": [StrOptions(set(ASPECTS))],
+        "interpolation": [StrOptions(set(INTERPOLATIONS))],
+        "fill": NUMBER,
+        "background": NUMBER,
+        "root": [str, os.PathLike, None],
+        "on_error": [StrOptions({"raise", "fill"})],
+        "max_pixels": [Interval(Integral, 1, None, closed="left")],
+        "n_jobs": [Integral, None],
+        **FORM,
+    }
+
+    def __init__(
+        self,
+        size=(32, 32),
+        mode="RGB",
+        aspect="crop",
+        *,
+        interpolation="bilinear",
+        fill=0.0,
+        background=1.0,
+        root=None,
+        on_error="raise",
+        max_pixels=89_478_485,
+        n_jobs=None,
+        image_shape=None,
+        channels="last",
+    ):
+        self.size = size
+        self.mode = mode
+        self.aspect = aspect
+        self.interpolation = interpolation
+        self.fill = fill
+        self.background = background
+        self.root = root
+        self.on_error = on_error
+        self.max_pixels = max_pixels
+        self.n_jobs = n_jobs
+        self.image_shape = image_shape
+        self.channels = channels
+
+    def transform(self, X):
+        """Read images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n,) or (n, 1), or array-like of images or rows
+            Paths, bytes, images of Pillow or arrays, as a list, an array, or a column
+            of a data frame; or one array, of the shape that was fitted where one was.
+
+        Returns
+        -------
+        X : ndarray of uint8 of shape (n, height, width, channels)
+            With ``channels="first"`` (n, channels, height, width); of one array in the
+            form that it had.
+        """
+        check_is_fitted(self)
+        sources = sources_of(X)
+        if sources is None and hasattr(self, "image_shape_"):
+            return super().transform(X)
+        if sources is None:  # one array, after a fit to files
+            images = as_images(X, image_shape=self.image_shape, channels=self.channels)
+            found = self._send(self._change, images).numpy()
+        else:
+            validate_data(
+                self, X=X, reset=False, skip_check_array=True, ensure_2d=False
+            )
+            found = self._read(sources)
+        return found if self.channels == "last" else found.transpose(0, 3, 1, 2)
+
+    def _take_in(self, X, sample_weight, first):
+        sources = sources_of(X)
+        if sources is None:
+            return super()._take_in(X, sample_weight, first)
+        validate_data(self, X=X, reset=True, skip_check_array=True, ensure_2d=False)
+        check_weight(sample_weight, np.empty(len(sources)))
+        vars(self).pop("image_shape_", None)  # of an earlier fit, to one array
+        arrays = [source for source in sources if not is_file(source)]
+        self.white_ = white_for(
+            max((a.max() for a in arrays if a.dtype != np.uint8), default=255)
+        )
+        self.n_features_in_ = 1
+        self.output_shape_ = (*two_sides(self.size), MODES[self.mode])
+        return self
+
+    def _learn(self, images, weight, first):
+        if dtype_name(images) == "uint8":
+            return {"white_": 255.0}
+        return {"white_": white_for(images[flatnonzero(weight > 0)].max())}
+
+    def _send(self, change, images):
+        if dtype_name(images) != "uint8":
+            low, high = float(images.min()), float(images.max())
+            if low < 0 or high > self.white_:
+                warnings.warn(
+                    f"Pixels from {low:g} to {high:g} were cut off at 0 and "
+                    f"{self.white_:g}, the white that was seen in fit.",
+                    UserWarning,
+                    stacklevel=2,
+                )
+        return super()._send(change, images)
+
+    def _change(self, images):
+        if images.dtype != torch.uint8:
+            share = (in_double(images) / self.white_).clamp(0, 1)
+            images = (255 * share).round().to(torch.uint8)
+        return fitted(
+            to_depth(images, MODES[self.mode], self.background),
+            two_sides(self.size),
+            self.aspect,
+            self.fill,
+            self.interpolation,
+        )
+
+    # -- files ------------------------------------------------------------------------
+
+    def _read(self, sources):
+        """Read sources of all kinds in several threads, the first failure first."""
+        reading = Reading(
+            two_sides(self.size),
+            self.mode,
+            self.aspect,
+            self.interpolation,
+            self.fill,
+            self.background,
+            self.max_pixels,
+            self.root,
+        )
+        shape = (len(sources), *two_sides(self.size), MODES[self.mode])
+        images = np.full(shape, round(255 * self.fill), dtype=np.uint8)
+
+        def read(start):
+            failures = []
+            for row in range(start, min(start + _FILES, len(sources))):
+                try:
+                    images[row] = self._one(sources[row], reading)
+                except (OSError, ValueError) as error:
+                    failures.append((row, error))
+                    if self.on_error == "raise":
+                        break
+            return failures
+
+        failures = []
+        starts = range(0, len(sources), _FILES)
+        with ThreadPoolExecutor(effective_n_jobs(self.n_jobs)) as threads:
+            try:
+                for found in threads.map(read, starts):
+                    failures += found
+                    if failures and self.on_error == "raise":
+                        raise failures[0][1]
+            finally:
+                threads.shutdown(cancel_futures=True)
+        if failures:
+            warnings.warn(_filled(failures, sources, self.fill), UserWarning, 3)
+        return images
+
+    def _one(self, source, reading):
+        if is_file(source):
+            return read_image(source, reading)
+        image = as_images(source[np.newaxis], channels=self.channels, name="An image")
+        return self._send(self._change, image)[0].numpy()
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []  # it is uint8 that comes out
+        return tags
+
+
+def white_for(largest):
+    """Return which value is white in arrays of which this is the largest."""
+    return next((w for w in (1.0, 255.0, 65535.0) if largest <= w), float(largest))
+
+
+def sources_of(X):
+    """List what an array-like of images is made of, or return None for one array.
+
+    Parameters
+    ----------
+    X : object
+
+    Returns
+    -------
+    sources : list or None
+        Paths, bytes, images of Pillow, and arrays of numpy.
+    """
+    if is_file(X):
+        raise ValueError(
+            f"X is a single image, {named(X)}; several were expected. Pass a list: [X]."
+        )
+    if not isinstance(X, list | tuple):
+        kind = getattr(getattr(X, "dtype", None), "kind", None)
+        if kind not in ("O", "U", "T", None) or not hasattr(X, "__len__"):
+            return None
+        X = np.asarray(X, dtype=object)
+        if X.ndim == 2 and X.shape[1] == 1:
+            X = X[:, 0]
+        elif X.ndim == 2 and X.size and is_file(X[0, 0]):
+            raise ValueError(
+                f"X has {X.shape[1]} columns, and the first one holds "
+                f"{named(X[0, 0])}; one column of images was expected. Choose it by "
+                "its name, in a ColumnTransformer where the others are needed as well."
+            )
+        if X.ndim != 1:
+            return None
+    if not len(X) or not any(map(is_file, X)):
+        return _arrays_of_many_sizes(X)
+    return [
+        source if is_file(source) else _as_array(source, row)
+        for row, source in enumerate(X)
+    ]
+
+
+def _arrays_of_many_sizes(X):
+    """Return a list of arrays unless all of them make one array."""
+    X = [tensor_to_numpy(image) for image in X]
+    shapes = {np.shape(image) for image in X}
+    if len(shapes) < 2:
+        return None
+    return [_as_array(image, row) for row, image in enumerate(X)]
+
+
+def _as_array(image, row):
+    image = tensor_to_numpy(image)
+    if not isinstance(image, np.ndarray) or image.ndim not in (2, 3):
+        raise ValueError(
+            f"Row {row} of X is {image!r:.60}, of type {type(image).__name__}; a path, "
+            "bytes, an image of Pillow or an array (height, width) or (height, width, "
+            "channels) was expected."
+        )
+    return image
+
+
+def _filled(failures, sources, fill):
+    listed = "; ".join(f"row {row}: {error}" for row, error in failures[:_LISTED])
+    more = len(failures) - _LISTED
+    return (
+        f"{len(failures)} of {len(sources)} images could not be read and are filled "
+        f"with {fill:g}: {listed}{f'; and {more} more' if more > 0 else ''}"
+    )
