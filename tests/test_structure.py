@@ -27,7 +27,7 @@ FLOORS = {
     "penalties": 2,
     "augmentation": 2,
     "architectures": 2,
-    "datasets": 2,
+    "datasets": 3,
     "_validation": 3,
     "training": 3,
     "preprocessing": 3,
