@@ -181,6 +181,20 @@ class L2CNNClassifier(
         Factors ``{label: weight}`` on the sample weights. ``"balanced"`` gives every
         class the same total; in :meth:`partial_fit`, over all that was seen so far.
 
+    augment : str, Augmentation, callable or list of such, default=None
+        How images are varied at random while the network is trained, and not when it
+        predicts: any of ``"flip"``, ``"shift"``, ``"crop"``, ``"rotate"``, ``"scale"``,
+        ``"cutout"``, ``"brightness"``, ``"contrast"``, ``"mixup"``; an
+        :class:`~sklearn_l2cnn.augmentation.Augmentation` with strengths of their own,
+        which a search can set; transforms of torchvision and other callables, which get
+        a batch of float images ``(n, channels, height, width)``, uint8 as [0, 1], and
+        go first. What is random comes from `random_state`.
+
+    tta : {"flip", "shift"} or list of such, default=None
+        Test-time augmentation: probabilities are averaged over every image and its
+        mirror image, or over every image and what it is after a step of one pixel in
+        each of four directions, or over all combinations.
+
     warm_start : bool, default=False
         Whether :meth:`fit` starts from the weights of the last fit rather than from new
         ones. The optimizer starts afresh.
@@ -339,6 +353,8 @@ class L2CNNClassifier(
         n_iter_no_change=5,
         tol=1e-4,
         class_weight=None,
+        augment=None,
+        tta=None,
         warm_start=False,
         device="auto",
         precision="float32",
@@ -374,6 +390,8 @@ class L2CNNClassifier(
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.class_weight = class_weight
+        self.augment = augment
+        self.tta = tta
         self.warm_start = warm_start
         self.device = device
         self.precision = precision

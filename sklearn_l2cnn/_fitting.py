@@ -32,6 +32,7 @@ from sklearn_l2cnn._validation import (
     holds_scheduler,
 )
 from sklearn_l2cnn.architectures import build_network, compute_dtype
+from sklearn_l2cnn.augmentation import plan_for, views_for
 from sklearn_l2cnn.penalties import L1, L2, ElasticNet, Group
 from sklearn_l2cnn.training import (
     BestWeights,
@@ -264,6 +265,7 @@ def _objective(clf):
         check_penalty(penalty)
     check_strengths(clf.alpha, "alpha")
     check_strengths(clf.activity_alpha, "activity_alpha")
+    views_for(clf.tta)
     return Objective(
         penalty=penalty,
         alpha=clf.alpha,
@@ -299,6 +301,8 @@ def _new_net(clf, network, device, order_seed):
         lower=lowered_dtype(clf.precision, device),
         generator=np.random.RandomState(order_seed),
         frozen=frozen,
+        augment=plan_for(clf.augment),
+        n_classes=len(clf._seen_.classes),
         optimizer=optimizer,
         lr=clf.lr,
         max_epochs=clf.max_epochs,
@@ -326,6 +330,7 @@ def _update_net(clf, net):
     """Let a net that goes on follow the parameters that may change on the way."""
     net.objective = _objective(clf)
     net.frozen = frozen_anew(net.module_, net.frozen, clf.freeze)
+    net.augment = plan_for(clf.augment)
     net.mean, net.scale = _pixels(clf)
     net.lower = lowered_dtype(clf.precision, torch.device(net.device))
     if net.lr != clf.lr:

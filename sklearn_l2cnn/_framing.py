@@ -1,5 +1,7 @@
 """Where an image of one size goes in a frame of another."""
 
+import torch
+
 ASPECTS = ("stretch", "crop", "pad")
 
 
@@ -58,3 +60,19 @@ def inner_place(shape, size):
         for whole, side in zip(shape, size, strict=True)
     )
     return (size[0] - height) // 2, (size[1] - width) // 2, height, width
+
+
+def reflected(places, side):
+    """Bring places beyond the edges of a side back, as in mirrors at either end.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_l2cnn._framing import reflected
+    >>> reflected(torch.arange(-3, 6), 3).tolist()
+    [1, 2, 1, 0, 1, 2, 1, 0, 1]
+    """
+    if side == 1:
+        return torch.zeros_like(places)
+    places = places.remainder(2 * side - 2)
+    return torch.minimum(places, 2 * side - 2 - places)

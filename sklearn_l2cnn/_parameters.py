@@ -45,6 +45,8 @@ CONSTRAINTS = {
     "n_iter_no_change": [_COUNT],
     "tol": [_NOT_NEGATIVE],
     "class_weight": [dict, StrOptions({"balanced"}), None],
+    "augment": [str, list, tuple, callable, HasMethods(["get_params"]), None],
+    "tta": [StrOptions({"flip", "shift"}), list, tuple, None],
     "warm_start": ["boolean"],
     "device": [str, torch.device],
     "precision": [StrOptions({"float32", "bfloat16", "auto"})],

@@ -6,6 +6,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_l2cnn._arrays import give_back, holds_numbers, on_host
 from sklearn_l2cnn._inputs import check_images, check_namespace
 from sklearn_l2cnn._pixels import warn_about_units
+from sklearn_l2cnn.augmentation import views_for
 from sklearn_l2cnn.training import predict_logits
 
 
@@ -87,7 +88,7 @@ class PredictionMixin:
         check_namespace(self, X, "channel_mean_", method)
         images = check_images(self, X, first=False)
         warn_about_units(images, self._seen_.unit)
-        return predict_logits(self.net_, images)
+        return predict_logits(self.net_, images, views_for(self.tta))
 
     @property
     def module_(self):

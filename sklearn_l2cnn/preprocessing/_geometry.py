@@ -5,7 +5,13 @@ from numbers import Integral
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from sklearn_l2cnn._framing import ASPECTS, central_box, inner_place, two_sides
+from sklearn_l2cnn._framing import (
+    ASPECTS,
+    central_box,
+    inner_place,
+    reflected,
+    two_sides,
+)
 from sklearn_l2cnn.preprocessing._base import (
     FORM,
     NUMBER,
@@ -289,9 +295,5 @@ def padded(images, before, after, axis, mode="reflect"):
     """Pad one side of images with their outermost pixels or their mirror image."""
     side = images.shape[axis]
     rows = torch.arange(-before, side + after, device=images.device)
-    if mode == "edge" or side == 1:
-        rows = rows.clamp(0, side - 1)
-    else:  # a mirror at either end: 0 1 2 1 0 1 2 ..., as often as it takes
-        rows = rows.remainder(2 * side - 2)
-        rows = torch.minimum(rows, 2 * side - 2 - rows)
+    rows = rows.clamp(0, side - 1) if mode == "edge" else reflected(rows, side)
     return images.index_select(axis, rows)

@@ -201,7 +201,7 @@ def chunk_rows(image_shape, device):
     return min(max(1 << (rows.bit_length() - 1), fewest), most)
 
 
-def predict_logits(net, images):
+def predict_logits(net, images, views=((),)):
     """Run a network over images in chunks of one size, a short last one padded.
 
     Parameters
@@ -209,11 +209,14 @@ def predict_logits(net, images):
     net : Net
         Its network is put into evaluation mode.
     images : ndarray or Tensor of shape (n, height, width, channels)
+    views : sequence of tuple of callable, default=((),)
+        What the network sees of every image, in turn.
 
     Returns
     -------
     logits : Tensor of shape (n, n_classes)
-        float32 or float64, on the device of the network.
+        float32 or float64, on the device of the network; of several views, the
+        logarithms of their mean probabilities.
     """
     device = torch.device(net.device)
     net.unpark()
@@ -231,8 +234,25 @@ def predict_logits(net, images):
             if missing:
                 chunk = torch.cat([chunk, chunk[-1:].expand(missing, -1, -1, -1)])
             chunk = upload(chunk.contiguous()).permute(0, 3, 1, 2)
-            output = logits_of(chunk, forward, pixels, net.lower)
+            output = _over_views(
+                lambda seen: logits_of(seen, forward, pixels, net.lower),
+                network_input(chunk, *pixels),
+                views,
+            )
             logits.append(output[: stop - start])
         logits = torch.cat(logits)
     # numpy has no bfloat16, and nobody expects probabilities of half precision
     return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def _over_views(logits_of_images, images, views):
+    """Average the probabilities over views of the images; return their logarithms."""
+    if len(views) == 1:
+        return logits_of_images(images)
+    total = 0
+    for view in views:
+        seen = images
+        for change in view:
+            seen = change(seen)
+        total = total + torch.softmax(logits_of_images(seen), dim=1)
+    return (total / len(views)).log()

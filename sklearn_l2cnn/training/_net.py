@@ -48,6 +48,9 @@ class Net(NeuralNetClassifier):
         Draws the order of the rows in every epoch.
     frozen : Frozen
         What is not trained.
+    augment : Plan or None
+        How batches are varied in training.
+    n_classes : int
     **kwargs
         As for :class:`skorch.NeuralNet`.
     """
@@ -63,6 +66,8 @@ class Net(NeuralNetClassifier):
         lower,
         generator,
         frozen,
+        augment,
+        n_classes,
         **kwargs,
     ):
         super().__init__(
@@ -75,6 +80,8 @@ class Net(NeuralNetClassifier):
         self.lower = lower
         self.generator = generator
         self.frozen = frozen
+        self.augment = augment
+        self.n_classes = n_classes
 
     # -- what skorch asks a net for ---------------------------------------------------
 
@@ -157,6 +164,7 @@ class Net(NeuralNetClassifier):
             total, correct, n_rows, n_batches = sums
         self.history.record(f"{prefix}_batch_count", n_batches)
         if training:
+            self.steps_.end_epoch()
             self._record_training(total / n_rows, self.steps_.penalty_of_epoch(n_rows))
         else:
             self._record_best("valid_loss", total / n_rows, smaller=True)
@@ -259,6 +267,8 @@ class Net(NeuralNetClassifier):
         own = self.callbacks_
         self.callbacks_ = [*own, *guests]
         self.valid_ = None if valid is None else self.get_dataset(*valid)
+        if self.augment is not None and self.augment.alternates:
+            X = {**X, "mirrored": torch.rand(len(y), device=y.device) < 0.5}
         try:
             with Steps(self, X, threads) as steps:
                 vars(self)["steps_"] = steps

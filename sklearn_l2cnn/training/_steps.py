@@ -8,6 +8,7 @@ from skorch.callbacks import Callback
 from torch.nn.functional import cross_entropy
 
 from sklearn_l2cnn.training._activity import Activity
+from sklearn_l2cnn.training._augmenter import Augmenter
 from sklearn_l2cnn.training._forward import logits_of, network_input
 from sklearn_l2cnn.training._graphs import RecordedSteps, recorder_for
 from sklearn_l2cnn.training._layers import (
@@ -96,7 +97,11 @@ class Steps:
         heard = self.batches_are_heard or listens(callbacks, "on_grad_computed")
         self.lean = plain and not heard
         self._look_into(net, X["images"][:1], threads)
-        recorder = recorder_for(self.device) if self.lean else None
+        self.augmenter, self.mirrored = None, X.get("mirrored")
+        if net.augment is not None:
+            self.augmenter = Augmenter(net.augment, self.pixels, net.n_classes)
+        steady = net.augment is None or net.augment.is_recordable
+        recorder = recorder_for(self.device) if self.lean and steady else None
         self.recorded = None
         if recorder is not None:
             self.recorded = RecordedSteps(
@@ -161,6 +166,8 @@ class Steps:
         """
         X, y = batch
         images, weight = X["images"], X.get("weight")
+        if self.augmenter is not None:
+            images, y, weight = self.augmenter(images, y, weight, X.get("mirrored"))
         if self.shards is not None and self.shards.count(len(y)) > 1:
             parts, logits = self.shards.gradient(
                 self._summed, (images, y, weight), self.draws
@@ -200,6 +207,11 @@ class Steps:
         """Start to add up anew."""
         if self.activity is not None:
             self.activity_sum.zero_()
+
+    def end_epoch(self):
+        """Let every image be seen from the other side in the next epoch."""
+        if self.mirrored is not None:
+            self.mirrored.logical_not_()
 
     def penalty_of_epoch(self, n_rows):
         """Return the penalty of the weights as they are, and of an epoch's activity."""

@@ -1,0 +1,373 @@
+r"""Augmentation: images that are varied at random while a network is trained.
+
+All on whole batches of tensors ``(n, channels, height, width)``, on their device, as
+the network sees them: standardised, so that 0 is the mean of a channel and 1 its
+deviation. What is random is drawn from torch's generator of that device.
+"""
+
+import math
+from numbers import Real
+from typing import NamedTuple
+
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils._param_validation import Interval
+
+from sklearn_l2cnn._framing import reflected
+
+__all__ = ["Augmentation"]
+
+# What a name alone stands for: shares of a side, degrees, deviations.
+_STRENGTHS = {
+    "flip": True,
+    "shift": 0.0625,
+    "crop": 0.125,
+    "rotate": 15.0,
+    "scale": 0.1,
+    "cutout": 0.25,
+    "brightness": 0.2,
+    "contrast": 0.2,
+    "mixup": 0.2,
+}
+NAMES = tuple(_STRENGTHS)
+
+_SHARE = [Interval(Real, 0, 1, closed="left")]
+_AMOUNT = [Interval(Real, 0, None, closed="left")]
+
+
+class Augmentation(BaseEstimator):
+    r"""Strengths of augmentation, which a search can set: ``augment__rotate``.
+
+    To be given to :class:`sklearn_l2cnn.L2CNNClassifier` as `augment`. Images are
+    varied in the order of the parameters.
+
+    Parameters
+    ----------
+    flip : bool, default=False
+        Whether images are mirrored, left to right: each at random in the first epoch,
+        and from there on in every other epoch.
+
+    shift : float, default=0.0
+        Largest shift in both directions, as a share of the side, in whole pixels; what
+        comes in from outside has the mean colour.
+
+    crop : float, default=0.0
+        The same, but what comes in from outside is the image mirrored at its edge.
+
+    rotate : float, default=0.0
+        Largest rotation, in degrees, to either side.
+
+    scale : float, default=0.0
+        Largest change in size: 0.1 is from 0.9 to 1.1.
+
+    cutout : float, default=0.0
+        Side of a square that is blanked out with the mean colour, its middle anywhere
+        in the image, as a share of the shorter side.
+
+    brightness : float, default=0.0
+        Largest amount that is added to all pixels, in deviations of the pixels.
+
+    contrast : float, default=0.0
+        Largest change of the distance from the mean of the image: 0.2 is from 0.8 to
+        1.2 times.
+
+    mixup : float, default=0.0
+        a of the Beta(a, a) that every image, and its label, is mixed with another by.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from sklearn_l2cnn import L2CNNClassifier
+    >>> from sklearn_l2cnn.augmentation import Augmentation
+    >>> X, y = load_digits(return_X_y=True)
+    >>> clf = L2CNNClassifier(augment=Augmentation(), max_epochs=2, random_state=0)
+    >>> search = GridSearchCV(clf, {"augment__rotate": [0, 10]}, cv=2)
+    >>> search.fit(X[:200], y[:200]).best_params_["augment__rotate"] in (0, 10)
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "flip": ["boolean"],
+        "shift": _SHARE,
+        "crop": _SHARE,
+        "rotate": _AMOUNT,
+        "scale": _SHARE,
+        "cutout": [Interval(Real, 0, 1, closed="both")],
+        "brightness": _AMOUNT,
+        "contrast": _SHARE,
+        "mixup": _AMOUNT,
+    }
+
+    def __init__(
+        self,
+        *,
+        flip=False,
+        shift=0.0,
+        crop=0.0,
+        rotate=0.0,
+        scale=0.0,
+        cutout=0.0,
+        brightness=0.0,
+        contrast=0.0,
+        mixup=0.0,
+    ):
+        self.flip = flip
+        self.shift = shift
+        self.crop = crop
+        self.rotate = rotate
+        self.scale = scale
+        self.cutout = cutout
+        self.brightness = brightness
+        self.contrast = contrast
+        self.mixup = mixup
+
+
+class Plan(NamedTuple):
+    """What is done to every batch.
+
+    Attributes
+    ----------
+    strengths : dict
+        The parameters of an `Augmentation`.
+    functions : tuple of callable
+        Of a batch of images, called first.
+    """
+
+    strengths: dict
+    functions: tuple
+
+    @property
+    def alternates(self):
+        """Whether images are mirrored."""
+        return bool(self.strengths["flip"])
+
+    @property
+    def is_recordable(self):
+        """Whether nothing is drawn but on the device of the images."""
+        return not self.functions
+
+
+def plan_for(augment):
+    """Turn the parameter `augment` into a plan.
+
+    Parameters
+    ----------
+    augment : None, str, callable, Augmentation, or a list of such
+
+    Returns
+    -------
+    plan : Plan or None
+        None where nothing is to be done.
+    """
+    if augment is None:
+        return None
+    strengths, functions = Augmentation().get_params(), []
+    for part in augment if isinstance(augment, list | tuple) else [augment]:
+        if isinstance(part, Augmentation):
+            part._validate_params()
+            strengths |= {k: v for k, v in part.get_params().items() if v}
+        elif isinstance(part, str) and part in _STRENGTHS:
+            strengths[part] = _STRENGTHS[part]
+        elif callable(part) and not isinstance(part, type):
+            functions.append(part)
+        else:
+            raise ValueError(
+                f"augment has {part!r}; one of {', '.join(map(repr, NAMES))}, an "
+                "Augmentation with strengths, a transform of torchvision or another "
+                "callable on a batch of images was expected, or a list of such."
+            )
+    if not functions and not any(strengths.values()):
+        return None
+    return Plan(strengths, tuple(functions))
+
+
+def varied(images, plan, mirrored=None):
+    """Vary a batch as a plan says, but for its functions and for mixing.
+
+    Parameters
+    ----------
+    images : Tensor of shape (n, channels, height, width)
+        As the network sees them.
+    plan : Plan
+    mirrored : Tensor of bool of shape (n,), default=None
+        Which images are mirrored.
+    """
+    amount = plan.strengths
+    shape, like = images.shape, {"device": images.device, "dtype": images.dtype}
+    if mirrored is not None or amount["shift"] or amount["crop"]:
+        images = moved(images, mirrored, amount["shift"], amount["crop"])
+    if amount["rotate"] or amount["scale"]:
+        angle = _between(len(images), math.radians(amount["rotate"]), **like)
+        factor = 1 + _between(len(images), amount["scale"], **like)
+        images = turned(images, angle, factor)
+    if amount["cutout"]:
+        side = round(amount["cutout"] * min(shape[2:]))
+        images = images * ~squares(shape, max(side, 1), images.device)
+    if amount["contrast"]:
+        mean = images.mean(dim=(1, 2, 3), keepdim=True)
+        factor = 1 + _between(len(images), amount["contrast"], **like)
+        images = mean + (images - mean) * factor[:, None, None, None]
+    if amount["brightness"]:
+        step = _between(len(images), amount["brightness"], **like)
+        images = images + step[:, None, None, None]
+    return images
+
+
+def _between(n, limit, **like):
+    """Draw n numbers from -limit to limit."""
+    return (2 * torch.rand(n, **like) - 1) * limit
+
+
+def _offsets(n, share, side, device):
+    """Draw whole numbers of pixels, up to a share of a side but at least one."""
+    if not share:
+        return torch.zeros((n, 1), dtype=torch.long, device=device)
+    most = max(1, round(share * side))
+    return torch.randint(-most, most + 1, (n, 1), device=device)
+
+
+def moved(images, mirrored, shift, crop):
+    """Mirror and move images by whole pixels, all by one gather.
+
+    Parameters
+    ----------
+    images : Tensor of shape (n, channels, height, width)
+    mirrored : Tensor of bool of shape (n,) or None
+    shift, crop : float
+        Shares of the sides: with the mean colour around, and with the mirror image.
+    """
+    n, _, height, width = images.shape
+    device, inside, places = images.device, [], []
+    for side in (height, width):
+        place = torch.arange(side, device=device)
+        outer = place + _offsets(n, shift, side, device)
+        place = reflected(place + _offsets(n, crop, side, device), side)
+        if shift:
+            inside.append((outer >= 0) & (outer < side))
+            place = place.gather(1, outer.clamp(0, side - 1))
+        places.append(place)
+    rows, columns = places
+    if mirrored is not None:
+        columns = torch.where(mirrored[:, None], width - 1 - columns, columns)
+    # the channels come last, which is how images lie in memory
+    each = torch.arange(n, device=device)[:, None, None]
+    chosen = images.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]]
+    if inside:
+        chosen = chosen * (inside[0][:, :, None] & inside[1][:, None, :])[..., None]
+    return chosen.permute(0, 3, 1, 2)
+
+
+def turned(images, angle, factor):
+    """Turn images around their middle, and change their size; the mean is around them.
+
+    Parameters
+    ----------
+    images : Tensor of shape (n, channels, height, width)
+    angle : Tensor of shape (n,)
+        In radians.
+    factor : Tensor of shape (n,)
+        More than 1 makes larger.
+    """
+    n, _, height, width = images.shape
+    cos, sin = angle.cos() / factor, angle.sin() / factor
+    # the grid has sides of 2 whatever the sides of the image are
+    ratio = height / width
+    zero = torch.zeros_like(cos)
+    lines = [[cos, -sin * ratio, zero], [sin / ratio, cos, zero]]
+    matrix = torch.stack([torch.stack(line, dim=1) for line in lines], dim=1)
+    grid = torch.nn.functional.affine_grid(
+        matrix, (n, 1, height, width), align_corners=False
+    )
+    return torch.nn.functional.grid_sample(images, grid, align_corners=False)
+
+
+def squares(shape, side, device):
+    """Draw a square for every image: true inside, of shape (n, 1, height, width)."""
+    n, _, height, width = shape
+    parts = []
+    for whole in (height, width):
+        first = torch.randint(whole, (n, 1), device=device) - side // 2
+        place = torch.arange(whole, device=device)
+        parts.append((place >= first) & (place < first + side))
+    rows, columns = parts
+    return (rows[:, :, None] & columns[:, None, :])[:, None]
+
+
+def mixed(images, labels, weight, n_classes, a):
+    """Mix every image, and its label, with another of the batch.
+
+    Parameters
+    ----------
+    images : Tensor of shape (n, channels, height, width)
+    labels : Tensor of int64 of shape (n,)
+    weight : Tensor of shape (n,) or None
+    n_classes : int
+    a : float
+        The share of the other image is of Beta(a, a), and at most a half.
+
+    Returns
+    -------
+    images : Tensor
+    targets : Tensor of shape (n, n_classes)
+        Shares of the classes, which add up to 1.
+    weight : Tensor of shape (n,)
+    """
+    n = len(labels)
+    one = torch.full((n,), float(a), device=images.device, dtype=images.dtype)
+    share = torch.distributions.Beta(one, one, validate_args=False).sample()
+    share = torch.minimum(share, 1 - share)
+    other = torch.randperm(n, device=images.device)
+    part = share[:, None, None, None]
+    images = images + part * (images[other] - images)
+    weight = torch.ones_like(share) if weight is None else weight
+    own, foreign = (1 - share) * weight, share * weight[other]
+    total = own + foreign
+    targets = torch.zeros((n, n_classes), device=images.device, dtype=images.dtype)
+    targets.scatter_add_(1, labels[:, None], (own / total)[:, None])
+    targets.scatter_add_(1, labels[other, None], (foreign / total)[:, None])
+    return images, targets, total
+
+
+# -- predictions ----------------------------------------------------------------------
+
+
+def _mirror(images):
+    return images.flip(3)
+
+
+def _step(axis, by):
+    """Return a function that moves images by a pixel, mirrored at the edge."""
+
+    def move(images):
+        places = torch.arange(images.shape[axis], device=images.device) + by
+        return images.index_select(axis, reflected(places, images.shape[axis]))
+
+    return move
+
+
+_VIEWS = {
+    "flip": (_mirror,),
+    "shift": tuple(_step(axis, by) for axis in (2, 3) for by in (-1, 1)),
+}
+
+
+def views_for(tta):
+    """Turn the parameter `tta` into functions, each of which makes a view of images.
+
+    Parameters
+    ----------
+    tta : None, "flip", "shift", or a list of such
+        Of a list every combination is a view.
+
+    Returns
+    -------
+    views : list of tuple of callable
+        The first is empty: the images as they are.
+    """
+    views = [()]
+    for name in [tta] if isinstance(tta, str) else tta or []:
+        if name not in _VIEWS:
+            raise ValueError(f"tta has {name!r}; 'flip' or 'shift' was expected.")
+        views += [(*view, change) for change in _VIEWS[name] for view in views]
+    return views
