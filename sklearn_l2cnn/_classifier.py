@@ -2,6 +2,7 @@
 
 from sklearn.base import BaseEstimator, ClassifierMixin
 
+from sklearn_l2cnn._inputs import ParametersMixin
 from sklearn_l2cnn._learning import LearningMixin
 from sklearn_l2cnn._parameters import CONSTRAINTS
 from sklearn_l2cnn._prediction import PredictionMixin
@@ -9,7 +10,12 @@ from sklearn_l2cnn.training import CallbackSupportMixin
 
 
 class L2CNNClassifier(
-    LearningMixin, PredictionMixin, CallbackSupportMixin, ClassifierMixin, BaseEstimator
+    ParametersMixin,
+    LearningMixin,
+    PredictionMixin,
+    CallbackSupportMixin,
+    ClassifierMixin,
+    BaseEstimator,
 ):
     r"""Convolutional image classifier with an L2 penalty in the loss.
 

@@ -1,13 +1,28 @@
 """Where an image of one size goes in a frame of another."""
 
+from numbers import Integral
+
 import torch
 
 ASPECTS = ("stretch", "crop", "pad")
 
 
 def two_sides(size):
-    """Return (height, width) of a size, which may be the one side of a square."""
-    return (size, size) if isinstance(size, int) else tuple(int(side) for side in size)
+    """Return (height, width) of a size, which may be the one side of a square.
+
+    Parameters
+    ----------
+    size : int or sequence of two int
+    """
+    sides = (size, size) if isinstance(size, Integral) else tuple(size)
+    if len(sides) != 2 or not all(
+        isinstance(side, Integral) and side >= 1 for side in sides
+    ):
+        raise ValueError(
+            f"size={size!r} is no size: (height, width), two positive integers, or one "
+            "for both was expected."
+        )
+    return tuple(map(int, sides))
 
 
 def central_box(shape, size):

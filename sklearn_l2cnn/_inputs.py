@@ -1,10 +1,12 @@
 """What comes into any estimator of images: images with names, weights, nothing half."""
 
+import copy
 from contextlib import contextmanager
 from numbers import Integral, Real
 
 import numpy as np
 import torch
+from sklearn.base import _clone_parametrized
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from sklearn_l2cnn._arrays import (
@@ -15,6 +17,53 @@ from sklearn_l2cnn._arrays import (
     tensor_to_numpy,
 )
 from sklearn_l2cnn._images import as_images
+
+
+class ParametersMixin:
+    """Parameters that may be transforms of torchvision.
+
+    Those have a `get_params` that means something else, with which scikit-learn's own
+    methods fail.
+    """
+
+    def get_params(self, deep=True):
+        """Get the parameters of this estimator.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to include those of parameters that are estimators.
+
+        Returns
+        -------
+        params : dict
+        """
+        params = super().get_params(deep=False)
+        if deep:
+            for name, value in list(params.items()):
+                if hasattr(value, "set_params") and not isinstance(value, type):
+                    for key, inner in value.get_params().items():
+                        params[f"{name}__{key}"] = inner
+        return params
+
+    def __sklearn_clone__(self):
+        params = self.get_params(deep=False)
+        strange = {k: v for k, v in params.items() if _is_strange(v)}
+        plain = copy.copy(self)
+        for name in strange:
+            setattr(plain, name, None)
+        twin = _clone_parametrized(plain)
+        for name, value in strange.items():
+            setattr(twin, name, copy.deepcopy(value))
+        return twin
+
+
+def _is_strange(value):
+    """Say whether a value has parameters, but not those of an estimator."""
+    if isinstance(value, list | tuple):
+        return any(map(_is_strange, value))
+    mine, scikit_learns = hasattr(value, "get_params"), hasattr(value, "set_params")
+    return mine and not scikit_learns and not isinstance(value, type)
 
 
 @contextmanager

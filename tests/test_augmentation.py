@@ -377,6 +377,20 @@ def test_strengths_in_a_search_and_in_copies(digits):
     assert "augment=Augmentation(cutout=0.5, flip=True)" in repr(clf)
 
 
+def test_transforms_with_get_params_of_their_own_are_parameters(digits):
+    # which scikit-learn's clone would take for that of an estimator
+    X, y = digits
+    clf = quick(augment=[v2.RandomRotation(5), "flip"], max_epochs=1)
+    copy = clone(clf).fit(X, y)
+    assert copy.augment[0] is not clf.augment[0]
+    turn = v2.RandomRotation(10)
+    grid = {"augment": [None, v2.Compose([turn])], "lr": [0.01]}
+    search = GridSearchCV(quick(augment=turn, max_epochs=1), grid, cv=2)
+    assert len(search.fit(X, y).cv_results_["params"]) == 2
+    assert "augment__degrees" not in clf.set_params(augment=turn).get_params()
+    assert "RandomRotation" in repr(clf)
+
+
 def test_partial_fit_and_warm_start_vary_too(digits):
     X, y = digits
     one, other = (

@@ -11,6 +11,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 from sklearn_l2cnn._arrays import as_tensor, give_back
 from sklearn_l2cnn._images import as_images, in_form, ndim_of, pixel_names
 from sklearn_l2cnn._inputs import (
+    ParametersMixin,
     all_or_nothing,
     check_images,
     check_namespace,
@@ -46,7 +47,7 @@ def changed(change, images):
     return result
 
 
-class ImageTransformer(TransformerMixin, BaseEstimator):
+class ImageTransformer(ParametersMixin, TransformerMixin, BaseEstimator):
     """Base of the transformers: images of any form in, images of the same form out.
 
     A transformer supplies `_change`, which takes and returns a tensor of shape

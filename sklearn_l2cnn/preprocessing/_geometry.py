@@ -129,7 +129,8 @@ def resized(images, size, interpolation="bilinear"):
 
     if tuple(images.shape[2:]) == tuple(size):
         return images
-    mode = InterpolationMode(interpolation)
+    exact = "-exact" if interpolation == "nearest" else ""  # as Pillow has it
+    mode = InterpolationMode(interpolation + exact)
     antialias = interpolation != "nearest"
     return functional.resize(images, list(size), mode, antialias=antialias)
 

@@ -224,7 +224,7 @@ class ImageReader(ImageTransformer):
                     f"Pixels from {low:g} to {high:g} were cut off at 0 and "
                     f"{self.white_:g}, the white that was seen in fit.",
                     UserWarning,
-                    stacklevel=2,
+                    stacklevel=4,
                 )
         return super()._send(change, images)
 

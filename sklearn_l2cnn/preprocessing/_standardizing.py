@@ -170,10 +170,13 @@ class PixelStandardizer(_Standardizer):
         for part in pieces(len(rows), images.shape[1:]):
             piece = on_host(as_float64(images[rows[part]]))
             flat = piece.reshape(len(piece), -1)
-            self._scaler_.partial_fit(flat, sample_weight=on_host(weight[rows[part]]))
+            own = on_host(weight[rows[part]])
+            # the weighted variance of a constant pixel may be rounded to below zero
+            with np.errstate(invalid="ignore"):
+                self._scaler_.partial_fit(flat, sample_weight=own)
         return {
             "n_samples_seen_": float(np.max(self._scaler_.n_samples_seen_)),
             "mean_": self._scaler_.mean_.reshape(images.shape[1:]),
-            "var_": self._scaler_.var_.reshape(images.shape[1:]),
+            "var_": self._scaler_.var_.clip(0).reshape(images.shape[1:]),
             "scale_": self._scaler_.scale_.reshape(images.shape[1:]),
         }

@@ -1,0 +1,263 @@
+"""Intensity: every formula against numpy, loops, scikit-learn and scipy."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage, stats
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+from sklearn_l2cnn.preprocessing import (
+    ChannelStandardizer,
+    ContrastNormalizer,
+    HistogramEqualizer,
+    PatchWhitener,
+    PixelScaler,
+    PixelStandardizer,
+)
+
+
+def pixels(dtype="float64", n=25, side=(6, 7), depth=3):
+    rng = np.random.RandomState(0)
+    X = rng.randint(0, 256, size=(n, *side, depth)).astype(np.uint8)
+    X[..., 0] //= 2
+    X[:, -1, 1] = 9  # a pixel that is constant
+    return X if dtype == "uint8" else X / 255
+
+
+# -- ranges ---------------------------------------------------------------------------
+
+
+def test_bytes_are_divided_by_255():
+    X = pixels("uint8")
+    found = PixelScaler().fit_transform(X)
+    np.testing.assert_allclose(found, X / 255, rtol=1e-6)
+    assert PixelScaler().fit(X[:, :1, :1]).pixel_range_ == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("feature_range", [(0, 1), (-1, 1), (2, 5.5)])
+def test_floats_are_scaled_as_one_feature(feature_range):
+    X = 40 * pixels() - 7
+    found = PixelScaler(feature_range).fit_transform(X)
+    column = MinMaxScaler(feature_range).fit_transform(X.reshape(-1, 1))
+    np.testing.assert_allclose(found, column.reshape(X.shape), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose([found.min(), found.max()], feature_range)
+
+
+def test_a_range_that_is_given_is_taken():
+    X = pixels()
+    found = PixelScaler((0, 10), pixel_range=(-1, 3)).fit_transform(X)
+    np.testing.assert_allclose(found, (X + 1) * 2.5)
+
+
+def test_constant_images_have_no_range():
+    found = PixelScaler((-1, 1)).fit_transform(np.full((3, 2, 2), 7.0))
+    assert (found == -1).all()
+
+
+@pytest.mark.parametrize("wrong", [(1, 0), (1, 1), (0,), (0, np.inf), ("a", "b")])
+@pytest.mark.parametrize("name", ["feature_range", "pixel_range"])
+def test_what_is_no_range_is_named(name, wrong):
+    with pytest.raises(ValueError, match=rf"{name}=.* is no range"):
+        PixelScaler(**{name: wrong}).fit(pixels())
+
+
+# -- mean and deviation ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float64"])
+def test_channels_have_mean_0_and_deviation_1(dtype):
+    X = pixels(dtype)
+    real = X / 255 if dtype == "uint8" else X
+    step = ChannelStandardizer().fit(X)
+    np.testing.assert_allclose(step.mean_, real.mean(axis=(0, 1, 2)))
+    np.testing.assert_allclose(step.var_, real.var(axis=(0, 1, 2)))
+    expected = (real - step.mean_) / np.sqrt(step.var_)
+    np.testing.assert_allclose(step.transform(X), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_weights_weigh():
+    X, weight = pixels(), np.random.RandomState(1).uniform(0, 2, 25)
+    step = ChannelStandardizer().fit(X, sample_weight=weight)
+    mean = np.average(X.mean(axis=(1, 2)), axis=0, weights=weight)
+    np.testing.assert_allclose(step.mean_, mean)
+    square = np.average(((X - mean) ** 2).mean(axis=(1, 2)), axis=0, weights=weight)
+    np.testing.assert_allclose(step.var_, square)
+
+
+def test_a_constant_channel_is_only_centred():
+    X = pixels()
+    X[..., 1] = 5
+    found = ChannelStandardizer().fit(X)
+    assert found.scale_[1] == 1 and (found.transform(X)[..., 1] == 0).all()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_pixels_are_standardised_as_scikit_learn_does(weighted):
+    X = pixels()
+    weight = np.random.RandomState(1).uniform(0.1, 2, 25) if weighted else None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = PixelStandardizer().fit(X, sample_weight=weight)
+    with np.errstate(invalid="ignore"):
+        scaler = StandardScaler().fit(X.reshape(25, -1), sample_weight=weight)
+    np.testing.assert_allclose(found.mean_.ravel(), scaler.mean_)
+    np.testing.assert_allclose(found.scale_.ravel(), scaler.scale_)
+    expected = scaler.transform(X.reshape(25, -1))
+    rows = found.transform(X).reshape(25, -1)
+    np.testing.assert_allclose(rows, expected, rtol=1e-9, atol=1e-9)
+
+
+# -- contrast -------------------------------------------------------------------------
+
+
+def test_every_image_has_mean_0_and_the_same_contrast():
+    X = pixels()
+    found = ContrastNormalizer(epsilon=0.1).fit_transform(X)
+    for image, result in zip(X, found, strict=True):
+        scale = np.sqrt(image.var() + 0.01)
+        np.testing.assert_allclose(result, (image - image.mean()) / scale, rtol=1e-10)
+    flat = ContrastNormalizer().fit_transform(np.full((2, 4, 4), 0.7))
+    assert abs(flat).max() < 1e-12
+
+
+@pytest.mark.parametrize("window", [1, 3, 5])
+def test_every_neighbourhood_is_normalised(window):
+    X = pixels()
+    found = ContrastNormalizer(window, epsilon=0.1).fit_transform(X)
+    # torchvision's rule for the width of the Gaussian
+    sigma = 0.3 * ((window - 1) * 0.5 - 1) + 0.8
+    far = np.arange(window) - window // 2
+    weights = np.exp(-0.5 * (far / sigma) ** 2)
+    weights /= weights.sum()
+
+    def blur(values):
+        for axis in (0, 1):
+            values = ndimage.correlate1d(values, weights, axis=axis, mode="mirror")
+        return values
+
+    for image, result in zip(X, found, strict=True):
+        mean = blur(image)
+        variance = (blur(image**2) - mean**2).clip(0).mean(axis=2, keepdims=True)
+        expected = (image - mean) / np.sqrt(variance + 0.01)
+        np.testing.assert_allclose(result, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_a_window_wider_than_its_mirror_image_is_cut():
+    found = ContrastNormalizer(window=9).fit_transform(pixels(side=(1, 3)))
+    assert np.isfinite(found).all()
+
+
+def test_a_window_without_a_middle_is_named():
+    with pytest.raises(ValueError, match=r"window=4 has no middle.*5"):
+        ContrastNormalizer(window=4).fit(pixels())
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+def test_values_are_spread_by_their_ranks(dtype):
+    X = pixels("uint8")
+    X = X if dtype == "uint8" else (X / 255).astype(dtype)
+    found = HistogramEqualizer().fit_transform(X)
+    for image, result in zip(X, found, strict=True):
+        for channel in range(3):
+            values = image[..., channel].ravel()
+            counts = stats.rankdata(values, method="max")
+            share = (counts - counts.min()) / (len(values) - counts.min())
+            expected = np.round(255 * share) if dtype == "uint8" else share
+            np.testing.assert_allclose(
+                result[..., channel].ravel(), expected, atol=1e-7
+            )
+    assert found.dtype == X.dtype
+
+
+def test_equalising_is_by_order_alone():
+    X = pixels()
+    once = HistogramEqualizer().fit_transform(X)
+    np.testing.assert_array_equal(HistogramEqualizer().fit_transform(X**3), once)
+    assert (HistogramEqualizer().fit_transform(np.full((1, 3, 3), 0.4)) == 0).all()
+
+
+# -- whitening ------------------------------------------------------------------------
+
+
+def patches_of(X, side, stride):
+    """List patches (channels, side, side), one by one, as rows."""
+    n, height, width, _ = X.shape
+    return np.array(
+        [
+            X[k, r : r + side, c : c + side].transpose(2, 0, 1).ravel()
+            for k in range(n)
+            for r in range(0, height - side + 1, stride)
+            for c in range(0, width - side + 1, stride)
+        ]
+    )
+
+
+def smooth(n=60, side=9, depth=2):
+    X = np.random.RandomState(0).normal(size=(n, side, side, depth))
+    X[..., 1] += X[..., 0]
+    return ndimage.gaussian_filter(X, (0, 1, 1, 0))
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_statistics_are_those_of_the_patches(stride):
+    X = smooth()
+    step = PatchWhitener(3, stride=stride).fit(X)
+    rows = patches_of(X, 3, stride)
+    assert step.n_patches_seen_ == len(rows)
+    np.testing.assert_allclose(step.mean_, rows.mean(axis=0), atol=1e-12)
+    np.testing.assert_allclose(step.covariance_, np.cov(rows.T, bias=True), atol=1e-12)
+
+
+def test_the_middle_of_every_patch_is_whitened():
+    X = smooth()
+    step = PatchWhitener(3, epsilon=1e-3, stride=1).fit(X)
+    values, vectors = np.linalg.eigh(step.covariance_)
+    ridge = 1e-3 * values.mean()
+    matrix = vectors @ np.diag((values + ridge) ** -0.5) @ vectors.T
+    rows = patches_of(X, 3, 1)
+    white = (rows - step.mean_) @ matrix
+    # channel k's middle is place 4 of its 9
+    expected = white[:, [4, 13]].reshape(60, 7, 7, 2)
+    found = step.transform(X)[:, 1:-1, 1:-1]
+    np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-8)
+    # whitened as wholes, patches have no covariance but where the ridge holds it back
+    covariance = np.cov(white.T, bias=True)
+    shrunk = vectors @ np.diag(values / (values + ridge)) @ vectors.T
+    np.testing.assert_allclose(covariance, shrunk, atol=1e-8)
+
+
+def test_neighbours_no_longer_say_the_same():
+    X = smooth(n=200)
+
+    def correlation(images):
+        left, right = images[:, 2:6, 2:5, 0], images[:, 2:6, 3:6, 0]
+        return np.corrcoef(left.ravel(), right.ravel())[0, 1]
+
+    found = PatchWhitener(5, epsilon=1e-4).fit_transform(X)
+    assert correlation(X) > 0.7 and abs(correlation(found)) < 0.2
+
+
+def test_constant_images_are_left_at_zero():
+    found = PatchWhitener(3).fit_transform(np.full((3, 6, 6), 2.0))
+    assert np.isfinite(found).all() and abs(found).max() < 1e-6
+
+
+def test_edges_are_mirrored():
+    X = smooth(n=8)
+    step = PatchWhitener(3, stride=1).fit(X)
+    wide = np.pad(X, [(0, 0), (1, 1), (1, 1), (0, 0)], mode="reflect")
+    inner = step.filters_ @ (patches_of(wide, 3, 1) - step.mean_).T
+    expected = inner.T.reshape(8, 9, 9, 2)
+    np.testing.assert_allclose(step.transform(X), expected, rtol=1e-8, atol=1e-8)
+
+
+def test_torch_does_the_same_in_any_number_of_threads():
+    X = smooth()
+    before, found = torch.get_num_threads(), []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        found.append(PatchWhitener().fit_transform(X))
+    torch.set_num_threads(before)
+    np.testing.assert_allclose(*found, rtol=1e-10, atol=1e-12)
