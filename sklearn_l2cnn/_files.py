@@ -5,6 +5,7 @@ ValueError or an OSError that names the source.
 """
 
 import io
+import math
 import os
 import re
 from pathlib import Path
@@ -20,8 +21,19 @@ MODES = {"L": 1, "RGB": 3, "RGBA": 4}
 # be averaged is at least so many pixels for one. Pillow's own default.
 _REDUCING_GAP = 2.0
 
-# EXIF orientations in which rows and columns change places.
+# What EXIF says of how an image lies: in which cases rows and columns have changed
+# places, and which of them, of the upright image, are stored backwards.
+_ORIENTATION = 0x0112
 _TURNED = (5, 6, 7, 8)
+_BACKWARDS = {
+    2: (0, 1),
+    3: (1, 1),
+    4: (1, 0),
+    5: (0, 0),
+    6: (0, 1),
+    7: (1, 1),
+    8: (1, 0),
+}
 
 
 class Reading(NamedTuple):
@@ -133,8 +145,7 @@ def _decoded(file, reading, name):
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(file) as image:
-            return _pixels(image, reading, name)
+        image = Image.open(file)
     except UnidentifiedImageError:
         file.seek(0)
         raise ValueError(_no_image(file.read(1024), name)) from None
@@ -142,6 +153,15 @@ def _decoded(file, reading, name):
         raise ValueError(
             f"{name}: {error} PIL.Image.MAX_IMAGE_PIXELS sets the limit of Pillow."
         ) from None
+    except Exception as error:  # as for the decoders
+        raise ValueError(_damaged(name, error)) from error
+    with image:
+        return _pixels(image, reading, name)
+
+
+def _damaged(name, error):
+    reason = str(error) or type(error).__name__
+    return f"{name} could not be decoded, the file is truncated or damaged: {reason}"
 
 
 def _no_image(head, name):
@@ -168,35 +188,65 @@ def _pixels(image, reading, name):
             "memory. If it is meant, raise max_pixels."
         )
     try:
-        upright = _upright(image, reading)
-        image = _flat(_in_eight_bits(upright), reading)
-    except (OSError, SyntaxError, EOFError, IndexError) as error:
-        # what the decoders of Pillow raise for files that are cut off or broken
-        raise ValueError(
-            f"{name} could not be decoded, the file is truncated or damaged: {error}"
-        ) from error
+        image, scale = _upright(image, reading)
+        image = _flat(_in_eight_bits(image), reading)
+    except Exception as error:  # decoders of damaged files raise anything
+        raise ValueError(_damaged(name, error)) from error
     if reading.size is not None:
-        image = _sized(image, reading)
+        image = _sized(image, scale, reading)
     pixels = np.array(image, dtype=np.uint8)
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
+class Scale(NamedTuple):
+    """Where an image lies in one that was decoded at a fraction of its size.
+
+    Attributes
+    ----------
+    shape : tuple (height, width)
+        Of the image as it is, upright.
+    factor : int
+        1, 2, 4 or 8.
+    before : tuple (rows, columns)
+        What part of a pixel of the decoded image lies before it: its sides are rounded
+        up, at the end unless they were turned around.
+    """
+
+    shape: tuple
+    factor: int
+    before: tuple
+
+
 def _upright(image, reading):
-    """Decode an image, a large JPEG at a fraction of its size, and turn it upright."""
+    """Decode an image, a large JPEG at a fraction of its size, and turn it upright.
+
+    Returns
+    -------
+    image : PIL image
+    scale : Scale
+    """
     from PIL import ImageOps
 
-    turned = image.getexif().get(0x0112) in _TURNED
+    orientation = image.getexif().get(_ORIENTATION, 1)
+    turned = orientation in _TURNED
+    stored = image.size
+    shape = stored if turned else stored[::-1]
     if reading.size is not None and reading.interpolation != "nearest":
-        shape = image.size if turned else image.size[::-1]
-        size = two_sides(reading.size)
-        wanted = _whole_size(shape, size, reading.aspect)
+        wanted = _whole_size(shape, two_sides(reading.size), reading.aspect)
         wanted = wanted if turned else wanted[::-1]
         mode = "L" if reading.mode == "L" and image.mode == "RGB" else None
         image.draft(mode, tuple(max(1, int(side * _REDUCING_GAP)) for side in wanted))
-    if image.getexif().get(0x0112, 1) == 1:
-        image.load()
-        return image
-    return ImageOps.exif_transpose(image)
+    factor = next(k for k in (1, 2, 4, 8) if -(-stored[0] // k) == image.size[0])
+    image.load()
+    if orientation in _BACKWARDS:
+        image = ImageOps.exif_transpose(image)
+    before = (
+        (own - whole / factor) * backwards
+        for own, whole, backwards in zip(
+            image.size[::-1], shape, _BACKWARDS.get(orientation, (0, 0)), strict=True
+        )
+    )
+    return image, Scale(shape, factor, tuple(before))
 
 
 def _whole_size(shape, size, aspect):
@@ -243,26 +293,41 @@ def _paint(share, mode):
     return {"L": level, "RGB": (level,) * 3, "RGBA": (level,) * 3 + (255,)}[mode]
 
 
-def _sized(image, reading):
+def _sized(image, scale, reading):
     """Bring an upright image to the size that is wanted."""
     from PIL import Image
 
-    size, shape = two_sides(reading.size), image.size[::-1]
-    box, place, inner = None, (0, 0), size
+    size, place = two_sides(reading.size), (0, 0)
+    inner, part = size, (0, 0, *scale.shape)
     if reading.aspect == "crop":
-        top, left, height, width = central_box(shape, size)
-        box = (left, top, left + width, top + height)
+        part = central_box(scale.shape, size)
     elif reading.aspect == "pad":
-        top, left, height, width = inner_place(shape, size)
-        place, inner = (left, top), (height, width)
+        top, left, *inner = inner_place(scale.shape, size)
+        place = (left, top)
+    image, box = _part(image, scale, *part)
     image = image.resize(
-        inner[::-1],
+        tuple(inner[::-1]),
         Image.Resampling[reading.interpolation.upper()],
         box=box,
         reducing_gap=_REDUCING_GAP,
     )
-    if inner == size:
+    if tuple(inner) == size:
         return image
     frame = Image.new(reading.mode, size[::-1], _paint(reading.fill, reading.mode))
     frame.paste(image, place)
     return frame
+
+
+def _part(image, scale, top, left, height, width):
+    """Cut a part of an image out, up to whole pixels; say where it is in the cut."""
+    upper, side = (
+        before + part / scale.factor
+        for before, part in zip(scale.before, (top, left), strict=True)
+    )
+    lower, far = upper + height / scale.factor, side + width / scale.factor
+    x, y = math.floor(side), math.floor(upper)
+    end = min(image.width, math.ceil(far)), min(image.height, math.ceil(lower))
+    if (x, y, *end) != (0, 0, *image.size):
+        image = image.crop((x, y, *end))
+    box = (side - x, upper - y, min(far - x, image.width), min(lower - y, image.height))
+    return image, box

@@ -224,7 +224,7 @@ class ImageReader(ImageTransformer):
                     f"Pixels from {low:g} to {high:g} were cut off at 0 and "
                     f"{self.white_:g}, the white that was seen in fit.",
                     UserWarning,
-                    stacklevel=4,
+                    stacklevel=2,
                 )
         return super()._send(change, images)
 
@@ -232,12 +232,14 @@ class ImageReader(ImageTransformer):
         if images.dtype != torch.uint8:
             share = (in_double(images) / self.white_).clamp(0, 1)
             images = (255 * share).round().to(torch.uint8)
-        return fitted(
-            to_depth(images, MODES[self.mode], self.background),
-            two_sides(self.size),
-            self.aspect,
-            self.fill,
-            self.interpolation,
+        images = to_depth(images, MODES[self.mode], self.background)
+        options = two_sides(self.size), self.aspect
+        if self.mode != "RGBA":
+            return fitted(images, *options, self.fill, self.interpolation)
+        parts = (images[:, :3], self.fill), (images[:, 3:], 1.0)  # opaque around
+        return torch.cat(
+            [fitted(part, *options, fill, self.interpolation) for part, fill in parts],
+            dim=1,
         )
 
     # -- files ------------------------------------------------------------------------
@@ -279,7 +281,7 @@ class ImageReader(ImageTransformer):
             finally:
                 threads.shutdown(cancel_futures=True)
         if failures:
-            warnings.warn(_filled(failures, sources, self.fill), UserWarning, 3)
+            warnings.warn(_filled(failures, sources, self.fill), UserWarning, 4)
         return images
 
     def _one(self, source, reading):
@@ -330,7 +332,9 @@ def sources_of(X):
             )
         if X.ndim != 1:
             return None
-    if not len(X) or not any(map(is_file, X)):
+    if not len(X):
+        raise ValueError("X is empty, it has 0 sample(s); an image is the least.")
+    if not any(map(is_file, X)):
         return _arrays_of_many_sizes(X)
     return [
         source if is_file(source) else _as_array(source, row)
