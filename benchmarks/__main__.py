@@ -14,6 +14,7 @@ from benchmarks import (
     bench_accuracy,
     bench_first,
     bench_growth,
+    bench_images,
     bench_import,
     bench_layers,
     bench_memory,
@@ -30,6 +31,7 @@ BENCHMARKS = {
     "import": bench_import,
     "first": bench_first,
     "growth": bench_growth,
+    "images": bench_images,
 }
 
 
