@@ -21,6 +21,8 @@ from sklearn.datasets import load_digits, load_sample_images
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.model_selection import GridSearchCV, train_test_split
 
+from sklearn_l2cnn.datasets import load_cifar10, load_mnist
+
 matplotlib.use("Agg")  # no screen is needed
 import matplotlib.pyplot as plt
 
@@ -108,11 +110,8 @@ def on_photographs(digits, side, seed):
 
 
 def _mnist(folder):
-    from torchvision.datasets import MNIST
-
-    train, test = (MNIST(folder, train=part, download=False) for part in (True, False))
-    parts = (train.data, train.targets, test.data, test.targets)
-    return Split(*(part.numpy() for part in parts))
+    parts = (load_mnist(folder, subset=part) for part in ("train", "test"))
+    return Split(*(part for data in parts for part in (data.images, data.target)))
 
 
 def _cifar10(folder):
@@ -121,10 +120,8 @@ def _cifar10(folder):
         with np.load(arrays) as file:
             names = ("X_train", "y_train", "X_test", "y_test")
             return Split(*(file[name] for name in names))
-    from torchvision.datasets import CIFAR10
-
-    train, test = (CIFAR10(folder, train=part) for part in (True, False))
-    return Split(train.data, np.array(train.targets), test.data, np.array(test.targets))
+    parts = (load_cifar10(folder, subset=part) for part in ("train", "test"))
+    return Split(*(part for data in parts for part in (data.images, data.target)))
 
 
 def _first(split, rows):
