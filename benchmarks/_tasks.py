@@ -8,6 +8,7 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
+from sklearn_l2cnn.datasets import load_cifar10, load_mnist
 from sklearn_l2cnn.training import canonical_set
 
 
@@ -90,11 +91,9 @@ def synthetic(n, side, depth=1, n_test=2000, **recipe):
 
 def mnist(data, n=60_000, **recipe):
     """MNIST as torchvision stores it in a folder."""
-    from torchvision.datasets import MNIST
-
-    train, test = (MNIST(data, train=part, download=False) for part in (True, False))
-    parts = (train.data[:n], train.targets[:n], test.data, test.targets)
-    return task("MNIST 28x28", *(part.numpy() for part in parts), **recipe)
+    X, y = load_mnist(data, return_X_y=True)
+    test = load_mnist(data, subset="test", return_X_y=True)
+    return task("MNIST 28x28", X[:n], y[:n], *test, **recipe)
 
 
 def cifar10(data, n=50_000, **recipe):
@@ -102,13 +101,10 @@ def cifar10(data, n=50_000, **recipe):
     arrays = Path(data) / "cifar10.npz"
     if arrays.exists():
         with np.load(arrays) as file:
-            X, y, X_test, y_test = (
+            X, y, *test = (
                 file[name] for name in ("X_train", "y_train", "X_test", "y_test")
             )
     else:
-        from torchvision.datasets import CIFAR10
-
-        train, test = (CIFAR10(data, train=part) for part in (True, False))
-        X, y = train.data, np.array(train.targets)
-        X_test, y_test = test.data, np.array(test.targets)
-    return task("CIFAR-10 32x32x3", X[:n], y[:n], X_test, y_test, **recipe)
+        X, y = load_cifar10(data, return_X_y=True)
+        test = load_cifar10(data, subset="test", return_X_y=True)
+    return task("CIFAR-10 32x32x3", X[:n], y[:n], *test, **recipe)

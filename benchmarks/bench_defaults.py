@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 
 from sklearn_l2cnn import L2CNNClassifier
+from sklearn_l2cnn.datasets import load_mnist
 
 
 def digits(seeds, device):
@@ -34,13 +35,8 @@ def digits(seeds, device):
 
 
 def mnist(data, seeds, device):
-    from torchvision.datasets import MNIST
-
-    train, test = (MNIST(data, train=part, download=False) for part in (True, False))
-    X, y, X_test, y_test = (
-        tensor.numpy()
-        for tensor in (train.data, train.targets, test.data, test.targets)
-    )
+    X, y = load_mnist(data, return_X_y=True)
+    X_test, y_test = load_mnist(data, subset="test", return_X_y=True)
     for seed in seeds:
         clf = L2CNNClassifier(random_state=seed, device=device)
         start = time.perf_counter()

@@ -1,9 +1,13 @@
 """Size and layout against Pillow, torchvision, numpy and plain loops."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
 from torchvision.transforms import v2
 
 from sklearn_l2cnn._framing import central_box, inner_place, two_sides
@@ -220,6 +224,19 @@ def test_what_is_drawn_is_seeded_and_torch_left_alone(one_by_one):
     assert alike != one_by_one, "one draw for all, or one for each"
     other = step.set_params(random_state=1).fit_transform(X)
     assert not np.array_equal(other, found)
+
+
+def test_a_random_transform_is_copied_and_pickled():
+    # it has a get_params that means something else than scikit-learn's
+    step = TorchvisionTransformer(v2.RandomRotation(45), random_state=0)
+    X = photographs()
+    expected = clone(step).fit_transform(X)
+    again = pickle.loads(pickle.dumps(step.fit(X)))
+    assert np.array_equal(again.transform(X), expected)
+    pipeline = make_pipeline(step, ImagesToRows())
+    pipeline.set_params(torchvisiontransformer__random_state=1)
+    assert "func=RandomRotation" in repr(pipeline)
+    assert not np.array_equal(clone(pipeline)[0].fit_transform(X), expected)
 
 
 @pytest.mark.parametrize(
