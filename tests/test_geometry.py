@@ -119,6 +119,15 @@ def test_pad_is_a_whole_image_in_a_frame(size, fill):
     assert height < size[0] or width < size[1]
 
 
+@pytest.mark.parametrize("cls", [ImageResizer, ImagePadder])
+def test_bytes_are_not_filled_with_more_than_white(cls):
+    options = {"aspect": "pad"} if cls is ImageResizer else {}
+    step = cls(50, fill=2.0, **options)
+    with pytest.raises(ValueError, match=r"fill=2 is no value of uint8"):
+        step.fit(photographs())
+    assert step.fit_transform(photographs() / 255).max() == 2
+
+
 def test_the_same_size_is_the_same_image():
     X = photographs()
     assert np.array_equal(ImageResizer((21, 34)).fit_transform(X), X)

@@ -95,8 +95,10 @@ def test_arrays_of_many_sizes_and_dtypes():
         bytes_[:, :, :1] > 127,
         np.dstack([bytes_, np.full((20, 30), 255, np.uint8)]),
     ]
-    # one size of array alone would be one array
+    # one size and dtype of array alone would be one array
     found = [ImageReader((10, 15)).fit_transform([x, bytes_[:9]])[0] for x in X]
+    together = ImageReader((10, 15)).fit_transform([X[0], X[2], X[6]])
+    assert np.array_equal(together, [found[0], found[2], found[6]])
     expected = ImageResizer((10, 15)).fit_transform(bytes_[np.newaxis])[0]
     for k in (0, 2, 3, 4, 5, 7):
         assert far(found[k], expected) <= 1
@@ -136,6 +138,12 @@ def test_what_is_white_is_learnt(values, white):
     with pytest.warns(UserWarning, match=f"were cut off at 0 and {white:g}"):
         found = reader.transform(X - 0.1 * white)
     assert found.min() == 0
+
+
+@pytest.mark.parametrize("wrong", [{"fill": 2}, {"background": -1}, {"n_jobs": 0}])
+def test_what_is_no_shade_is_named(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        ImageReader(**wrong).fit_transform([RGB])
 
 
 def test_files_after_an_array_and_an_array_after_files(folder):

@@ -139,6 +139,11 @@ def framed(images, size, place, fill):
     """Put images into frames of a size, where `place` says, and fill what is left."""
     n, depth, height, width = images.shape
     top, left = place
+    if images.dtype == torch.uint8 and not 0 <= fill <= 1:
+        raise ValueError(
+            f"fill={fill:g} is no value of uint8 images: 0 is black, and 1 is white, "
+            "which of uint8 is 255."
+        )
     frames = images.new_full((n, depth, *size), fill * white_of(images))
     frames[:, :, top : top + height, left : left + width] = images
     return frames

@@ -3,7 +3,7 @@
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from sklearn_l2cnn._files import MODES, Reading, is_file, named, read_image
 from sklearn_l2cnn._framing import ASPECTS, two_sides
 from sklearn_l2cnn._images import as_images
 from sklearn_l2cnn._inputs import check_weight
-from sklearn_l2cnn.preprocessing._base import FORM, NUMBER, ImageTransformer
+from sklearn_l2cnn.preprocessing._base import FORM, ImageTransformer
 from sklearn_l2cnn.preprocessing._colour import to_depth
 from sklearn_l2cnn.preprocessing._geometry import INTERPOLATIONS, SIZE, fitted
 from sklearn_l2cnn.preprocessing._values import in_double
@@ -25,6 +25,7 @@ from sklearn_l2cnn.preprocessing._values import in_double
 _FILES = 16
 # Failures that a warning lists.
 _LISTED = 100
+SHARE = [Interval(Real, 0, 1, closed="both")]
 
 
 class ImageReader(ImageTransformer):
@@ -95,9 +96,9 @@ class ImageReader(ImageTransformer):
         ``(height, width, channels)`` of what comes out.
 
     white_ : float
-        Value that becomes 255 in arrays that are not uint8: the least of 1, 255 and
-        65,535 that no value in fit exceeded, or else the largest of them. What is
-        beyond it later, or below 0, is cut off with a warning.
+        Value that becomes 255 in arrays that are neither uint8 nor bool: the least of
+        1, 255 and 65,535 that no value in fit exceeded, or else the largest of them.
+        What is beyond it later, or below 0, is cut off with a warning.
 
     n_features_in_ : int
         Values in an image where X was one array, 1 where it was a column.
@@ -129,8 +130,8 @@ class ImageReader(ImageTransformer):
         "mode": [StrOptions(set(MODES))],
         "aspect": [StrOptions(set(ASPECTS))],
         "interpolation": [StrOptions(set(INTERPOLATIONS))],
-        "fill": NUMBER,
-        "background": NUMBER,
+        "fill": SHARE,
+        "background": SHARE,
         "root": [str, os.PathLike, None],
         "on_error": [StrOptions({"raise", "fill"})],
         "max_pixels": [Interval(Integral, 1, None, closed="left")],
@@ -205,7 +206,7 @@ class ImageReader(ImageTransformer):
         vars(self).pop("image_shape_", None)  # of an earlier fit, to one array
         arrays = [source for source in sources if not is_file(source)]
         self.white_ = white_for(
-            max((a.max() for a in arrays if a.dtype != np.uint8), default=255)
+            max((a.max() for a in arrays if a.dtype not in (np.uint8, bool)), default=1)
         )
         self.n_features_in_ = 1
         self.output_shape_ = (*two_sides(self.size), MODES[self.mode])
@@ -287,6 +288,8 @@ class ImageReader(ImageTransformer):
     def _one(self, source, reading):
         if is_file(source):
             return read_image(source, reading)
+        if source.dtype == bool:
+            source = np.uint8(255) * source
         image = as_images(source[np.newaxis], channels=self.channels, name="An image")
         return self._send(self._change, image)[0].numpy()
 
@@ -345,8 +348,7 @@ def sources_of(X):
 def _arrays_of_many_sizes(X):
     """Return a list of arrays unless all of them make one array."""
     X = [tensor_to_numpy(image) for image in X]
-    shapes = {np.shape(image) for image in X}
-    if len(shapes) < 2:
+    if len({(np.shape(image), getattr(image, "dtype", None)) for image in X}) < 2:
         return None
     return [_as_array(image, row) for row, image in enumerate(X)]
 
