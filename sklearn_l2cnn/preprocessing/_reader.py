@@ -35,7 +35,8 @@ class ImageReader(ImageTransformer):
     sizes, or one array. Files are turned upright as their EXIF data say and brought to
     eight bits; of an animation or a file of many pages the first image is taken. What
     is read is what is named, and nothing else: no folder is searched, no address
-    looked up. Files are opened in `transform` alone.
+    looked up. Files are opened in `transform` alone; in a search, the `memory` of a
+    :class:`~sklearn.pipeline.Pipeline` keeps what was read.
 
     Parameters
     ----------
