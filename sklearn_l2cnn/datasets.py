@@ -93,8 +93,10 @@ def load_mnist(
     """
     from torchvision.datasets import MNIST
 
+    # of its mirrors one is a page that is no more
+    mirror = next(m for m in MNIST.mirrors if m.startswith("https"))
     images, target, _ = _of_torchvision(
-        MNIST, data_home, subset, download, f"{MNIST.__name__}/raw", MNIST.mirrors[0]
+        MNIST, data_home, subset, download, f"{MNIST.__name__}/raw", mirror
     )
     about = Bunch(target_names=list(map(str, range(10))))
     return _packed(images, target, about, return_X_y, as_frame)
