@@ -11,7 +11,7 @@ worth with 200 digits to learn from, over several seeds.
 """
 
 # %%
-# The comparison, five seeds each.
+# The comparison, three seeds each.
 import argparse
 
 import matplotlib
@@ -29,12 +29,12 @@ import matplotlib.pyplot as plt
 
 parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
 parser.add_argument("--output", default="augmentation.png", metavar="FILE")
-parser.add_argument("--seeds", type=int, default=5)
+parser.add_argument("--seeds", type=int, default=3)
 parser.add_argument("--jobs", type=int, default=2, help="processes")
 options = parser.parse_args()
 
 X, y = load_digits_images(return_X_y=True)
-clf = L2CNNClassifier(max_epochs=40)
+clf = L2CNNClassifier(max_epochs=25)
 
 
 def score(augment, tta, seed):

@@ -71,14 +71,14 @@ print(f"{len(data.frame)} files, the first of them:\n{data.frame.head(3)}\n")
 pipeline = make_pipeline(
     ImageReader(aspect="stretch", n_jobs=2),
     ChannelStandardizer(),
-    L2CNNClassifier(augment=Augmentation(flip=True), max_epochs=15, random_state=0),
+    L2CNNClassifier(augment=Augmentation(flip=True), max_epochs=12, random_state=0),
 )
 grid = {
     "imagereader__size": [(16, 16), (24, 24)],
     "l2cnnclassifier__alpha": [1e-4, 1e-2],
     "l2cnnclassifier__augment__crop": [0.0, 0.1],
 }
-search = GridSearchCV(pipeline, grid, cv=3).fit(X, y)
+search = GridSearchCV(pipeline, grid, cv=2).fit(X, y)
 print("size       alpha    crop   accuracy")
 results = search.cv_results_
 order = np.argsort(-results["mean_test_score"])
