@@ -30,11 +30,12 @@ import matplotlib.pyplot as plt
 parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
 parser.add_argument("--output", default="augmentation.png", metavar="FILE")
 parser.add_argument("--seeds", type=int, default=3)
+parser.add_argument("--epochs", type=int, default=25)
 parser.add_argument("--jobs", type=int, default=2, help="processes")
 options = parser.parse_args()
 
 X, y = load_digits_images(return_X_y=True)
-clf = L2CNNClassifier(max_epochs=25)
+clf = L2CNNClassifier(max_epochs=options.epochs)
 
 
 def score(augment, tta, seed):

@@ -35,12 +35,14 @@ import matplotlib.pyplot as plt
 
 parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
 parser.add_argument("--folder", metavar="DIR", help="a folder for every class in it")
+parser.add_argument("--files", type=int, default=400, help="shapes that are written")
+parser.add_argument("--epochs", type=int, default=12)
 parser.add_argument("--output", default="image_folder.png", metavar="FILE")
 options = parser.parse_args()
 
 
-def write_shapes(folder, n=400):
-    """Write shapes as JPEGs, each cut from a photograph and of a size of its own."""
+def write_shapes(folder, n):
+    """Write n shapes as JPEGs, each cut from a photograph and of a size of its own."""
     rng = np.random.RandomState(0)
     shapes = make_shapes(n, size=24, noise=0, random_state=0)
     photographs = load_sample_images().images
@@ -59,7 +61,7 @@ def write_shapes(folder, n=400):
 
 made = tempfile.TemporaryDirectory()
 if options.folder is None:
-    write_shapes(made.name)
+    write_shapes(made.name, options.files)
 data = read_image_folder(options.folder or made.name, as_frame=True)
 X, X_test, y, y_test = train_test_split(
     data.paths, data.target, test_size=0.25, random_state=0, stratify=data.target
@@ -71,7 +73,9 @@ print(f"{len(data.frame)} files, the first of them:\n{data.frame.head(3)}\n")
 pipeline = make_pipeline(
     ImageReader(aspect="stretch", n_jobs=2),
     ChannelStandardizer(),
-    L2CNNClassifier(augment=Augmentation(flip=True), max_epochs=12, random_state=0),
+    L2CNNClassifier(
+        augment=Augmentation(flip=True), max_epochs=options.epochs, random_state=0
+    ),
 )
 grid = {
     "imagereader__size": [(16, 16), (24, 24)],

@@ -1,4 +1,4 @@
-"""Every system runs to its end, on next to nothing, and draws its picture."""
+"""Every example runs to its end, on next to nothing, and draws its picture."""
 
 import os
 import subprocess
@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from sklearn_l2cnn.augmentation import NAMES
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SYSTEMS = sorted(EXAMPLES.glob("plot_system_*.py"))
@@ -17,23 +19,45 @@ def test_there_are_five_systems():
     ]
 
 
-@pytest.mark.parametrize("path", SYSTEMS, ids=lambda path: path.stem)
-def test_a_system_runs(path, tmp_path):
-    picture = tmp_path / "picture.png"
-    few = ["--rows", "80", "--epochs", "1", "--seeds", "2", "--jobs", "1"]
+def words_of(path, folder, *few):
+    """Run an example in an empty folder; return its words, with a picture drawn."""
+    picture = folder / "picture.png"
     root = os.pathsep.join([str(EXAMPLES.parent), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, str(path), *few, "--output", str(picture)],
         capture_output=True,
         text=True,
         timeout=300,
-        cwd=tmp_path,
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": root},
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    for words in ("no penalty", "by three folds of", "accuracy 0.", "macro F1 0."):
-        assert words in done.stdout
-    assert "no difference that these seeds can show" in done.stdout
     assert picture.read_bytes()[1:4] == b"PNG"
-    assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
+    assert [path.name for path in folder.iterdir()] == ["picture.png"]
+    return done.stdout
+
+
+@pytest.mark.parametrize("path", SYSTEMS, ids=lambda path: path.stem)
+def test_a_system_runs(path, tmp_path):
+    few = ["--rows", "80", "--epochs", "1", "--seeds", "2", "--jobs", "1"]
+    said = words_of(path, tmp_path, *few)
+    for words in ("no penalty", "by three folds of", "accuracy 0.", "macro F1 0."):
+        assert words in said
+    assert "no difference that these seeds can show" in said
+
+
+def test_a_folder_of_pictures_is_searched(tmp_path):
+    path = EXAMPLES / "plot_image_folder.py"
+    said = words_of(path, tmp_path, "--files", "40", "--epochs", "1")
+    assert said.startswith("40 files, the first of them:")
+    assert len([line for line in said.splitlines() if " +- " in line]) == 8
+    assert "on 10 files that were held out: 0." in said
+
+
+def test_every_augmentation_is_compared_and_shown(tmp_path):
+    path = EXAMPLES / "plot_augmentation.py"
+    few = ["--seeds", "2", "--epochs", "1", "--jobs", "1"]
+    said = words_of(path, tmp_path, *few)
+    for name in (*NAMES, "shift + rotate + scale"):
+        assert any(line.startswith(name) and "+-" in line for line in said.splitlines())
