@@ -194,7 +194,8 @@ class L2CNNClassifier(
         :class:`~sklearn_l2cnn.augmentation.Augmentation` with strengths of their own,
         which a search can set; transforms of torchvision and other callables, which get
         a batch of float images ``(n, channels, height, width)``, uint8 as [0, 1], and
-        go first. What is random comes from `random_state`.
+        go first (those of torchvision that change colours take floats to be in [0, 1]).
+        What is random comes from `random_state`.
 
     tta : {"flip", "shift"} or list of such, default=None
         Test-time augmentation: probabilities are averaged over every image and its

@@ -88,7 +88,7 @@ def read_image(source, reading):
     pixels : ndarray of uint8 of shape (height, width, channels)
     """
     if is_pil(source):
-        return _pixels(source, reading, named(source))
+        return _pixels(source, reading, named(source), whole=True)
     if isinstance(source, bytes | bytearray):
         return _decoded(io.BytesIO(source), reading, named(source))
     path = _path(source, reading.root)
@@ -116,6 +116,8 @@ def named(source):
 
 def _path(source, root):
     path = os.fspath(source)
+    if "\0" in str(path):
+        raise ValueError(f"{path!r} has a null byte in it, which no path has.")
     if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", str(path)):
         raise ValueError(
             f"{path!r} is an address on a network, where nothing is looked up. "
@@ -144,6 +146,13 @@ def _no_file(source, path):
 def _decoded(file, reading, name):
     from PIL import Image, UnidentifiedImageError
 
+    head = file.read(4)
+    file.seek(0)
+    if head in (b"%!PS", b"\xc5\xd0\xd3\xc6"):
+        raise ValueError(
+            f"{name} is PostScript, which Pillow hands to another program. Convert it "
+            "to a PNG of the size that you need first."
+        )
     try:
         image = Image.open(file)
     except UnidentifiedImageError:
@@ -178,8 +187,12 @@ def _no_image(head, name):
     )
 
 
-def _pixels(image, reading, name):
-    """Bring an opened image to the size and mode that are wanted."""
+def _pixels(image, reading, name, whole=False):
+    """Bring an opened image to the size and mode that are wanted.
+
+    An image that is the user's own is decoded as a whole: at a fraction of its size it
+    would stay so.
+    """
     width, height = image.size
     if width * height > reading.max_pixels:
         raise ValueError(
@@ -188,7 +201,7 @@ def _pixels(image, reading, name):
             "memory. If it is meant, raise max_pixels."
         )
     try:
-        image, scale = _upright(image, reading)
+        image, scale = _upright(image, reading, whole)
         image = _flat(_in_eight_bits(image), reading)
     except Exception as error:  # decoders of damaged files raise anything
         raise ValueError(_damaged(name, error)) from error
@@ -217,7 +230,7 @@ class Scale(NamedTuple):
     before: tuple
 
 
-def _upright(image, reading):
+def _upright(image, reading, whole):
     """Decode an image, a large JPEG at a fraction of its size, and turn it upright.
 
     Returns
@@ -231,7 +244,8 @@ def _upright(image, reading):
     turned = orientation in _TURNED
     stored = image.size
     shape = stored if turned else stored[::-1]
-    if reading.size is not None and reading.interpolation != "nearest":
+    sized = reading.size is not None and reading.interpolation != "nearest"
+    if sized and not whole:
         wanted = _whole_size(shape, two_sides(reading.size), reading.aspect)
         wanted = wanted if turned else wanted[::-1]
         mode = "L" if reading.mode == "L" and image.mode == "RGB" else None
@@ -263,13 +277,28 @@ def _in_eight_bits(image):
     from PIL import Image
 
     if image.mode.startswith("I") or image.mode == "F":
-        white = 1 if image.mode == "F" else 65535
-        return Image.fromarray(in_bytes(np.asarray(image), white))
+        return Image.fromarray(in_bytes(*_with_white(image)))
     alpha = "A" if "transparency" in image.info else ""
     modes = {"P": "RGB" + alpha, "L": "L" + alpha, "RGB": "RGB" + alpha, "1": "L"}
     modes |= {"LA": "LA", "La": "LA", "PA": "RGBA", "RGBA": "RGBA", "RGBa": "RGBA"}
     mode = modes.get(image.mode, "RGB")  # CMYK, YCbCr, LAB and HSV are colours
     return image if image.mode == mode else image.convert(mode)
+
+
+def white_for(largest):
+    """Return which value is white in images of which this is the largest."""
+    return next((w for w in (1.0, 255.0, 65535.0) if largest <= w), float(largest))
+
+
+def _with_white(image):
+    """Return the values of an image in more than eight bits, and which is white."""
+    values = np.asarray(image)
+    if image.mode == "F":
+        return values, white_for(values[np.isfinite(values)].max(initial=0))
+    # in files, Pillow's older releases have those of 16 bits as whole numbers of 32
+    if image.mode == "I" and image.format is None:
+        return values, max(255.0, white_for(values.max()))
+    return values, 65535.0
 
 
 def in_bytes(values, white):

@@ -20,6 +20,11 @@ from sklearn_l2cnn._arrays import (
     tensor_to_numpy,
 )
 
+_READER = (
+    "If these are paths of image files, let sklearn_l2cnn.preprocessing.ImageReader "
+    "read them: make_pipeline(ImageReader(), L2CNNClassifier())."
+)
+
 
 def as_images(
     X, *, image_shape=None, channels="last", expected=None, name="X", estimator=None
@@ -77,21 +82,24 @@ def _as_numbers(X, name, estimator):
         raise ValueError(_complex(X, name))
     if kind in ("U", "S"):
         raise ValueError(
-            f"{name} holds text (dtype {X.dtype}), numbers were expected. If these are "
-            "paths of image files, read the files first and stack them into one array "
-            "of shape (n, height, width, channels)."
+            f"{name} holds text (dtype {X.dtype}), numbers were expected. {_READER}"
         )
     if kind in ("M", "m"):
         raise ValueError(
             f"{name} holds dates or durations (dtype {X.dtype}), numbers were expected."
         )
-    X = check_array(
-        X,
-        dtype="numeric",
-        allow_nd=True,
-        input_name=name,
-        estimator=estimator,
-    )
+    try:
+        X = check_array(
+            X,
+            dtype="numeric",
+            allow_nd=True,
+            input_name=name,
+            estimator=estimator,
+        )
+    except ValueError as error:
+        if "could not convert string" in str(error):
+            raise ValueError(f"{name} holds text: {error}. {_READER}") from error
+        raise
     _refuse_no_pixels(X, name)
     return cast(X, _working_dtype(dtype_name(X), X.dtype.itemsize))
 
@@ -134,7 +142,7 @@ def _stack_lists(X, name):
         raise ValueError(
             f"{name} is a list whose members differ in shape (the first few: "
             f"{', '.join(map(str, shapes))}), and one array of equal images was "
-            "expected. Resize or pad them to one shape first."
+            "expected. sklearn_l2cnn.preprocessing.ImageReader brings them to one."
         ) from error
 
 

@@ -46,6 +46,31 @@ class ParametersMixin:
                         params[f"{name}__{key}"] = inner
         return params
 
+    def set_params(self, **params):
+        """Set the parameters of this estimator.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters; ``<parameter>__<name>`` is one of a parameter that has its own,
+            such as ``augment__rotate`` where `augment` is an ``Augmentation``.
+
+        Returns
+        -------
+        self : object
+        """
+        for key in params:
+            name, dots, _ = key.partition("__")
+            value = params.get(name, getattr(self, name, self))
+            if dots and not hasattr(value, "set_params"):
+                raise ValueError(
+                    f"{key!r} cannot be set: {name} is {value!r}, which has no "
+                    "parameters of its own. Give it something that has first, as "
+                    "augment=Augmentation() of sklearn_l2cnn.augmentation for "
+                    "augment__rotate."
+                )
+        return super().set_params(**params)
+
     def __sklearn_clone__(self):
         params = self.get_params(deep=False)
         strange = {k: v for k, v in params.items() if _is_strange(v)}

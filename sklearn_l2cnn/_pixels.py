@@ -155,8 +155,8 @@ def warn_about_units(images, unit):
     if is_byte == was_byte:
         return
     highest = float(images.max())
-    if max(largest, highest) <= 2:
-        return  # both are in [0, 1], give or take
+    if (largest if is_byte else highest) <= 2:
+        return  # the floats are in [0, 1] too, give or take
     seen = "uint8" if was_byte else f"{dtype} with values up to {largest:g}"
     come = "uint8" if is_byte else f"{dtype_name(images)} with values up to {highest:g}"
     warnings.warn(

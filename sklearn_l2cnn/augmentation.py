@@ -41,6 +41,10 @@ class Augmentation(BaseEstimator):
     To be given to :class:`sklearn_l2cnn.L2CNNClassifier` as `augment`. Images are
     varied in the order of the parameters.
 
+    Colours are meant as the network sees them: of standardised pixels 0 is the mean
+    colour and 1 a deviation. With ``standardize=False`` they are the pixels themselves,
+    of which 0 is black, and uint8 counts as [0, 1].
+
     Parameters
     ----------
     flip : bool, default=False
@@ -65,7 +69,7 @@ class Augmentation(BaseEstimator):
         in the image, as a share of the shorter side.
 
     brightness : float, default=0.0
-        Largest amount that is added to all pixels, in deviations of the pixels.
+        Largest amount that is added to all pixels, in their deviations.
 
     contrast : float, default=0.0
         Largest change of the distance from the mean of the image: 0.2 is from 0.8 to
@@ -220,10 +224,13 @@ def _between(n, limit, **like):
 
 
 def _offsets(n, share, side, device):
-    """Draw whole numbers of pixels, up to a share of a side but at least one."""
+    """Draw whole numbers of pixels, up to a share of a side but at least one.
+
+    Something of the image is always left: of a strip one pixel high, all.
+    """
     if not share:
         return torch.zeros((n, 1), dtype=torch.long, device=device)
-    most = max(1, round(share * side))
+    most = min(side - 1, max(1, round(share * side)))
     return torch.randint(-most, most + 1, (n, 1), device=device)
 
 
@@ -241,12 +248,11 @@ def moved(images, mirrored, shift, crop):
     device, inside, places = images.device, [], []
     for side in (height, width):
         place = torch.arange(side, device=device)
-        outer = place + _offsets(n, shift, side, device)
-        place = reflected(place + _offsets(n, crop, side, device), side)
+        step = _offsets(n, shift, side, device)
+        place = reflected(place + _offsets(n, crop, side, device), side) + step
         if shift:
-            inside.append((outer >= 0) & (outer < side))
-            place = place.gather(1, outer.clamp(0, side - 1))
-        places.append(place)
+            inside.append((place >= 0) & (place < side))
+        places.append(place.clamp(0, side - 1))
     rows, columns = places
     if mirrored is not None:
         columns = torch.where(mirrored[:, None], width - 1 - columns, columns)
@@ -310,7 +316,7 @@ def mixed(images, labels, weight, n_classes, a):
     -------
     images : Tensor
     targets : Tensor of shape (n, n_classes)
-        Shares of the classes, which add up to 1.
+        Shares of the classes, which add up to 1, or to 0 where the weight is 0.
     weight : Tensor of shape (n,)
     """
     n = len(labels)
@@ -324,8 +330,9 @@ def mixed(images, labels, weight, n_classes, a):
     own, foreign = (1 - share) * weight, share * weight[other]
     total = own + foreign
     targets = torch.zeros((n, n_classes), device=images.device, dtype=images.dtype)
-    targets.scatter_add_(1, labels[:, None], (own / total)[:, None])
-    targets.scatter_add_(1, labels[other, None], (foreign / total)[:, None])
+    whole = torch.where(total > 0, total, 1.0)  # nothing of nothing is no label
+    targets.scatter_add_(1, labels[:, None], (own / whole)[:, None])
+    targets.scatter_add_(1, labels[other, None], (foreign / whole)[:, None])
     return images, targets, total
 
 

@@ -8,13 +8,16 @@ import contextlib
 import io
 import os
 from collections import Counter
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.utils import Bunch, check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from sklearn_l2cnn._files import Reading, read_image
+from sklearn_l2cnn._files import MODES, Reading, read_image
+from sklearn_l2cnn._framing import ASPECTS, two_sides
 from sklearn_l2cnn._images import pixel_names
 
 __all__ = [
@@ -95,8 +98,9 @@ def load_mnist(
 
     # of its mirrors one is a page that is no more
     mirror = next(m for m in MNIST.mirrors if m.startswith("https"))
+    files = ", ".join(name for name, _ in MNIST.resources)
     images, target, _ = _of_torchvision(
-        MNIST, data_home, subset, download, f"{MNIST.__name__}/raw", mirror
+        MNIST, data_home, subset, download, "MNIST/raw", f"{files} from {mirror}"
     )
     about = Bunch(target_names=list(map(str, range(10))))
     return _packed(images, target, about, return_X_y, as_frame)
@@ -135,6 +139,7 @@ def read_image_folder(path, *, return_X_y=False, as_frame=False):
     """List the images of a folder that has a folder for every class.
 
     Nothing is opened: :class:`sklearn_l2cnn.preprocessing.ImageReader` reads them.
+    Names that begin with a dot are passed over.
 
     Parameters
     ----------
@@ -172,11 +177,17 @@ def read_image_folder(path, *, return_X_y=False, as_frame=False):
         raise NotADirectoryError(
             f"{str(path)!r} {what}; a folder with folders for the classes was expected."
         )
-    classes = sorted(child.name for child in path.iterdir() if child.is_dir())
+    classes = sorted(
+        child.name
+        for child in path.iterdir()
+        if child.is_dir() and not child.name.startswith(".")
+    )
     paths, target, others = [], [], []
     for name in classes:
         for folder, _, files in sorted(os.walk(path / name)):
             for file in sorted(files):
+                if file.startswith("."):
+                    continue  # what systems and editors leave behind
                 found = os.path.join(folder, file)
                 if file.lower().endswith(IMAGE_ENDINGS):
                     paths.append(found)
@@ -199,6 +210,16 @@ def read_image_folder(path, *, return_X_y=False, as_frame=False):
     return (data.paths, data.target) if return_X_y else data
 
 
+@validate_params(
+    {
+        "path": [str, os.PathLike],
+        "size": [Interval(Integral, 1, None, closed="left"), tuple, list, None],
+        "mode": [StrOptions(set(MODES))],
+        "aspect": [StrOptions(set(ASPECTS))],
+        "return_X_y": ["boolean"],
+    },
+    prefer_skip_nested_validation=True,
+)
 def load_image_folder(path, size=None, *, mode="RGB", aspect="crop", return_X_y=False):
     """Read all images of a folder that has a folder for every class.
 
@@ -223,6 +244,8 @@ def load_image_folder(path, size=None, *, mode="RGB", aspect="crop", return_X_y=
         With ``images`` of shape (n, height, width, channels), uint8, ``target``, the
         names of the classes, ``target_names``, ``paths`` and ``others``.
     """
+    if size is not None:
+        size = two_sides(size)
     data = read_image_folder(path)
     reading = Reading(size, mode, aspect)
     images = [read_image(source, reading) for source in data.paths]
@@ -319,7 +342,7 @@ def _of_torchvision(kind, data_home, subset, download, place, address):
         if subset in (part, "all"):
             try:
                 parts.append(_quietly(kind, home, part == "train", download))
-            except (OSError, RuntimeError) as error:
+            except (OSError, RuntimeError, ValueError) as error:
                 raise OSError(
                     _not_there(kind, home, download, place, address, error)
                 ) from error
@@ -339,9 +362,9 @@ def _not_there(kind, home, download, place, address, error):
     where = home / place
     if not download:
         return (
-            f"{kind.__name__} is not in {str(where)!r}. Pass download=True to download "
-            "it there, or data_home= where torchvision has put it before: the folder "
-            f"that has {place!r} in it."
+            f"{kind.__name__} is not in {str(where)!r}, or it is damaged. Pass "
+            "download=True to download it there, or data_home= where torchvision has "
+            f"put it before: the folder that has {place!r} in it."
         )
     return (
         f"{kind.__name__} could not be downloaded ({error}). Where there is a "

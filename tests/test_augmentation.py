@@ -92,6 +92,22 @@ def test_shift_and_crop_at_once_are_one_after_the_other(images):
         assert values <= set(images.flatten().tolist())
 
 
+def test_a_shift_goes_before_a_crop():
+    strip = torch.arange(1.0, 9).expand(200, 1, 1, 8)
+
+    def shift(line, by):
+        return [line[k + by] if 0 <= k + by < 8 else 0.0 for k in range(8)]
+
+    def crop(line, by):
+        there_and_back = [*range(8), *range(6, 0, -1)]
+        return [line[there_and_back[(k + by) % 14]] for k in range(8)]
+
+    line, steps = strip[0, 0, 0].tolist(), range(-2, 3)
+    one = {tuple(crop(shift(line, a), b)) for a in steps for b in steps}
+    found = {tuple(row) for row in moved(strip, None, 0.25, 0.25)[:, 0, 0].tolist()}
+    assert found <= one and len(found) > 15
+
+
 @pytest.mark.parametrize("degrees", [0, 90, 180, 270])
 def test_quarter_turns_are_exact(degrees):
     images = torch.rand(2, 3, 7, 7, dtype=torch.float64)
@@ -453,3 +469,27 @@ def test_an_unknown_view_is_named(digits):
 
 def test_what_is_public():
     assert augmentation.__all__ == ["Augmentation"]
+
+
+def test_images_of_no_weight_are_mixed_with_each_other(digits):
+    X, y = digits
+    none = dict.fromkeys(range(6), 0.0)
+    clf = quick(augment="mixup", class_weight=none, random_state=0).fit(X, y)
+    assert np.isfinite(clf.loss_curve_).all()
+    images, labels = torch.rand(8, 1, 2, 2), torch.arange(8)
+    _, targets, weight = mixed(images, labels, torch.zeros(8), 8, 0.2)
+    assert not targets.any() and not weight.any()
+
+
+@pytest.mark.parametrize("augment", [None, "rotate", ["flip", Augmentation()]])
+def test_what_has_no_strengths_is_named(augment):
+    with pytest.raises(ValueError, match="'augment__rotate' cannot be set: augment is"):
+        quick(augment=augment).set_params(augment__rotate=3)
+    clf = quick(augment=augment)
+    clf.set_params(augment=Augmentation(), augment__rotate=3)
+    assert clf.augment.rotate == 3
+
+
+def test_a_strip_is_not_shifted_away():
+    strip = torch.arange(1.0, 9).expand(50, 1, 1, 8)
+    assert (moved(strip, None, 0.25, 0)[:, 0, 0] > 0).sum(dim=1).min() >= 6

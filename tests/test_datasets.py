@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
+from sklearn.utils._param_validation import InvalidParameterError
 from torchvision.datasets import CIFAR10, MNIST, mnist, utils
 
 from sklearn_l2cnn import L2CNNClassifier
@@ -296,3 +297,31 @@ def test_shapes_are_seeded_noisy_and_learnable():
 def test_shapes_need_room():
     with pytest.raises(ValueError, match="size=5 is too small"):
         make_shapes(size=5)
+
+
+def test_what_systems_leave_behind_is_passed_over(folder):
+    expected = read_image_folder(folder)
+    (folder / ".ipynb_checkpoints").mkdir()
+    (folder / expected.target_names[0] / "._1.png").write_bytes(b"no image")
+    found = read_image_folder(folder)
+    assert found.target_names == expected.target_names
+    assert found.paths.tolist() == expected.paths.tolist()
+    assert found.others == expected.others
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"aspect": "padd"}, {"mode": "CMYK"}, {"mode": "rgb"}, {"size": 0}]
+)
+def test_ways_to_read_a_folder_are_validated(folder, wrong):
+    with pytest.raises(InvalidParameterError, match=f"The '{next(iter(wrong))}' par"):
+        load_image_folder(folder, **{"size": 8, **wrong})
+
+
+def test_damaged_data_are_named(tmp_path):
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for kind in ("images-idx3", "labels-idx1"):
+        (raw / f"train-{kind}-ubyte").touch()
+        (raw / f"t10k-{kind}-ubyte").touch()
+    with pytest.raises(OSError, match="MNIST is not in .*, or it is damaged"):
+        load_mnist(tmp_path)

@@ -1,6 +1,7 @@
 """Size and layout against Pillow, torchvision, numpy and plain loops."""
 
 import pickle
+import random
 
 import numpy as np
 import pytest
@@ -268,3 +269,32 @@ def test_images_of_several_shapes_are_named():
     )
     with pytest.raises(ValueError, match="images of several shapes"):
         shrink.fit(photographs()).transform(photographs())
+
+
+def test_a_transform_that_works_in_place_leaves_its_argument():
+    X = np.random.RandomState(0).uniform(size=(5, 8, 8)).astype(np.float32)
+    for channels, shape in (("last", (5, 8, 8)), ("first", (5, 1, 8, 8))):
+        given = X.reshape(shape).copy()
+        double = TorchvisionTransformer(lambda b: b.mul_(2), channels=channels)
+        assert np.array_equal(double.fit_transform(given), 2 * X.reshape(shape))
+        assert np.array_equal(given, X.reshape(shape))
+
+
+def test_a_transform_may_draw_from_any_generator():
+    X = np.zeros((3, 4, 4))
+    for draw in (np.random.normal, random.random, lambda: float(torch.rand(()))):
+        noise = TorchvisionTransformer(lambda b, d=draw: b + d(), random_state=0).fit(X)
+        of_numpy, of_random = np.random.get_state()[1].copy(), random.getstate()
+        of_torch = torch.get_rng_state()
+        assert np.array_equal(noise.transform(X), noise.transform(X))
+        assert noise.transform(X).any()
+        assert np.array_equal(np.random.get_state()[1], of_numpy)
+        assert random.getstate() == of_random
+        assert torch.equal(torch.get_rng_state(), of_torch)
+
+
+def test_other_devices_are_not_seeded(monkeypatch):
+    called = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", called.append)
+    TorchvisionTransformer(random_state=0).fit_transform(np.zeros((3, 4, 4)))
+    assert not called

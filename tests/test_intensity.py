@@ -262,3 +262,29 @@ def test_torch_does_the_same_in_any_number_of_threads():
         found.append(PatchWhitener().fit_transform(X))
     torch.set_num_threads(before)
     np.testing.assert_allclose(*found, rtol=1e-10, atol=1e-12)
+
+
+def test_parts_in_bytes_and_in_floats_are_one_range():
+    scaler = PixelScaler().partial_fit(np.full((2, 3, 3), 254.0))
+    scaler.partial_fit(np.full((2, 3, 3), 7, np.uint8))
+    assert scaler.pixel_range_ == (0.0, 254.0)
+
+
+@pytest.mark.parametrize("cls", [ChannelStandardizer, PixelStandardizer, PixelScaler])
+def test_pixels_in_other_units_are_warned_of(cls):
+    X = np.random.RandomState(0).randint(0, 256, size=(5, 4, 4)).astype(np.uint8)
+    fitted = cls().fit(X)
+    with pytest.warns(UserWarning, match="The training images were uint8, these are"):
+        fitted.transform(X.astype(float))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted.transform(X)
+        fitted.transform(X / 255)
+
+
+def test_what_was_bytes_comes_back_as_shares():
+    X = np.random.RandomState(0).randint(0, 256, size=(5, 4, 4)).astype(np.uint8)
+    for cls in (ChannelStandardizer, PixelStandardizer, PixelScaler):
+        fitted = cls().fit(X)
+        back = fitted.inverse_transform(fitted.transform(X))
+        assert np.abs(255 * back - X).max() < 1e-3

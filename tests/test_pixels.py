@@ -88,6 +88,7 @@ def test_pieces_cover_all_rows_once(n_rows, shape):
         (np.float64, 255, np.full((1, 1, 1, 1), 200, dtype=np.uint8), True),
         (np.uint8, 255, np.full((1, 1, 1, 1), 200, dtype=np.uint8), False),
         (np.float32, 255, np.full((1, 1, 1, 1), 200.0), False),
+        (np.uint8, 255, np.full((1, 1, 1, 1), 0.8), False),
         (np.float32, 1, np.full((1, 1, 1, 1), 1, dtype=np.uint8), False),
     ],
 )

@@ -108,6 +108,107 @@ def test_arrays_of_many_sizes_and_dtypes():
     assert far(found[6], white[0]) == 0
 
 
+def test_images_of_pillow_stay_as_they_are(tmp_path):
+    path = tmp_path / "large.jpg"
+    Image.fromarray(picture((600, 800))).save(path)
+    expected = ImageReader(100).fit_transform([str(path)])
+    with Image.open(path) as image:
+        small = ImageReader(8, mode="L").fit_transform([image])
+        assert (image.size, image.mode) == ((800, 600), "RGB")
+        assert far(ImageReader(100).fit_transform([image]), expected) <= 6
+        assert np.array_equal(ImageReader(8, mode="L").fit_transform([image]), small)
+
+
+def test_an_image_of_pillow_may_come_often_in_threads(tmp_path):
+    path = tmp_path / "large.jpg"
+    Image.fromarray(picture((1000, 1000))).save(path)
+    for _ in range(3):
+        with Image.open(path) as image:
+            found = ImageReader(8, n_jobs=2).fit_transform([image] * 64)
+        assert far(found, found[:1]) == 0
+
+
+def test_white_is_learnt_of_floats_and_of_integers_apart():
+    half = np.full((9, 12, 3), 0.5)
+    for others, value in (
+        (np.full((9, 10, 3), 30000, np.uint16), 117),
+        (np.full((8, 12, 3), 128, np.int64), 128),
+    ):
+        reader = ImageReader(4)
+        found = reader.fit_transform([half, others])
+        assert found[:, 0, 0, 0].tolist() == [128, value]
+        assert reader.white_ == 1 and reader.integer_white_ > 1
+        assert found.tolist() == reader.transform([others, half])[::-1].tolist()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_bad_array_spoils_no_other(bad, first):
+    good, spoilt = np.full((9, 12, 3), 0.5), np.full((10, 12, 3), 0.5)
+    spoilt[0, 0, 0] = bad
+    X = [good, spoilt][:: 1 - 2 * first]
+    with pytest.warns(UserWarning, match=f"row {1 - first}: .*contains"):
+        found = ImageReader(4, on_error="fill").fit_transform(X)
+    assert found[:, 0, 0, 0].tolist() == [128, 0][:: 1 - 2 * first]
+    with pytest.raises(ValueError, match=f"Row {1 - first} of X contains"):
+        ImageReader(4).fit_transform(X)
+
+
+def test_what_is_no_image_among_others_is_filled():
+    good = np.full((9, 12, 3), 0.5)
+    for odd in (None, np.nan, np.zeros((0, 3, 3)), np.arange(3)):
+        with pytest.warns(UserWarning, match="1 of 2 images could not be read"):
+            found = ImageReader(4, on_error="fill").fit_transform([odd, good])
+        assert found[:, 0, 0, 0].tolist() == [0, 128]
+
+
+@pytest.mark.parametrize("sizes", [(9, 9, 9), (9, 9, 7)])
+def test_arrays_in_a_column(sizes):
+    arrays = [picture((side, 12), side) for side in sizes]
+    expected = ImageReader(4).fit_transform(arrays)
+    column = np.empty(3, dtype=object)
+    column[:] = arrays
+    for X in (pd.Series(arrays), pd.DataFrame({"image": arrays}), column):
+        assert np.array_equal(ImageReader(4).fit_transform(X), expected)
+    fitted = ImageReader(4).fit(pd.Series(arrays))
+    assert np.array_equal(fitted.transform(pd.Series(arrays[:2])), expected[:2])
+
+
+def test_lists_of_one_path_are_rows_of_a_column(folder):
+    paths, _ = folder
+    expected = ImageReader(4).fit_transform(paths)
+    found = ImageReader(4).fit_transform([[path] for path in paths])
+    assert np.array_equal(found, expected)
+
+
+def test_what_is_transparent_has_no_colour():
+    image = np.zeros((8, 8, 4), np.uint8)
+    image[:, ::2], image[:, 1::2] = (255, 0, 0, 0), (0, 0, 255, 255)
+    X = [image, image[:6]]
+    reader = ImageReader(4, mode="RGBA")
+    arrays = reader.fit_transform(X)
+    files = reader.fit_transform(list(map(Image.fromarray, X)))
+    assert far(arrays[..., :3], [0, 0, 255]) == 0
+    assert far(arrays, files) <= 2
+
+
+def test_modes_of_more_than_eight_bits_in_memory():
+    grey = picture(depth=1)[..., 0]
+    expected = ImageReader(8, "L").fit_transform([Image.fromarray(grey)])
+    for mode in ("F", "I"):
+        image = Image.fromarray(grey).convert(mode)
+        assert far(ImageReader(8, "L").fit_transform([image]), expected) <= 1
+    shares = Image.fromarray(grey.astype(np.float32) / 255)
+    assert far(ImageReader(8, "L").fit_transform([shares]), expected) <= 1
+
+
+def test_a_frame_of_pixels_is_one_array():
+    X = np.random.RandomState(0).uniform(size=(5, 16))
+    frame = pd.DataFrame(X, columns=[f"p{k}" for k in range(16)])
+    found = ImageReader(4, "L").fit_transform(frame)
+    assert np.array_equal(found, ImageReader(4, "L").fit_transform(X))
+
+
 def test_one_array_is_resized_as_its_images_are():
     X = np.stack([picture((20, 30), seed) for seed in range(4)])
     fitted = ImageReader((8, 8)).fit(X)

@@ -22,6 +22,7 @@ FLOORS = {
     "_pixels": 1,
     "_framing": 1,
     "_layer_names": 1,
+    "_seeding": 1,
     "_inputs": 2,
     "_files": 2,
     "penalties": 2,
@@ -43,7 +44,7 @@ FLOORS = {
     "persistence": 7,
     "__init__": 8,
 }
-IMAGES = {"_arrays", "_images", "_pixels", "_framing", "_inputs", "_files"}
+IMAGES = {"_arrays", "_images", "_pixels", "_framing", "_inputs", "_files", "_seeding"}
 ONLY_IMAGES = {"preprocessing", "feature_extraction", "feature_selection", "inspection"}
 
 

@@ -17,7 +17,7 @@ from sklearn_l2cnn._inputs import (
     check_namespace,
     check_weight,
 )
-from sklearn_l2cnn._pixels import pieces
+from sklearn_l2cnn._pixels import pieces, unit_of, warn_about_units
 
 NUMBER = [Interval(Real, None, None, closed="neither")]
 IMAGE_SHAPE = {"image_shape": [tuple, list, None]}
@@ -56,6 +56,8 @@ class ImageTransformer(ParametersMixin, TransformerMixin, BaseEstimator):
 
     # Whether value i of what goes out is value i of what came in, changed.
     _keeps_pixels = True
+    # Whether images that are counted otherwise than those in fit come out wrong.
+    _compares_units = False
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None):
@@ -96,6 +98,8 @@ class ImageTransformer(ParametersMixin, TransformerMixin, BaseEstimator):
         check_namespace(self, X, "_kind_", "transform")
         way_in, way_out = self._ways()
         images = check_images(self, X, first=False, channels=way_in)
+        if self._compares_units:
+            warn_about_units(images, self._unit_)
         ndim = self._ndim_out(ndim_of(X))
         return give_back(in_form(self._send(self._change, images), ndim, way_out), X)
 
@@ -129,6 +133,8 @@ class ImageTransformer(ParametersMixin, TransformerMixin, BaseEstimator):
             setattr(self, name, value)
         self._kind_ = give_back(torch.zeros(0), X)  # and where the images lay
         if first:
+            if self._compares_units:
+                self._unit_ = unit_of(images)
             self.output_shape_ = tuple(self._send(self._change, images[:1]).shape[1:])
         return self
 
@@ -181,7 +187,8 @@ class InvertibleMixin:
         Returns
         -------
         X : ndarray
-            In the form that X has: rows for rows, images for images.
+            In the form that X has: rows for rows, images for images. What was uint8 and
+            became floats comes back as floats, in which it counts as [0, 1].
         """
         check_is_fitted(self)
         way_in, way_out = self._ways()

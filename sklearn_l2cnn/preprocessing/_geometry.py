@@ -144,7 +144,9 @@ def framed(images, size, place, fill):
             f"fill={fill:g} is no value of uint8 images: 0 is black, and 1 is white, "
             "which of uint8 is 255."
         )
-    frames = images.new_full((n, depth, *size), fill * white_of(images))
+    level = fill * white_of(images)
+    level = level if images.is_floating_point() else round(level)
+    frames = images.new_full((n, depth, *size), level)
     frames[:, :, top : top + height, left : left + width] = images
     return frames
 

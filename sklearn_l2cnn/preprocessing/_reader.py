@@ -1,5 +1,6 @@
 """ImageReader: whatever stands for images, as one array of uint8."""
 
+import contextlib
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -8,18 +9,27 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from joblib import effective_n_jobs
+from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_l2cnn._arrays import dtype_name, flatnonzero, tensor_to_numpy
-from sklearn_l2cnn._files import MODES, Reading, is_file, named, read_image
+from sklearn_l2cnn._files import (
+    MODES,
+    Reading,
+    is_file,
+    is_pil,
+    named,
+    read_image,
+    white_for,
+)
 from sklearn_l2cnn._framing import ASPECTS, two_sides
 from sklearn_l2cnn._images import as_images
 from sklearn_l2cnn._inputs import check_weight
 from sklearn_l2cnn.preprocessing._base import FORM, ImageTransformer
 from sklearn_l2cnn.preprocessing._colour import to_depth
 from sklearn_l2cnn.preprocessing._geometry import INTERPOLATIONS, SIZE, fitted
-from sklearn_l2cnn.preprocessing._values import in_double
+from sklearn_l2cnn.preprocessing._values import in_double, rounded
 
 # Files that a thread reads before it asks for more.
 _FILES = 16
@@ -33,7 +43,10 @@ class ImageReader(ImageTransformer):
 
     Images are paths of files, the bytes of files, images of Pillow, arrays of many
     sizes, or one array. Files are turned upright as their EXIF data say and brought to
-    eight bits; of an animation or a file of many pages the first image is taken. What
+    eight bits: those of 16 bits count up to 65,535, and of floats, as of whole numbers
+    that Pillow holds in memory, white is the least of 1 (of floats alone), 255 and
+    65,535 that the image does not exceed. Of an animation or a file of many pages the
+    first image is taken. What
     is read is what is named, and nothing else: no folder is searched, no address
     looked up. Files are opened in `transform` alone; in a search, the `memory` of a
     :class:`~sklearn.pipeline.Pipeline` keeps what was read.
@@ -100,6 +113,10 @@ class ImageReader(ImageTransformer):
         Value that becomes 255 in arrays that are neither uint8 nor bool: the least of
         1, 255 and 65,535 that no value in fit exceeded, or else the largest of them.
         What is beyond it later, or below 0, is cut off with a warning.
+
+    integer_white_ : float
+        The same for arrays of integers, where some of many arrays in fit were floats
+        and some were integers; else `white_`.
 
     n_features_in_ : int
         Values in an image where X was one array, 1 where it was a column.
@@ -205,44 +222,51 @@ class ImageReader(ImageTransformer):
         validate_data(self, X=X, reset=True, skip_check_array=True, ensure_2d=False)
         check_weight(sample_weight, np.empty(len(sources)))
         vars(self).pop("image_shape_", None)  # of an earlier fit, to one array
-        arrays = [source for source in sources if not is_file(source)]
-        self.white_ = white_for(
-            max((a.max() for a in arrays if a.dtype not in (np.uint8, bool)), default=1)
-        )
+        if self.on_error == "raise":
+            for row, source in enumerate(sources):
+                _refuse_what_is_no_image(source, row)
+        self.white_, self.integer_white_ = _whites(sources)
         self.n_features_in_ = 1
         self.output_shape_ = (*two_sides(self.size), MODES[self.mode])
         return self
 
     def _learn(self, images, weight, first):
-        if dtype_name(images) == "uint8":
-            return {"white_": 255.0}
-        return {"white_": white_for(images[flatnonzero(weight > 0)].max())}
-
-    def _send(self, change, images):
+        white = 255.0
         if dtype_name(images) != "uint8":
-            low, high = float(images.min()), float(images.max())
-            if low < 0 or high > self.white_:
-                warnings.warn(
-                    f"Pixels from {low:g} to {high:g} were cut off at 0 and "
-                    f"{self.white_:g}, the white that was seen in fit.",
-                    UserWarning,
-                    stacklevel=2,
-                )
-        return super()._send(change, images)
+            white = white_for(images[flatnonzero(weight > 0)].max())
+        return {"white_": white, "integer_white_": white}
+
+    def _send(self, change, images, white=None):
+        if dtype_name(images) == "uint8":
+            return super()._send(change, images)
+        white = self.white_ if white is None else white
+        low, high = float(images.min()), float(images.max())
+        if low < 0 or high > white:
+            warnings.warn(
+                f"Pixels from {low:g} to {high:g} were cut off at 0 and {white:g}, the "
+                "white that was seen in fit.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return super()._send(lambda part: change(_in_bytes(part, white)), images)
 
     def _change(self, images):
-        if images.dtype != torch.uint8:
-            share = (in_double(images) / self.white_).clamp(0, 1)
-            images = (255 * share).round().to(torch.uint8)
         images = to_depth(images, MODES[self.mode], self.background)
         options = two_sides(self.size), self.aspect
         if self.mode != "RGBA":
             return fitted(images, *options, self.fill, self.interpolation)
-        parts = (images[:, :3], self.fill), (images[:, 3:], 1.0)  # opaque around
-        return torch.cat(
-            [fitted(part, *options, fill, self.interpolation) for part, fill in parts],
-            dim=1,
+        if self.interpolation == "nearest":
+            parts = (images[:, :3], self.fill), (images[:, 3:], 1.0)  # opaque around
+            found = [fitted(part, *options, fill, "nearest") for part, fill in parts]
+            return torch.cat(found, dim=1)
+        # what is transparent has no colour to give to its neighbours
+        share = in_double(images)
+        opaque = fitted(share[:, 3:], *options, 1.0, self.interpolation)
+        colour = fitted(
+            share[:, :3] * share[:, 3:], *options, self.fill, self.interpolation
         )
+        colour = torch.where(opaque > 0, colour / opaque, 0.0)
+        return rounded(255 * torch.cat([colour, opaque], dim=1), images)
 
     # -- files ------------------------------------------------------------------------
 
@@ -260,12 +284,14 @@ class ImageReader(ImageTransformer):
         )
         shape = (len(sources), *two_sides(self.size), MODES[self.mode])
         images = np.full(shape, round(255 * self.fill), dtype=np.uint8)
+        if self.n_jobs is not None:
+            _load_what_comes_twice(sources)
 
         def read(start):
             failures = []
             for row in range(start, min(start + _FILES, len(sources))):
                 try:
-                    images[row] = self._one(sources[row], reading)
+                    images[row] = self._one(sources[row], row, reading)
                 except (OSError, ValueError) as error:
                     failures.append((row, error))
                     if self.on_error == "raise":
@@ -286,13 +312,16 @@ class ImageReader(ImageTransformer):
             warnings.warn(_filled(failures, sources, self.fill), UserWarning, 4)
         return images
 
-    def _one(self, source, reading):
+    def _one(self, source, row, reading):
         if is_file(source):
             return read_image(source, reading)
+        _refuse_what_is_no_image(source, row)
+        white = self.white_ if source.dtype.kind == "f" else self.integer_white_
         if source.dtype == bool:
             source = np.uint8(255) * source
-        image = as_images(source[np.newaxis], channels=self.channels, name="An image")
-        return self._send(self._change, image)[0].numpy()
+        name = f"Row {row} of X"
+        image = as_images(source[np.newaxis], channels=self.channels, name=name)
+        return self._send(self._change, image, white)[0].numpy()
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -300,9 +329,23 @@ class ImageReader(ImageTransformer):
         return tags
 
 
-def white_for(largest):
-    """Return which value is white in arrays of which this is the largest."""
-    return next((w for w in (1.0, 255.0, 65535.0) if largest <= w), float(largest))
+def _in_bytes(images, white):
+    """Return a tensor as uint8, `white` as 255."""
+    share = (images.double() / white).clamp(0, 1)
+    return (255 * share).round().to(torch.uint8)
+
+
+def _whites(sources):
+    """Return what is white in arrays of floats, and in those of integers."""
+    largest = {}
+    for source in sources:
+        if not isinstance(source, np.ndarray) or source.dtype in (np.uint8, bool):
+            continue
+        kind, values = source.dtype.kind, source[np.isfinite(source)]
+        largest[kind == "f"] = max(largest.get(kind == "f", 0), values.max(initial=0))
+    whites = {kind: white_for(value) for kind, value in largest.items()}
+    either = next(iter(whites.values()), 1.0)
+    return whites.get(True, either), whites.get(False, either)
 
 
 def sources_of(X):
@@ -325,44 +368,64 @@ def sources_of(X):
         kind = getattr(getattr(X, "dtype", None), "kind", None)
         if kind not in ("O", "U", "T", None) or not hasattr(X, "__len__"):
             return None
-        X = np.asarray(X, dtype=object)
-        if X.ndim == 2 and X.shape[1] == 1:
-            X = X[:, 0]
-        elif X.ndim == 2 and X.size and is_file(X[0, 0]):
-            raise ValueError(
-                f"X has {X.shape[1]} columns, and the first one holds "
-                f"{named(X[0, 0])}; one column of images was expected. Choose it by "
-                "its name, in a ColumnTransformer where the others are needed as well."
-            )
-        if X.ndim != 1:
+        X = _column(X)
+        if X is None:
             return None
     if not len(X):
         raise ValueError("X is empty, it has 0 sample(s); an image is the least.")
-    if not any(map(is_file, X)):
-        return _arrays_of_many_sizes(X)
-    return [
-        source if is_file(source) else _as_array(source, row)
-        for row, source in enumerate(X)
+    X = [
+        source[0] if _holds_a_file(source) else tensor_to_numpy(source) for source in X
     ]
-
-
-def _arrays_of_many_sizes(X):
-    """Return a list of arrays unless all of them make one array."""
-    X = [tensor_to_numpy(image) for image in X]
-    if len({(np.shape(image), getattr(image, "dtype", None)) for image in X}) < 2:
+    if not any(is_file(source) or _is_image(source) for source in X):
         return None
-    return [_as_array(image, row) for row, image in enumerate(X)]
+    return X
 
 
-def _as_array(image, row):
-    image = tensor_to_numpy(image)
-    if not isinstance(image, np.ndarray) or image.ndim not in (2, 3):
+def _column(X):
+    """Return the one column of an array or frame of objects, or None for more."""
+    shape = getattr(X, "shape", (len(X),))
+    if len(shape) == 2 and shape[1] > 1:
+        first = np.asarray(_safe_indexing(X, slice(0, 1)), dtype=object)
+        file = next((value for value in first.flat if is_file(value)), None)
+        if file is None:
+            return None
         raise ValueError(
-            f"Row {row} of X is {image!r:.60}, of type {type(image).__name__}; a path, "
-            "bytes, an image of Pillow or an array (height, width) or (height, width, "
-            "channels) was expected."
+            f"X has {shape[1]} columns, and one of them holds {named(file)}; one "
+            "column of images was expected. Choose it by its name; where the others "
+            "are needed as well, in a ColumnTransformer, by make_pipeline("
+            "ImageReader(), ImagesToRows())."
         )
-    return image
+    X = np.asarray(X, dtype=object)
+    if X.ndim == 2:
+        X = X[:, 0]
+    return X if X.ndim == 1 else None
+
+
+def _holds_a_file(source):
+    return isinstance(source, list | tuple) and len(source) == 1 and is_file(source[0])
+
+
+def _is_image(source):
+    return isinstance(source, np.ndarray) and source.ndim in (2, 3)
+
+
+def _refuse_what_is_no_image(source, row):
+    if not is_file(source) and not _is_image(source):
+        raise ValueError(
+            f"Row {row} of X is {source!r:.60}, of type {type(source).__name__}; a "
+            "path, bytes, an image of Pillow or an array (height, width) or (height, "
+            "width, channels) was expected."
+        )
+
+
+def _load_what_comes_twice(sources):
+    """Decode images of Pillow that two threads might begin to decode at a time."""
+    seen = set()
+    for source in sources:
+        if is_pil(source) and id(source) in seen:
+            with contextlib.suppress(OSError, ValueError):
+                source.load()
+        seen.add(id(source))
 
 
 def _filled(failures, sources, fill):

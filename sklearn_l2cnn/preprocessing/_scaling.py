@@ -69,6 +69,7 @@ class PixelScaler(InvertibleMixin, PartialFitMixin, ImageTransformer):
     0.0 1.0
     """
 
+    _compares_units = True
     _parameter_constraints: dict = {
         "feature_range": [tuple, list],
         "pixel_range": [StrOptions({"auto"}), tuple, list],
@@ -93,9 +94,9 @@ class PixelScaler(InvertibleMixin, PartialFitMixin, ImageTransformer):
         if self.pixel_range != "auto":
             _check_range(self.pixel_range, "pixel_range")
             return {"pixel_range_": tuple(map(float, self.pixel_range))}
-        if dtype_name(images) == "uint8":
-            return {"pixel_range_": (0.0, 1.0)}
-        low, high = _extremes(images, flatnonzero(weight > 0))
+        low, high = 0.0, 1.0
+        if dtype_name(images) != "uint8":
+            low, high = _extremes(images, flatnonzero(weight > 0))
         if not first:
             low, high = min(low, self.pixel_range_[0]), max(high, self.pixel_range_[1])
         return {"pixel_range_": (low, high)}

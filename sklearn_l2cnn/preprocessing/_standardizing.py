@@ -23,6 +23,8 @@ from sklearn_l2cnn.preprocessing._values import as_floats, in_double
 class _Standardizer(InvertibleMixin, PartialFitMixin, ImageTransformer):
     """What both have in common: a mean and a scale, which fit to the pixels."""
 
+    _compares_units = True
+
     def _line(self, images):
         """Return mean and scale as tensors that broadcast over images."""
         for name in ("mean_", "scale_"):

@@ -4,6 +4,7 @@ import torch
 from sklearn.utils import check_random_state
 
 from sklearn_l2cnn._arrays import as_tensor
+from sklearn_l2cnn._seeding import seeded
 from sklearn_l2cnn.preprocessing._base import FORM, ImageTransformer
 
 
@@ -11,7 +12,8 @@ class TorchvisionTransformer(ImageTransformer):
     """Apply a transform of torchvision, or any callable on tensors, to images.
 
     What the transform draws comes from `random_state`: the same images are transformed
-    in the same way every time, and torch's own generators are left as they were. To
+    in the same way every time, and the generators of torch, numpy and random are left
+    as they were. To
     draw anew in every epoch of training, use `augment` of
     :class:`sklearn_l2cnn.L2CNNClassifier`.
 
@@ -41,7 +43,7 @@ class TorchvisionTransformer(ImageTransformer):
     Attributes
     ----------
     seed_ : int
-        What torch's generator is seeded with before every call.
+        What the generators are seeded with before every call.
 
     image_shape_, output_shape_ : tuple of int
         ``(height, width, channels)`` of the images before and after.
@@ -96,10 +98,10 @@ class TorchvisionTransformer(ImageTransformer):
 
     def _send(self, change, images):
         # not piece by piece: what is drawn for all would be drawn for every piece
-        images = as_tensor(images).permute(0, 3, 1, 2).contiguous()
-        devices = [images.device] if images.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(self.seed_)
+        images = as_tensor(images).permute(0, 3, 1, 2)
+        # func may work in place
+        images = images.clone(memory_format=torch.contiguous_format)
+        with seeded(self.seed_, images.device):
             images = change(images)
         return images.permute(0, 2, 3, 1)
 

@@ -1,15 +1,11 @@
 """Leaving the world as it was found: generators, threads, defaults of torch."""
 
-import random
-import threading
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
 
-# The generators below belong to the process, not to a thread: two fits in two threads
-# would seed them under each other's feet. One at a time, then.
-_lock = threading.RLock()
+from sklearn_l2cnn._seeding import seeded
 
 
 @contextmanager
@@ -33,25 +29,15 @@ def isolated(seed, device):
     threads : int
         How many threads torch would have used.
     """
-    with _lock, ExitStack() as restore:
-        restore.callback(random.setstate, random.getstate())
-        restore.callback(np.random.set_state, np.random.get_state())
+    with seeded(seed, device), ExitStack() as restore:
         restore.callback(torch.set_default_dtype, torch.get_default_dtype())
         threads = torch.get_num_threads()
-        forked = [device.index or 0] if device.type == "cuda" else []
-        restore.enter_context(torch.random.fork_rng(devices=forked))
         if device.type == "cpu":
             restore.callback(torch.set_num_threads, threads)
             torch.set_num_threads(1)
         restore.enter_context(torch.inference_mode(False))
         restore.enter_context(torch.enable_grad())
         torch.set_default_dtype(torch.float32)
-        random.seed(seed)
-        np.random.seed(seed)
-        # torch.manual_seed would seed every CUDA device there is
-        torch.default_generator.manual_seed(seed)
-        for index in forked:
-            torch.cuda.default_generators[index].manual_seed(seed)
         yield threads
 
 
