@@ -9,11 +9,15 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from joblib import effective_n_jobs
-from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_l2cnn._arrays import dtype_name, flatnonzero, tensor_to_numpy
+from sklearn_l2cnn._arrays import (
+    dtype_name,
+    flatnonzero,
+    is_tensor,
+    tensor_to_numpy,
+)
 from sklearn_l2cnn._files import (
     MODES,
     Reading,
@@ -384,8 +388,10 @@ def sources_of(X):
 def _column(X):
     """Return the one column of an array or frame of objects, or None for more."""
     shape = getattr(X, "shape", (len(X),))
+    if len(shape) > 2 or is_tensor(X):
+        return None
     if len(shape) == 2 and shape[1] > 1:
-        first = np.asarray(_safe_indexing(X, slice(0, 1)), dtype=object)
+        first = np.asarray(X[:1], dtype=object)
         file = next((value for value in first.flat if is_file(value)), None)
         if file is None:
             return None
