@@ -9,10 +9,12 @@ os.environ["SCIPY_ARRAY_API"] = "1"
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits
 from torch import nn
 
 from sklearn_l2cnn import L2CNNClassifier
+from tests.images import picture
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +31,19 @@ def colours():
     y = np.arange(60) % 3
     X = rng.uniform(0, 0.4, size=(60, 6, 5, 3)) + 0.3 * y[:, None, None, None]
     return X, y
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Twelve pictures of several sizes as files, and their labels."""
+    paths, labels = [], []
+    for k in range(12):
+        path = tmp_path / f"{k:02d}.{'jpg' if k % 2 else 'png'}"
+        image = picture((20 + k, 30 - k), seed=k) // 2 + 127 * (k % 3 == 0)
+        Image.fromarray(image.astype(np.uint8)).save(path)
+        paths.append(str(path))
+        labels.append(k % 3 == 0)
+    return paths, np.array(labels)
 
 
 @pytest.fixture

@@ -391,7 +391,8 @@ def _column(X):
     if len(shape) > 2 or is_tensor(X):
         return None
     if len(shape) == 2 and shape[1] > 1:
-        first = np.asarray(X[:1], dtype=object)
+        # by position: where rows are named by numbers, a frame's slice goes by these
+        first = np.asarray(getattr(X, "iloc", X)[:1], dtype=object)
         file = next((value for value in first.flat if is_file(value)), None)
         if file is None:
             return None
