@@ -16,6 +16,7 @@ import venv
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+TESTS = "-m", "pytest", "-n", "2"  # processes; most tests keep one core busy
 
 
 def environment(name, requirements):
@@ -51,14 +52,14 @@ def main(job="help", *arguments):
     if job == "demo":
         run(environment(".venv", newest), "examples/plot_alpha_search.py", *arguments)
     elif job == "test":
-        run(environment(".venv", newest), "-m", "pytest", *arguments)
+        run(environment(".venv", newest), *TESTS, *arguments)
     elif job == "lint":
         python = environment(".venv", newest)
         run(python, "-m", "ruff", "format", "--check", ".")
         run(python, "-m", "ruff", "check", ".")
     elif job == "oldest":
         oldest = ["--editable", ".[test]", "--constraint", "tests/oldest.txt"]
-        run(environment(".venv-oldest", oldest), "-m", "pytest", *arguments)
+        run(environment(".venv-oldest", oldest), *TESTS, *arguments)
     else:
         print(__doc__)
         sys.exit(job != "help")

@@ -253,7 +253,7 @@ def test_the_column_of_a_frame_has_a_name(folder):
         ([np.zeros((3, 3)), np.full((4, 3), np.nan)], "NaN"),
         ([], r"X is empty, it has 0 sample"),
     ],
-    ids=repr,
+    ids=range(11),
 )
 def test_what_is_no_list_of_images_is_named(X, message):
     with pytest.raises(ValueError, match=message):
