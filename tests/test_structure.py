@@ -35,14 +35,17 @@ FLOORS = {
     "feature_extraction": 3,
     "feature_selection": 3,
     "inspection": 3,
-    "_fitting": 4,
+    "_assembly": 4,
     "_parameters": 4,
     "_prediction": 4,
-    "_learning": 5,
-    "_classifier": 6,
-    "_classifier_cv": 7,
-    "persistence": 7,
-    "__init__": 8,
+    "_fitting": 5,
+    "_learning": 6,
+    "_classifier": 7,
+    "_together": 8,
+    "_members": 8,
+    "_classifier_cv": 9,
+    "persistence": 9,
+    "__init__": 10,
 }
 IMAGES = {"_arrays", "_images", "_pixels", "_framing", "_inputs", "_files", "_seeding"}
 ONLY_IMAGES = {"preprocessing", "feature_extraction", "feature_selection", "inspection"}

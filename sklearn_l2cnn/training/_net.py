@@ -276,18 +276,22 @@ class Net(NeuralNetClassifier):
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
-            raise ValueError(
-                "A batch of a single image has no variance for the batch norm of this "
-                f"architecture: n_samples={len(y)} distinct images, "
-                f"batch_size={self.batch_size}. Two images and a batch size of 2 are "
-                "the least; networks without batch norm, such as 'plain', take one."
-            ) from error
+            raise self.single_image(len(y)) from error
         finally:
             # Nothing of this call stays behind: no data on the device, no threads, no
             # reference into the parameters, which would not survive a pickle.
             self.callbacks_ = own
             for name in _OF_A_TRAINING:
                 vars(self).pop(name, None)
+
+    def single_image(self, n_rows):
+        """Return the error that says why a batch norm needs two images."""
+        return ValueError(
+            "A batch of a single image has no variance for the batch norm of this "
+            f"architecture: n_samples={n_rows} distinct images, "
+            f"batch_size={self.batch_size}. Two images and a batch size of 2 are "
+            "the least; networks without batch norm, such as 'plain', take one."
+        )
 
     def unpark(self):
         """Bring network and optimizer to the device, if they are parked."""
