@@ -237,9 +237,7 @@ class Net(NeuralNetClassifier):
         return self
 
     def _validate(self, batches):
-        # What a layer makes of single images does not depend on torch's threads.
-        shards = self.steps_.shards
-        with torch_threads(1 if shards is None else shards.threads):
+        with torch_threads(1):  # which products are cut where is a matter of threads
             self.run_single_epoch(batches, False, "valid", self.validation_step)
 
     def train(self, X, y, *, epochs, valid=None, guests=(), threads=1):
