@@ -185,34 +185,40 @@ def equipped(clf, material, device, start=None):
     """
     with isolated(material.seed, device):
         if start is None:
-            network = _new_network(clf)
+            network = new_network(clf, clf.image_shape_, len(clf._seen_.classes))
         else:
             network = copy.deepcopy(start.module_)
             start.frozen.thaw(network)
         return _new_net(clf, network, device, material.order_seed)
 
 
-def _new_network(clf):
-    height, width, depth = clf.image_shape_
-    shape = (depth, height, width)
+def new_network(clf, image_shape, n_classes):
+    """Draw the network that a fit begins with, from the global generators."""
+    height, width, depth = image_shape
     return build_network(
         clf.architecture,
-        shape,
-        len(clf._seen_.classes),
+        (depth, height, width),
+        n_classes,
         dropout=clf.dropout,
         pretrained=clf.pretrained,
     )
 
 
-def _objective(clf):
-    """Return what is minimised beside the data loss."""
+def penalty_of(clf):
+    """Return the penalty as an object, or None."""
     penalty = clf.penalty
     if penalty == "elasticnet":
-        penalty = ElasticNet(clf.l1_ratio)
-    elif isinstance(penalty, str):
-        penalty = _PENALTIES[penalty]()
-    elif penalty is not None:
+        return ElasticNet(clf.l1_ratio)
+    if isinstance(penalty, str):
+        return _PENALTIES[penalty]()
+    if penalty is not None:
         check_penalty(penalty)
+    return penalty
+
+
+def _objective(clf):
+    """Return what is minimised beside the data loss."""
+    penalty = penalty_of(clf)
     check_strengths(clf.alpha, "alpha")
     check_strengths(clf.activity_alpha, "activity_alpha")
     views_for(clf.tta)

@@ -25,62 +25,43 @@ _logger = logging.getLogger("sklearn_l2cnn")
 _IMAGE_BYTES = 1 << 31
 
 
-def why_not_together(member, part):
-    """Say why classifiers cannot be fitted together; None where they can.
-
-    Parameters
-    ----------
-    member : L2CNNClassifier
-        One of them, not fitted.
-    part : tuple (X, y, sample_weight, validation)
-        What it would be fitted to.
-
-    Returns
-    -------
-    reason : str or None
-    """
-    from sklearn.base import clone
-
-    member = clone(member)
-    material = gather(member, *part)
-    net = equipped(member, material, resolve_device(member.device))
-    return why_no_fleet(net, guests_of(member))
-
-
-def fit_together(members, parts, path="independent"):
+def fit_together(members, parts, order, warm=False, then=None):
     """Fit classifiers to the folds, as each would be by itself.
 
     Parameters
     ----------
     members : list of list of L2CNNClassifier
         For every fold one for each alpha; not fitted.
-    parts : list of tuple (X, y, sample_weight, validation)
-        What those of each fold are fitted to.
-    path : {"independent", "warm"}, default="independent"
+    parts : list of tuple (data, watched)
+        What those of each fold are fitted to: arguments of `fit`.
+    order : list of int
+        The positions of the alphas, one after another where `warm`.
+    warm : bool, default=False
         Whether each alpha starts from the network of the one before it.
+    then : callable, default=None
+        ``then(classifier, fold)`` is called with those that are fitted; what it returns
+        is kept in their place.
 
     Returns
     -------
-    outcomes : list of list
-        The classifiers, or the ValueError that ended a fit.
+    outcomes : list of list, or None
+        For every fold what became of each alpha, a ValueError where a fit failed. None
+        where these networks cannot be trained together.
     """
     device = resolve_device(members[0][0].device)
-    size = _image_bytes(parts[0][0])
-    at_a_time = max(1, int(_IMAGE_BYTES / size))
+    at_a_time = max(1, int(_IMAGE_BYTES / _image_bytes(parts[0][0]["X"])))
     outcomes = []
     for start in range(0, len(parts), at_a_time):
         stop = start + at_a_time
         crews = [
-            _Crew(row, part, device, number)
+            _Crew(row, part, device, number, then)
             for number, (row, part) in enumerate(
                 zip(members[start:stop], parts[start:stop], strict=True), start
             )
         ]
-        if path == "warm":
-            for k in range(len(members[0])):
-                _train(crews, [k], device, warm=True)
-        else:
-            _train(crews, range(len(members[0])), device)
+        for group in [[k] for k in order] if warm else [order]:
+            if not _train(crews, group, device, warm):
+                return None
         outcomes += [crew.outcomes for crew in crews]
     return outcomes
 
@@ -91,21 +72,26 @@ class _Crew:
     Parameters
     ----------
     members : list of L2CNNClassifier
-    part : tuple (X, y, sample_weight, validation)
+    part : tuple (data, watched)
     device : torch.device
     number : int
         Of the fold.
+    then : callable or None
     """
 
-    def __init__(self, members, part, device, number):
+    def __init__(self, members, part, device, number, then):
         self.members, self.device, self.number = members, device, number
+        self.then = then
         self.outcomes = [None] * len(members)
         self.nets = [None] * len(members)
-        self.fold = None
+        self.fold = self.last = None
         lead = members[0]
         known = set(vars(lead))
+        data, watched = part
+        names = "X_val", "y_val", "sample_weight_val"
+        validation = [watched.get(name) for name in names]
         try:
-            self.material = gather(lead, *part)
+            self.material = gather(lead, **data, validation=validation)
         except ValueError as error:
             self.outcomes = [error] * len(members)
             return
@@ -118,7 +104,7 @@ class _Crew:
 
         Returns
         -------
-        lot : tuple (Member, Fold), or None where the fit has failed already
+        member : Member, or None where the fit has failed already
         """
         if self.outcomes[k] is not None:
             return None
@@ -138,35 +124,33 @@ class _Crew:
         if member.error is not None:
             self.outcomes[k] = member.error
         else:
-            finish(self.members[k], self.nets[k], 0)
-            self.outcomes[k] = self.members[k]
+            clf, self.last = self.members[k], self.nets[k]
+            finish(clf, self.nets[k], 0)
+            self.outcomes[k] = clf if self.then is None else self.then(clf, self.number)
 
 
-def _train(crews, chosen, device, warm=False):
-    """Train some members of every crew together."""
+def _train(crews, chosen, device, warm):
+    """Train some members of every crew together; say whether that could be done."""
     lots, folds, taken = [], [], []
     for crew in crews:
         for k in chosen:
-            member = crew.equip(k, _start_of(crew, k) if warm else None)
+            member = crew.equip(k, crew.last if warm else None)
             if member is None:
                 continue
+            if not taken and (reason := why_no_fleet(member.net, member.guests)):
+                _logger.info("The networks are trained one by one: %s.", reason)
+                return False
             if not folds or folds[-1] is not crew.fold:
                 folds.append(crew.fold)
             lots.append(Lot(member, len(folds) - 1))
             taken.append((crew, k, member))
-    if not lots:
-        return
-    epochs = crews[0].members[0].max_epochs
-    with isolated(folds[0].seed, device) as threads:
-        train_together(lots, folds, epochs, threads)
+    if lots:
+        with isolated(folds[0].seed, device) as threads:
+            epochs = crews[0].members[0].max_epochs
+            train_together(lots, folds, epochs, threads)
     for crew, k, member in taken:
         crew.take(k, member)
-
-
-def _start_of(crew, k):
-    """Return the net of the last member before one that was fitted, if any."""
-    fitted = [i for i in range(k) if not isinstance(crew.outcomes[i], ValueError)]
-    return crew.nets[fitted[-1]] if fitted else None
+    return True
 
 
 def _image_bytes(X):
