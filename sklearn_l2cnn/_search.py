@@ -87,7 +87,7 @@ def search(clf, X, y, sample_weight, groups, params):
         folds,
         path=clf.path,
         n_jobs=clf.n_jobs,
-        then=partial(_measured, scorers, to_scorers, rows, y, folds),
+        then=partial(_measured, scorers, to_scorers),
     )
     _report_failures(alphas, outcomes)
     clf.cv_results_, found = table(alphas, outcomes)
@@ -220,9 +220,8 @@ def _members(template, alphas):
     return [clone(template).set_params(alpha=alpha) for alpha in alphas]
 
 
-def _measured(scorers, params, X, y, folds, fold, classifier):
+def _measured(scorers, params, classifier, X, y, test):
     """Measure a network on the rows of its fold that it was not trained on."""
-    _, test = folds[fold]
     if isinstance(scorers, dict):
         params = {name: _rows(own, test, len(y)) for name, own in params.items()}
     else:
