@@ -52,7 +52,7 @@ def check_alphas(alphas):
     if (counts > 1).any():
         repeated = values[counts > 1][:10].tolist()
         raise ValueError(f"alphas holds {repeated} more than once. {expected}.")
-    return alphas
+    return alphas.copy()
 
 
 def _mappings(alphas):

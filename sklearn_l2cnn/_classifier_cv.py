@@ -299,11 +299,23 @@ class L2CNNClassifierCV(ParametersMixin, SearchMixin, ClassifierMixin, BaseEstim
     best_estimator_ : L2CNNClassifier
         The classifier with the best alpha, fitted to all images.
 
-    classes_, n_features_in_, feature_names_in_, image_shape_, channel_mean_, \
-            channel_scale_, device_, precision_, net_, module_, n_epochs_, \
-            loss_curve_, data_loss_curve_, penalty_curve_, validation_scores_, \
-            best_validation_score_, best_epoch_
-        All attributes of `best_estimator_`.
+    classes_, feature_names_in_, channel_mean_, channel_scale_ : ndarray
+        These and all below are those of `best_estimator_`, which says what they are.
+
+    n_features_in_, n_epochs_, best_epoch_ : int
+        `best_epoch_`, and what is validated, is None without `early_stopping`.
+
+    image_shape_, device_, precision_ : tuple of int and str
+        What an image is, and where and in what the network computes.
+
+    net_, module_ : skorch.NeuralNetClassifier and torch.nn.Module
+        The network that predicts.
+
+    loss_curve_, data_loss_curve_, penalty_curve_, validation_scores_ : list of float
+        How the refit went.
+
+    best_validation_score_ : float or None
+        The largest of `validation_scores_`.
 
     See Also
     --------

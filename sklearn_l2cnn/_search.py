@@ -150,7 +150,7 @@ def _metric(clf, names):
         return None
     if names is None:
         return "score"
-    if clf.refit is False:
+    if not clf.refit:
         return None
     if clf.refit in names:
         return clf.refit

@@ -13,7 +13,7 @@ from sklearn_l2cnn._search import router, search
 
 
 def _refits(clf):
-    if clf.refit is not False:
+    if clf.refit:
         return True
     raise AttributeError(
         f"This {type(clf).__name__} has refit=False: it searches, and holds no network "

@@ -167,6 +167,19 @@ def test_the_path_of_independent_networks(some):
     assert np.array_equal(clf.alphas_, clf.alphas)
 
 
+def test_alphas_are_copied(some):
+    given = np.array([1e-3, 0.1])
+    clf = quick(given, max_epochs=1).fit(*some)
+    given[:] = 7
+    assert clf.alphas_.tolist() == [1e-3, 0.1]
+
+
+def test_a_member_that_fails_in_another_process(some):
+    with pytest.warns(FitFailedWarning, match="alpha=1000000.0 in folds 0, 1"):
+        clf = quick([1e6, 1e-3], n_jobs=2, cv=2, **DIVERGES).fit(*some)
+    assert clf.alpha_ == 1e-3
+
+
 def test_the_path_of_trainings_that_end_early(some):
     X, y = some
     clf = quick(early_stopping=True, n_iter_no_change=1, max_epochs=6).fit(X, y)

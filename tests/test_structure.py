@@ -160,10 +160,17 @@ def test_docstrings_document_every_parameter_and_its_default(cls):
     assert ">>> " in doc, "no example"
 
 
-def test_documented_attributes_are_those_of_a_fitted_estimator(digits):
+ESTIMATORS = {
+    L2CNNClassifier: {"max_epochs": 1},
+    L2CNNClassifierCV: {"alphas": [0, 1], "cv": 2, "max_epochs": 1},
+}
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_documented_attributes_are_those_of_a_fitted_estimator(cls, digits):
     X, y = digits
-    clf = L2CNNClassifier(max_epochs=1, random_state=0).fit(X[:40], y[:40])
-    doc = inspect.cleandoc(L2CNNClassifier.__doc__)
+    clf = cls(**ESTIMATORS[cls], random_state=0).fit(X[:40], y[:40])
+    doc = inspect.cleandoc(cls.__doc__)
     section = re.search(r"\nAttributes\n-+\n(.*?)\n\n\w[\w ]+\n-+\n", doc, re.S)[1]
     names = [
         name.strip()
@@ -176,6 +183,35 @@ def test_documented_attributes_are_those_of_a_fitted_estimator(digits):
     assert all(hasattr(clf, name) for name in names if name != "feature_names_in_")
 
 
-def test_constraints_cover_every_parameter():
-    parameters = set(inspect.signature(L2CNNClassifier).parameters)
-    assert set(L2CNNClassifier._parameter_constraints) == parameters
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_constraints_cover_every_parameter(cls):
+    assert set(cls._parameter_constraints) == set(inspect.signature(cls).parameters)
+
+
+def described(cls):
+    """What the docstring says of every parameter: its line and its text."""
+    doc = inspect.cleandoc(cls.__doc__)
+    section = re.search(r"\nParameters\n-+\n(.*?)\n\nAttributes\n-+\n", doc, re.S)[1]
+    parts = re.split(r"^(\w+) : ", section, flags=re.M)[1:]
+    return dict(zip(parts[::2], map(str.strip, parts[1::2]), strict=True))
+
+
+def test_the_search_has_the_parameters_of_the_classifier_word_for_word():
+    own = ["alphas", "cv", "scoring", "refit", "one_standard_error", "path", "n_jobs"]
+    one = inspect.signature(L2CNNClassifier).parameters
+    both = inspect.signature(L2CNNClassifierCV).parameters
+    shared = [name for name in one if name not in ("alpha", "warm_start")]
+    assert list(both) == own + shared
+    assert all(both[name] == one[name] for name in shared)
+    mine, theirs = described(L2CNNClassifierCV), described(L2CNNClassifier)
+    different = {name for name in shared if mine[name] != theirs[name]}
+    # there are folds, but no partial_fit, X_val nor set_callbacks, and many networks
+    assert different == {
+        "lr_schedule",
+        "early_stopping",
+        "class_weight",
+        "callbacks",
+        "random_state",
+    }
+    for name in different:  # and they begin alike
+        assert mine[name].splitlines()[:2] == theirs[name].splitlines()[:2], name
