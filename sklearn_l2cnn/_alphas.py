@@ -41,7 +41,11 @@ def check_alphas(alphas):
     if np.ndim(alphas) == 1 and any(isinstance(one, Mapping) for one in alphas):
         return _mappings(alphas)
     alphas = check_array(
-        alphas, ensure_2d=False, ensure_min_samples=0, input_name="alphas", dtype=float
+        on_host(alphas),
+        ensure_2d=False,
+        ensure_min_samples=0,
+        input_name="alphas",
+        dtype=float,
     )
     if alphas.ndim != 1 or not len(alphas):
         raise ValueError(f"alphas has shape {alphas.shape}. {expected}.")
