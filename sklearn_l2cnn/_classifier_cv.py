@@ -10,9 +10,10 @@ from sklearn_l2cnn._searching import SearchMixin
 class L2CNNClassifierCV(ParametersMixin, SearchMixin, ClassifierMixin, BaseEstimator):
     r"""Convolutional image classifier whose `alpha` is chosen by cross-validation.
 
-    A network is trained for every alpha on every fold, and one with the best alpha on
-    all images: that is what predicts. With an int as `random_state` these are the
-    networks of ``GridSearchCV(L2CNNClassifier(...), {"alpha": alphas}, cv=cv)``.
+    A network is trained for every alpha on every fold, all of them together, and one
+    with the best alpha on all images: that is what predicts. With an int as
+    `random_state` these are, but for rounding, the networks of
+    ``GridSearchCV(L2CNNClassifier(...), {"alpha": alphas}, cv=cv)``.
 
     Parameters
     ----------
@@ -50,8 +51,8 @@ class L2CNNClassifierCV(ParametersMixin, SearchMixin, ClassifierMixin, BaseEstim
         same down to the best. ``"independent"`` starts each from new weights.
 
     n_jobs : int, default=None
-        Networks that are trained at the same time, in processes of their own; with
-        ``path="warm"``, folds. None is 1, -1 all processors.
+        Processes for networks that are trained one by one: see the notes. None is 1, -1
+        all processors. Those that are trained together take torch's threads.
 
     penalty : {"l2", "l1", "elasticnet", "group"}, object or None, default="l2"
         What is added to the loss for every weight, times `alpha`:
@@ -263,7 +264,7 @@ class L2CNNClassifierCV(ParametersMixin, SearchMixin, ClassifierMixin, BaseEstim
     cv_results_ : dict of ndarray
         Scores, ranks and times with the keys of
         :class:`~sklearn.model_selection.GridSearchCV`. A training that failed has score
-        nan; a fit time is that of the epochs.
+        nan; a fit time is that of the epochs, of all networks trained together.
 
     scores_path_ : ndarray of shape (n_alphas, n_splits, `max_epochs`)
         Weighted accuracy after every epoch on what training was watched on: the test
@@ -324,6 +325,11 @@ class L2CNNClassifierCV(ParametersMixin, SearchMixin, ClassifierMixin, BaseEstim
 
     Notes
     -----
+    Networks that are sequences of torch's own layers are trained together, as one that
+    holds them all: the same as one by one, but for rounding and for what dropout draws,
+    of which each network has a stream of its own. Where a fleet cannot hold them they
+    are trained one by one; the logger ``"sklearn_l2cnn"`` says why, at level INFO.
+
     Without `refit` there are no methods that predict, and none of the attributes of
     `best_estimator_`. A search begins with new networks: there is no `warm_start`, and
     no ``partial_fit``. Folds are made of rows: that an image of weight k is the same as

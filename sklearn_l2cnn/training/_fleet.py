@@ -12,6 +12,8 @@ from sklearn_l2cnn.training._net import Diverged
 from sklearn_l2cnn.training._stack import Stack, signature, why_not
 from sklearn_l2cnn.training._stack_rule import StackRule, why_no_rule
 
+_OWN_CALLBACKS = ("epoch_timer", "print_log")
+
 
 class Member:
     """A network on its way through a fleet.
@@ -46,7 +48,7 @@ class Member:
 
 def why_no_fleet(net, guests):
     """Say why a net has to be trained by itself; None where a fleet can hold it."""
-    own = [name for name, _ in net.callbacks_ if name != "epoch_timer"]
+    own = [name for name, _ in net.callbacks_ if name not in _OWN_CALLBACKS]
     strange = [name for name, _ in guests if name == "epoch_tasks"]
     if own or strange:
         return f"callbacks listen to it: {', '.join(own + strange)}"
@@ -94,7 +96,8 @@ class Fleet:
             for member, _, place in everybody:
                 net, fold = member.net, self.folds[place]
                 net.unpark()
-                net.callbacks_ = [*net.callbacks_, *member.guests]
+                own = [both for both in net.callbacks_ if both[0] != "print_log"]
+                net.callbacks_ = [*own, *member.guests]
                 net.stopped_by_callback_ = False
                 net.notify("on_train_begin", X=fold.X, y=fold.y)
             self._form(self.members, [m.generator() for m in self.members], None)
@@ -102,7 +105,9 @@ class Fleet:
                 self._leave(self._begin_epoch())
                 if self.members:
                     self._train_epoch()
-                    self._leave(self._end_epoch())
+                    leaving = self._end_epoch()
+                    self._print()
+                    self._leave(leaving)
                 if not self.members:
                     break
             self._leave(range(len(self.members)))
@@ -231,6 +236,18 @@ class Fleet:
             net.history.record("valid_batch_count", math.ceil(n / net.batch_size))
             net._record_best("valid_loss", lost / n, smaller=True)
             net._record_best("valid_acc", hits / n, smaller=False)
+
+    def _print(self):
+        """Print a line for all, where each alone would have printed its own."""
+        nets = [member.net for member in self.members]
+        if not nets[0].verbose:
+            return
+        parts = [f"epoch {len(nets[0].history)}, {len(nets)} networks"]
+        for name in ("train_loss", "valid_loss", "valid_acc"):
+            values = [net.history[-1][name] for net in nets if name in net.history[-1]]
+            if values:
+                parts.append(f"{name} {min(values):.4f} to {max(values):.4f}")
+        print(": ".join([parts[0], ", ".join(parts[1:])]))
 
     def _leave(self, leaving):
         """Let members go that have ended, and close the ranks of the others."""
