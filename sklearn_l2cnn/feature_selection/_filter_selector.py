@@ -23,7 +23,7 @@ class FilterSelector(ClassifierMixin, BaseEstimator):
     ----------
     estimator : L2CNNClassifier or FrozenEstimator of one, default=None
         The classifier that is trained, a copy of it; None is
-        ``L2CNNClassifier(alpha=1e-3, penalty="group")``. One in a
+        ``L2CNNClassifier(alpha=3e-4, penalty="group")``. One in a
         :class:`~sklearn.frozen.FrozenEstimator` is pruned as it is, without training.
 
     threshold : float, default=0.0
@@ -77,9 +77,10 @@ class FilterSelector(ClassifierMixin, BaseEstimator):
     >>> from sklearn_l2cnn.feature_selection import FilterSelector
     >>> X, y = load_digits(return_X_y=True)
     >>> clf = L2CNNClassifier(architecture="conv_pool", max_epochs=2)
-    >>> selector = FilterSelector(clf, fraction=0.25, random_state=0)
+    >>> selector = FilterSelector(
+    ...     clf, fraction=0.25, layers=["conv2", "dense1"], random_state=0)
     >>> selector.fit(X[:500], y[:500]).n_filters_
-    {'conv1': 24, 'conv2': 48, 'dense1': 96}
+    {'conv2': 48, 'dense1': 96}
     """
 
     _parameter_constraints: dict = {
@@ -231,7 +232,7 @@ class FilterSelector(ClassifierMixin, BaseEstimator):
     def _own(self):
         """Return a copy of the estimator that can be trained."""
         if self.estimator is None:
-            return L2CNNClassifier(alpha=1e-3, penalty="group")
+            return L2CNNClassifier(alpha=3e-4, penalty="group")
         return clone(self.estimator)
 
     def __sklearn_tags__(self):

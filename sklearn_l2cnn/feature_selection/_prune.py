@@ -88,17 +88,20 @@ def prune(estimator, *, threshold=0.0, fraction=0.0, layers=None, return_support
 
     Examples
     --------
+    >>> import numpy as np
     >>> from sklearn.datasets import load_digits
     >>> from sklearn_l2cnn import L2CNNClassifier
     >>> from sklearn_l2cnn.feature_selection import prune
     >>> X, y = load_digits(return_X_y=True)
     >>> clf = L2CNNClassifier(
-    ...     alpha=1e-3, penalty="group", architecture="conv_pool", max_epochs=2,
-    ...     random_state=0).fit(X[:500], y[:500])
-    >>> pruned = prune(clf, fraction=0.5)
-    >>> clf.module_.conv1, pruned.module_.conv1
-    (Conv2d(1, 32, kernel_size=(3, 3), stride=(1, 1)),
-     Conv2d(1, 16, kernel_size=(3, 3), stride=(1, 1)))
+    ...     alpha=3e-3, penalty="group", lr=3e-3, max_epochs=4, random_state=0)
+    >>> pruned = prune(clf.fit(X[:500], y[:500]))
+    >>> clf.module_.dense1
+    Linear(in_features=1024, out_features=128, bias=True)
+    >>> pruned.module_.dense1.out_features < 128
+    True
+    >>> bool(np.allclose(pruned.predict_proba(X), clf.predict_proba(X), atol=1e-5))
+    True
     """
     estimator = check_classifier(estimator)
     check_is_fitted(estimator)
