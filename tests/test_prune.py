@@ -543,6 +543,24 @@ def test_on_every_device(device, digits):
     pruned.partial_fit(X, y)
 
 
+def test_what_cannot_be_pickled_can_be_pruned():
+    class OnTheSpot(torch.optim.SGD):
+        pass
+
+    class Shift(nn.Module):
+        def forward(self, X):
+            return X + 1
+
+    network = nn.Sequential(Shift(), *two_convolutions([0.0, 0.0], padding=1), Shift())
+    clf = holding(network, (6, 5, 1), optimizer=OnTheSpot)
+    pruned = prune(clf)
+    assert_same_logits(pruned, clf, (6, 5, 1))
+    assert pruned.module_[1].out_channels == 1
+    held = {p for group in pruned.net_.optimizer_.param_groups for p in group["params"]}
+    assert held == set(pruned.module_.parameters())
+    assert not held & set(clf.module_.parameters())
+
+
 def test_generators_and_modes_are_left_alone(sparse):
     state, numpys = torch.get_rng_state(), np.random.get_state()[1].copy()
     training = sparse.module_.training
@@ -587,13 +605,9 @@ def after_a_convolution(*layers, groups=1):
     )
 
 
-def nothing(*_):
-    pass
-
-
 def hooked():
     network = after_a_convolution()
-    network[1].register_forward_hook(nothing)
+    network[1].register_forward_hook(lambda *_: None)
     return network
 
 

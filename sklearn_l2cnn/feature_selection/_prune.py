@@ -105,7 +105,7 @@ def prune(estimator, *, threshold=0.0, fraction=0.0, layers=None, return_support
     """
     estimator = check_classifier(estimator)
     check_is_fitted(estimator)
-    pruned = copy.deepcopy(estimator)
+    pruned = _copied(estimator)
     net = pruned.net_
     height, width, depth = estimator.image_shape_
     with isolated(0, torch.device("cpu")), _in_float64(net.module_.eval()):
@@ -127,6 +127,17 @@ def check_classifier(estimator):
         f"A {type(estimator).__name__} cannot be pruned; an L2CNNClassifier was "
         "expected. Of a search pass best_estimator_, of a pipeline its last step."
     )
+
+
+def _copied(estimator):
+    """Copy a fitted classifier; of skorch's own copies a pickle is made on the way."""
+    memo, net = {}, estimator.net_
+    twin, twin_net = copy.copy(estimator), object.__new__(type(net))
+    state = {name: value for name, value in vars(estimator).items() if name != "net_"}
+    vars(twin).update(copy.deepcopy(state, memo))
+    vars(twin_net).update(copy.deepcopy(vars(net), memo))
+    twin.net_ = twin_net
+    return twin
 
 
 @contextmanager
