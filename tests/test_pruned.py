@@ -294,7 +294,7 @@ def test_layers_that_cannot_be_pruned_are_named(network, message):
     others = str(error.value).partition("layers=")[2]
     good = [name for name in layers_of(network) if f"'{name}'" in others]
     if not good:
-        assert str(error.value).endswith("None is left.")
+        assert str(error.value).endswith("Nor can any other.")
         return
     pruned, support = prune(clf, layers=good, return_support=True)
     assert list(support) == good

@@ -158,16 +158,11 @@ def _shapes(layers, network, input_shape):
 
 
 def _shared(network):
-    """Return the identities of parameters and buffers that several layers have."""
+    """Return the identities of parameters and buffers that go by several names."""
+    every = network.named_parameters, network.named_buffers
     counts = Counter(
-        id(tensor)
-        for layer in network.modules()
-        for tensor in (*layer.parameters(False), *layer.buffers(False))
+        id(tensor) for named in every for _, tensor in named(remove_duplicate=False)
     )
-    # a layer with two names is listed once among the modules
-    for several in (network.named_parameters, network.named_buffers):
-        names = Counter(id(tensor) for _, tensor in several(remove_duplicate=False))
-        counts |= names
     return {key for key, count in counts.items() if count > 1}
 
 

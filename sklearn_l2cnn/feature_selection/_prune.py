@@ -173,7 +173,7 @@ def _chosen(links, layers):
     good = [link.name for link in links if link.problem is None]
     for link in links:
         if link.problem is not None:
-            others = f"Leave it out with layers={good!r}" if good else "None is left"
+            others = f"Leave it out with layers={good!r}" if good else "No other can"
             raise ValueError(
                 f"Layer {link.name!r}, whose filters {link.reader_name!r} reads, "
                 f"cannot be pruned: {link.problem} {others}."
