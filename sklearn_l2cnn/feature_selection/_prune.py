@@ -173,7 +173,9 @@ def _chosen(links, layers):
     good = [link.name for link in links if link.problem is None]
     for link in links:
         if link.problem is not None:
-            others = f"Leave it out with layers={good!r}" if good else "No other can"
+            others = (
+                f"Leave it out with layers={good!r}" if good else "Nor can any other"
+            )
             raise ValueError(
                 f"Layer {link.name!r}, whose filters {link.reader_name!r} reads, "
                 f"cannot be pruned: {link.problem} {others}."
