@@ -19,6 +19,7 @@ from benchmarks import (
     bench_layers,
     bench_memory,
     bench_precision,
+    bench_pruning,
     bench_speed,
 )
 
@@ -32,6 +33,7 @@ BENCHMARKS = {
     "first": bench_first,
     "growth": bench_growth,
     "images": bench_images,
+    "pruning": bench_pruning,
 }
 
 

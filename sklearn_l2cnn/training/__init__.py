@@ -15,6 +15,7 @@ from sklearn_l2cnn.training._fleet import Member, why_no_fleet
 from sklearn_l2cnn.training._fleet_batches import Fold
 from sklearn_l2cnn.training._frozen import freeze, frozen_anew
 from sklearn_l2cnn.training._isolation import draw_seeds, isolated
+from sklearn_l2cnn.training._layers import has_hooks
 from sklearn_l2cnn.training._net import Diverged, Net
 from sklearn_l2cnn.training._objective import Objective
 from sklearn_l2cnn.training._precision import computes_bfloat16, lowered_dtype
@@ -41,6 +42,7 @@ __all__ = [
     "draw_seeds",
     "freeze",
     "frozen_anew",
+    "has_hooks",
     "held_out",
     "isolated",
     "lowered_dtype",

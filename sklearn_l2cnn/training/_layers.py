@@ -45,6 +45,11 @@ _HOOKS = (
 )
 
 
+def has_hooks(module):
+    """Say whether something is called beside the forward function of a layer."""
+    return any(getattr(module, hooks) for hooks in _HOOKS)
+
+
 def layers_by_image(module):
     """List the layers of a network that treats every image by itself.
 
@@ -58,7 +63,7 @@ def layers_by_image(module):
         In the order in which they run. None where it is not certain: only sequences of
         torch's own layers are, without hooks and without norms over the batch.
     """
-    if any(getattr(module, hooks) for hooks in _HOOKS):
+    if has_hooks(module):
         return None
     if type(module) is nn.Sequential:
         parts = [layers_by_image(child) for child in module]

@@ -1,0 +1,222 @@
+"""Pairs of layers in a sequence: one whose filters may go, and the one that reads them.
+
+Between two such layers every channel goes its own way, so that a channel can be left
+out without a change to the others. Where that is not certain, the pair says why.
+"""
+
+from collections import Counter
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from sklearn_l2cnn.architectures import compute_dtype
+from sklearn_l2cnn.training import has_hooks
+
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
+_POOLS = (
+    nn.AdaptiveAvgPool2d,
+    nn.AdaptiveMaxPool2d,
+    nn.AvgPool2d,
+    nn.LPPool2d,
+    nn.MaxPool2d,
+)
+_PADS = (
+    nn.CircularPad2d,
+    nn.ConstantPad2d,
+    nn.ReflectionPad2d,
+    nn.ReplicationPad2d,
+    nn.ZeroPad2d,
+)
+_DROPOUTS = (
+    nn.AlphaDropout,
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.FeatureAlphaDropout,
+)
+_ACTIVATIONS = (
+    nn.CELU,
+    nn.ELU,
+    nn.GELU,
+    nn.Hardshrink,
+    nn.Hardsigmoid,
+    nn.Hardswish,
+    nn.Hardtanh,
+    nn.LeakyReLU,
+    nn.LogSigmoid,
+    nn.Mish,
+    nn.PReLU,
+    nn.RReLU,
+    nn.ReLU,
+    nn.ReLU6,
+    nn.SELU,
+    nn.SiLU,
+    nn.Sigmoid,
+    nn.Softplus,
+    nn.Softshrink,
+    nn.Softsign,
+    nn.Tanh,
+    nn.Tanhshrink,
+    nn.Threshold,
+)
+# Layers that make of every channel something that depends on that channel alone.
+_BY_CHANNEL = {
+    *_ACTIVATIONS,
+    *_DROPOUTS,
+    *_PADS,
+    *_POOLS,
+    *NORMS,
+    nn.Flatten,
+    nn.Identity,
+    nn.Upsample,
+}
+_WITH_FILTERS = {nn.Conv2d, nn.Linear}
+
+
+class Link(NamedTuple):
+    """A layer with filters or units, and the next one, which reads them.
+
+    Attributes
+    ----------
+    name : str
+    layer : torch.nn.Conv2d or torch.nn.Linear
+    shape : tuple of int
+        Of what the layer makes of an image: ``(filters, height, width)`` or
+        ``(units,)``.
+    between : tuple of torch.nn.Module
+        What is done to every channel on the way.
+    reader_name : str
+    reader : torch.nn.Conv2d or torch.nn.Linear
+    problem : str or None
+        Why no filter can go, as a sentence.
+    """
+
+    name: str
+    layer: nn.Module
+    shape: tuple
+    between: tuple
+    reader_name: str
+    reader: nn.Module
+    problem: str | None
+
+
+def find_links(network, input_shape):
+    """List the links of a network, in the order in which they run.
+
+    Parameters
+    ----------
+    network : torch.nn.Sequential
+        In evaluation mode.
+    input_shape : tuple of int
+        ``(channels, height, width)``.
+
+    Returns
+    -------
+    links : list of Link
+    """
+    if type(network) is not nn.Sequential or has_hooks(network):
+        hooks = " with hooks" if has_hooks(network) else ""
+        raise TypeError(
+            f"The network is a {type(network).__name__}{hooks}, of which is not known "
+            "what becomes of a filter; a torch.nn.Sequential of convolutions and dense "
+            "layers was expected. Of the named networks 'plain', 'two_conv', "
+            "'conv_pool', 'four_conv' and 'conv_dropout' are such."
+        )
+    named = list(_leaves(network))
+    shapes = _shapes([layer for _, layer in named], network, input_shape)
+    shared = _shared(network)
+    places = [k for k, (_, layer) in enumerate(named) if type(layer) in _WITH_FILTERS]
+    return [
+        _link(named[here : there + 1], shapes[here : there + 1], shared)
+        for here, there in pairwise(places)
+    ]
+
+
+def _leaves(sequence, prefix=""):
+    """Yield the layers of a sequence by name, those of sequences within it too."""
+    for name, layer in sequence.named_children():
+        if type(layer) is nn.Sequential and not has_hooks(layer):
+            yield from _leaves(layer, f"{prefix}{name}.")
+        else:
+            yield prefix + name, layer
+
+
+def _shapes(layers, network, input_shape):
+    """Return the shape of what every layer makes of an image, None of other things."""
+    device = next(network.parameters()).device
+    dtype = compute_dtype(network)
+    images = torch.zeros((2, *input_shape), dtype=dtype, device=device)
+    shapes = []
+    with torch.no_grad():
+        for layer in layers:
+            images = layer(images)
+            known = isinstance(images, torch.Tensor)
+            shapes.append(tuple(images.shape[1:]) if known else None)
+    return shapes
+
+
+def _shared(network):
+    """Return the identities of parameters and buffers that go by several names."""
+    every = network.named_parameters, network.named_buffers
+    counts = Counter(
+        id(tensor) for named in every for _, tensor in named(remove_duplicate=False)
+    )
+    return {key for key, count in counts.items() if count > 1}
+
+
+def _link(named, shapes, shared):
+    """Make a link of a layer, those between, and the reader, with their shapes out."""
+    (name, layer), *between, (reader_name, reader) = named
+    return Link(
+        name,
+        layer,
+        shapes[0],
+        tuple(part for _, part in between),
+        reader_name,
+        reader,
+        _problem(named, shapes, shared),
+    )
+
+
+def _problem(named, shapes, shared):
+    """Say why a link cannot lose a channel, None where it can."""
+    for part_name, part in named:
+        kind = type(part).__name__
+        if has_hooks(part):
+            return (
+                f"{part_name!r} has hooks, of which is not known what they do. Remove "
+                "them first; masks of torch.nn.utils.prune by its remove()."
+            )
+        if shared.intersection(map(id, (*part.parameters(), *part.buffers()))):
+            return f"{part_name!r} shares its weights with another layer."
+        if getattr(part, "groups", 1) != 1:
+            return (
+                f"{part_name!r} is a convolution of {part.groups} groups, in which "
+                "channels do not come and go one by one."
+            )
+        if type(part) in NORMS and part.running_mean is None:
+            return (
+                f"{part_name!r} has no running statistics: a {kind} of "
+                "track_running_stats=True was expected."
+            )
+    for (part_name, part), shape in zip(named[1:-1], shapes[1:-1], strict=True):
+        kind = type(part).__name__
+        if type(part) not in _BY_CHANNEL:
+            return (
+                f"{part_name!r}, a {kind} behind it, may take channels together or "
+                "elsewhere; a batch norm, an activation, pooling, padding, dropout or "
+                "Flatten were expected."
+            )
+        if type(part) is nn.Flatten and len(shape) != 1:
+            return f"{part_name!r} makes no row of an image, but {shape}."
+    (name, layer), (reader_name, reader) = named[0], named[-1]
+    for part, shape in ((layer, shapes[0]), (reader, shapes[-2])):
+        if len(shape) != (3 if type(part) is nn.Conv2d else 1):
+            return (
+                f"what goes from {name!r} to {reader_name!r} is of shape {shape} for "
+                f"an image; a {type(part).__name__} was expected to work on "
+                f"{'maps' if type(part) is nn.Conv2d else 'rows'}."
+            )
+    return None

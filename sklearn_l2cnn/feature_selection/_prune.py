@@ -1,0 +1,231 @@
+"""prune: a smaller network from one with filters that do nothing, or little."""
+
+import copy
+import math
+from contextlib import contextmanager
+from numbers import Real
+
+import numpy as np
+import torch
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils._param_validation import Interval, validate_params
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_l2cnn._classifier import L2CNNClassifier
+from sklearn_l2cnn._layer_names import by_pattern
+from sklearn_l2cnn.feature_selection._links import find_links
+from sklearn_l2cnn.feature_selection._removal import filter_norms, remove, silence
+from sklearn_l2cnn.training import isolated
+
+CONSTRAINTS = {
+    "threshold": [Interval(Real, 0, None, closed="left")],
+    "fraction": [Interval(Real, 0, 1, closed="left")],
+    "layers": [str, list, tuple, None],
+}
+
+
+@validate_params(
+    {"estimator": "no_validation", **CONSTRAINTS, "return_support": ["boolean"]},
+    prefer_skip_nested_validation=True,
+)
+def prune(estimator, *, threshold=0.0, fraction=0.0, layers=None, return_support=False):
+    r"""Take filters and units out of a fitted network that do nothing, or little.
+
+    What is left is a smaller network. By default those go whose weights are all zero,
+    as ``penalty="group"`` and, more seldom, ``penalty="l1"`` leave them, and those that
+    no later layer reads: the outputs stay the same, but for rounding. With a
+    `threshold` above zero, or a `fraction`, weights that are not zero are taken for it,
+    and the outputs change.
+
+    A filter of zero weights gives the same to every image, which is not nothing: its
+    bias, and what activations, norms and pooling make of it. That is added to the bias
+    of the layer that reads it. Where that layer pads a map which is not zero, the
+    filters of the kind become one, with the weights of all. So a layer may keep a
+    filter of zero weights, and always keeps one of whatever kind.
+
+    Parameters
+    ----------
+    estimator : L2CNNClassifier
+        Fitted. It is not changed. Its network is a :class:`torch.nn.Sequential` of
+        convolutions and dense layers, with activations, batch norms, pooling, padding,
+        dropout and ``Flatten`` between them, such as the named networks ``"plain"``,
+        ``"two_conv"``, ``"conv_pool"``, ``"four_conv"`` and ``"conv_dropout"`` are.
+
+    threshold : float, default=0.0
+        Largest norm of a filter or unit that goes, :math:`\|W_k\|` over all weights it
+        reads with. A batch norm right behind takes part: times
+        :math:`|\gamma_k| / \sqrt{\sigma_k^2 + \epsilon}`. One that is not zero goes as
+        if its weights were, or behind a batch norm as if it gave what it gave on
+        average in training.
+
+    fraction : float, default=0.0
+        What part of every layer goes at least, the smallest norms first, rounded down.
+
+    layers : str or list of str, default=None
+        Patterns of :mod:`fnmatch` for the names of the layers that lose filters; None
+        is all but the last, which gives the logits.
+
+    return_support : bool, default=False
+        Whether to return which filters are left.
+
+    Returns
+    -------
+    pruned : L2CNNClassifier
+        A fitted classifier with the same parameters and attributes and the smaller
+        network. ``partial_fit``, or ``fit`` with ``warm_start=True``, trains that
+        further, with a new optimizer; any other ``fit``, and a ``clone``, begin with
+        `architecture` anew, of full size. To train the smaller network from its weights
+        elsewhere, pass ``architecture=pruned.module_``.
+
+    support : dict of ndarray of bool
+        For every layer that could lose filters, which are left. Only with
+        `return_support`.
+
+    See Also
+    --------
+    FilterSelector : Trains and prunes as one estimator.
+    sklearn_l2cnn.penalties.Group : The penalty that makes filters vanish.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_l2cnn import L2CNNClassifier
+    >>> from sklearn_l2cnn.feature_selection import prune
+    >>> X, y = load_digits(return_X_y=True)
+    >>> clf = L2CNNClassifier(
+    ...     alpha=3e-3, penalty="group", lr=3e-3, max_epochs=4, random_state=0)
+    >>> pruned = prune(clf.fit(X[:500], y[:500]))
+    >>> clf.module_.dense1
+    Linear(in_features=1024, out_features=128, bias=True)
+    >>> pruned.module_.dense1.out_features < 128
+    True
+    >>> bool(np.allclose(pruned.predict_proba(X), clf.predict_proba(X), atol=1e-5))
+    True
+    """
+    estimator = check_classifier(estimator)
+    check_is_fitted(estimator)
+    pruned = _copied(estimator)
+    net = pruned.net_
+    height, width, depth = estimator.image_shape_
+    with isolated(0, torch.device("cpu")), _in_float64(net.module_.eval()):
+        links = _chosen(find_links(net.module_, (depth, height, width)), layers)
+        for link in links:
+            silence(link, _weak(filter_norms(link), threshold, fraction))
+        support = _remove_all(links)
+    _adopt(net)
+    return (pruned, support) if return_support else pruned
+
+
+def check_classifier(estimator):
+    """Return the classifier that is to be pruned, out of a frozen one if need be."""
+    if isinstance(estimator, FrozenEstimator):
+        estimator = estimator.estimator
+    if isinstance(estimator, L2CNNClassifier):
+        return estimator
+    raise TypeError(
+        f"A {type(estimator).__name__} cannot be pruned; an L2CNNClassifier was "
+        "expected. Of a search pass best_estimator_, of a pipeline its last step."
+    )
+
+
+def _copied(estimator):
+    """Copy a fitted classifier; of skorch's own copies a pickle is made on the way."""
+    memo, net = {}, estimator.net_
+    twin, twin_net = copy.copy(estimator), object.__new__(type(net))
+    state = {name: value for name, value in vars(estimator).items() if name != "net_"}
+    vars(twin).update(copy.deepcopy(state, memo))
+    vars(twin_net).update(copy.deepcopy(vars(net), memo))
+    twin.net_ = twin_net
+    return twin
+
+
+@contextmanager
+def _in_float64(network):
+    """Let a network lie on the CPU in float64, and as it was afterwards."""
+
+    def tensors():
+        return dict([*network.named_parameters(), *network.named_buffers()])
+
+    kinds = {name: (tensor.device, tensor.dtype) for name, tensor in tensors().items()}
+    network.cpu().double()
+    yield
+    with torch.no_grad():
+        for name, tensor in tensors().items():
+            # a bias that there was not is like the weight of its layer
+            weight = f"{name.rpartition('.')[0]}.weight"
+            tensor.data = tensor.data.to(*kinds.get(name) or kinds[weight])
+            tensor.grad = None
+    network.to(memory_format=torch.channels_last)
+
+
+def _chosen(links, layers):
+    """Return the links whose layers patterns mean; raise where one cannot be pruned."""
+    if not links:
+        raise ValueError(
+            "The network has no layer that could lose filters: only those can that a "
+            "later convolution or dense layer reads."
+        )
+    if layers is not None:
+        patterns = [layers] if isinstance(layers, str) else layers
+        names = by_pattern(patterns, [link.name for link in links], "layers")
+        links = [link for link in links if link.name in names]
+    good = [link.name for link in links if link.problem is None]
+    for link in links:
+        if link.problem is not None:
+            others = (
+                f"Leave it out with layers={good!r}" if good else "Nor can any other"
+            )
+            raise ValueError(
+                f"Layer {link.name!r}, whose filters {link.reader_name!r} reads, "
+                f"cannot be pruned: {link.problem} {others}."
+            )
+    return links
+
+
+def _weak(norms, threshold, fraction):
+    """Say of every filter whether its norm is too small."""
+    weak = norms <= threshold
+    # 0.29 * 100 is a little less than 29
+    n_least = math.floor(fraction * len(norms) + 1e-9)
+    weak[norms.argsort(stable=True)[:n_least]] = True
+    return weak
+
+
+def _remove_all(links):
+    """Take filters out until none can go; return which are left.
+
+    What goes in one layer may leave another with nothing to read or to be read by.
+    """
+    left = {link.name: torch.arange(len(link.layer.weight)) for link in links}
+    support = {name: np.zeros(len(rows), dtype=bool) for name, rows in left.items()}
+    changed = True
+    while changed:
+        changed = False
+        for link in links:
+            kept = remove(link)
+            changed |= len(kept) < len(left[link.name])
+            left[link.name] = left[link.name][kept]
+    for name, rows in left.items():
+        support[name][rows.numpy()] = True
+    return support
+
+
+def _adopt(net):
+    """Let a net train the network as it has become."""
+    net.module = net.module_
+    optimizer = net.optimizer_
+    optimizer.state.clear()  # of other shapes
+    known = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    frozen = list(net.frozen.parameters)
+    for name, parameter in net.module_.named_parameters():
+        if id(parameter) in known:
+            continue
+        weight = f"{name.rpartition('.')[0]}.weight"
+        if weight in frozen:
+            frozen.append(name)
+        weight = net.module_.get_parameter(weight)
+        for group in optimizer.param_groups:
+            if any(p is weight for p in group["params"]):
+                group["params"].append(parameter)
+    net.frozen = net.frozen._replace(parameters=tuple(frozen))
