@@ -48,7 +48,7 @@ from sklearn_l2cnn._scores import (
     within_one_standard_error,
 )
 from sklearn_l2cnn._validation import check_targets
-from sklearn_l2cnn.training import draw_seeds
+from sklearn_l2cnn.training import Diverged, draw_seeds
 
 
 def search(clf, X, y, sample_weight, groups, params):
@@ -262,6 +262,9 @@ def _report_failures(alphas, outcomes):
     told = "\n".join(f"{'; '.join(which)}: {why}" for why, which in reasons.items())
     n_fits = len(alphas) * len(outcomes)
     if n_failed == n_fits:
+        error = outcomes[0][0]
+        if len(reasons) == 1 and not isinstance(error, Diverged):
+            raise error  # of a parameter: alphas and folds have no part in it
         raise ValueError(f"All {n_fits} trainings of the search failed.\n{told}")
     warnings.warn(
         f"{n_failed} of {n_fits} trainings of the search failed; their scores are nan, "

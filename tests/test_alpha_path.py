@@ -10,7 +10,8 @@ from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from skorch.callbacks import Callback
 
-from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
+from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV, _search
+from sklearn_l2cnn._members import fit_one_by_one
 from tests.conftest import SmallNet, tiny
 from tests.test_classifier_cv import NETWORK
 
@@ -19,6 +20,10 @@ from tests.test_classifier_cv import NETWORK
 def some(digits):
     X, y = digits
     return X[:150], y[:150]
+
+
+# of networks of float64 that are trained together, or one by one
+CLOSE = {"rtol": 1e-9, "atol": 0}
 
 
 def quick(alphas=(1e-3, 10.0, 0.1), **parameters):
@@ -82,9 +87,7 @@ def test_a_grid_depends_on_the_weighted_set_of_images_alone(some):
 
 
 def test_a_grid_lets_the_best_be_inside(digits):
-    clf = L2CNNClassifierCV(
-        6, cv=3, architecture=tiny, lr=0.01, max_epochs=10, random_state=0
-    ).fit(*digits)
+    clf = quick(6, architecture=tiny, max_epochs=10).fit(*digits)
     means = clf.cv_results_["mean_test_score"]
     assert means[-1] < means.max() - 0.05  # the largest is too large
     assert clf.best_score_ > 0.9
@@ -157,10 +160,10 @@ def test_the_path_of_independent_networks(some):
             one = L2CNNClassifier(alpha, **NETWORK)
             one.fit(X[train], y[train], X_val=X[test], y_val=y[test])
             history = one.net_.history
-            assert np.allclose(clf.losses_path_[a, k], one.data_loss_curve_)
+            assert np.allclose(clf.losses_path_[a, k], one.data_loss_curve_, **CLOSE)
             assert clf.scores_path_[a, k].tolist() == one.validation_scores_
             losses = [row["valid_loss"] for row in history]
-            assert np.allclose(clf.validation_losses_path_[a, k], losses)
+            assert np.allclose(clf.validation_losses_path_[a, k], losses, **CLOSE)
             layers = one.module_[0], one.module_[3]
             norms[a, k] = [layer.weight.detach().norm() for layer in layers]
     assert np.allclose(clf.norms_path_, norms.mean(axis=1))
@@ -175,8 +178,8 @@ def test_alphas_are_copied(some):
 
 
 def test_a_member_that_fails_in_another_process(some):
-    with pytest.warns(FitFailedWarning, match="alpha=1000000.0 in folds 0, 1"):
-        clf = quick([1e6, 1e-3], n_jobs=2, cv=2, **DIVERGES).fit(*some)
+    with pytest.warns(FitFailedWarning, match=r"alpha=1e\+60 in folds 0, 1"):
+        clf = quick([1e60, 1e-3], n_jobs=2, cv=2, **DIVERGES).fit(*some)
     assert clf.alpha_ == 1e-3
 
 
@@ -215,7 +218,7 @@ def test_warm_path(some):
             assert clf.cv_results_[f"split{k}_test_score"][a] == score
             assert clf.scores_path_[a, k].tolist() == one.validation_scores_
             losses = one.data_loss_curve_[3 * turn :]
-            assert np.allclose(clf.losses_path_[a, k], losses, rtol=1e-4)
+            assert np.allclose(clf.losses_path_[a, k], losses, **CLOSE)
     one = L2CNNClassifier(warm_start=True, **NETWORK)
     for a in strong_to_weak[: 1 + strong_to_weak.index(clf.best_index_)]:
         one.set_params(alpha=clf.alphas[a]).fit(X, y)
@@ -282,11 +285,11 @@ def test_a_training_that_diverges_leaves_the_others_alone(some):
     X, y = some
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        clf = quick([1e6, 1e-3, 0.1], **DIVERGES).fit(X, y)
+        clf = quick([1e60, 1e-3, 0.1], **DIVERGES).fit(X, y)
     [warning] = caught
     assert warning.category is FitFailedWarning
     said = str(warning.message)
-    assert "3 of 9 trainings" in said and "alpha=1000000.0 in folds 0, 1, 2: " in said
+    assert "3 of 9 trainings" in said and "alpha=1e+60 in folds 0, 1, 2: " in said
     assert "Training diverged in epoch 1" in said and "alpha=0.1" not in said
     scores = clf.cv_results_["mean_test_score"]
     assert np.isnan(scores[0]) and not np.isnan(scores[1:]).any()
@@ -300,7 +303,7 @@ def test_a_training_that_diverges_leaves_the_others_alone(some):
 def test_an_alpha_that_fails_in_one_fold_is_not_the_best(some):
     X, y = some
     X = X.astype(float)
-    X[3] = 1e30  # is in two of three training folds
+    X[3] = 1e200  # is in two of three training folds
     folds = list(StratifiedKFold(3).split(X, y))
     [held] = [k for k, (_, test) in enumerate(folds) if 3 in test]
     network = {"standardize": False, "optimizer": "sgd", "lr": 1e-6}
@@ -310,13 +313,13 @@ def test_an_alpha_that_fails_in_one_fold_is_not_the_best(some):
         quick([1e-3, 0.1], **network).fit(X, y)
     said = str(caught[0].message)
     folds = ", ".join(str(k) for k in range(3) if k != held)
-    assert f"alpha=0.1 in folds {folds}: Diverged" in said
+    assert f"alpha=0.1 in folds {folds}: " in said
 
 
 def test_a_warm_path_goes_on_from_the_last_that_did_not_diverge(some):
     X, y = some
-    with pytest.warns(FitFailedWarning, match=r"3 of 9(.|\n)*alpha=1000000.0"):
-        clf = quick([0.1, 1e6, 1e-3], path="warm", **DIVERGES).fit(X, y)
+    with pytest.warns(FitFailedWarning, match=r"3 of 9(.|\n)*alpha=1e\+60"):
+        clf = quick([0.1, 1e60, 1e-3], path="warm", **DIVERGES).fit(X, y)
     well = quick([0.1, 1e-3], path="warm", **DIVERGES).fit(X, y)
     scores = clf.cv_results_["mean_test_score"][[0, 2]]
     assert np.array_equal(scores, well.cv_results_["mean_test_score"])
@@ -325,7 +328,7 @@ def test_a_warm_path_goes_on_from_the_last_that_did_not_diverge(some):
 
 def test_all_failures_are_an_error_with_the_reasons(some):
     with pytest.raises(ValueError) as error:
-        quick([0.1, 1.0], optimizer="sgd", lr=1e30).fit(*some)
+        quick([0.1, 1.0], optimizer="sgd", lr=1e200).fit(*some)
     assert "All 6 trainings of the search failed" in str(error.value)
     assert "alpha=0.1 in folds 0, 1, 2" in str(error.value)
     assert "Diverged: Training diverged in epoch 1" in str(error.value)
@@ -353,7 +356,12 @@ def test_a_score_is_a_number(some):
         quick(scoring=lambda clf, X, y: "good").fit(*some)
 
 
-def test_an_error_of_the_network_is_raised_as_it_is(some):
+@pytest.mark.parametrize("one_by_one", [False, True])
+def test_an_error_of_the_network_is_raised_as_it_is(some, one_by_one, monkeypatch):
+    if one_by_one:
+        monkeypatch.setattr(_search, "fit_members", fit_one_by_one)
+    with pytest.raises(ValueError, match="^freeze: 'conv' means no layer"):
+        quick(freeze="conv").fit(*some)
     with pytest.raises(TypeError, match="penalty"):
         quick(penalty=type("Odd", (), {"value": len})()).fit(*some)
 
