@@ -243,7 +243,13 @@ def _window(size, patch, stride):
         )
     if stride is None:
         stride = tuple(max(1, side // 2) for side in patch)
-    return patch, _two(stride, "stride")
+    stride = _two(stride, "stride")
+    if any(step > side for step, side in zip(stride, patch, strict=True)):
+        raise ValueError(
+            f"stride={stride} leaves out pixels between patches of patch={patch}; it "
+            "can be as large as the patch at most."
+        )
+    return patch, stride
 
 
 def _two(value, name):
