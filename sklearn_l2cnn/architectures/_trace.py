@@ -149,7 +149,7 @@ def layer_outputs(module, images, names):
     return logits, outputs
 
 
-def chosen_layer(layers, layer, what="layer"):
+def chosen_layer(layers, layer, what="layer", kind="layer"):
     """Find the layer that a name or an index means.
 
     Parameters
@@ -160,6 +160,8 @@ def chosen_layer(layers, layer, what="layer"):
         A negative index counts from the last layer.
     what : str, default="layer"
         The parameter that it comes from, for messages.
+    kind : str, default="layer"
+        What there are to choose from, for messages.
 
     Returns
     -------
@@ -176,8 +178,8 @@ def chosen_layer(layers, layer, what="layer"):
         f"{name!r} {' x '.join(map(str, shape))}" for name, _, shape in layers
     )
     raise ValueError(
-        f"{what}={layer!r} is no layer of this network. In the order in which they "
-        f"run, with the shapes of what they give out, the {len(layers)} layers are "
+        f"{what}={layer!r} is no {kind} of this network. In the order in which they "
+        f"run, with the shapes of what they give out, the {len(layers)} {kind}s are "
         f"{names}. Give one of the names, or a number from 0 to {len(layers) - 1}."
     )
 

@@ -66,6 +66,12 @@ class Inside(NamedTuple):
         )
         return on_host(images)
 
+    def as_given(self, images):
+        """Return images of `images` in the layout that the classifier takes."""
+        if getattr(self.classifier, "channels", "last") == "first":
+            return images.transpose(0, 3, 1, 2)
+        return images
+
     def network_input(self, images):
         """Return images as the network takes them.
 
