@@ -10,7 +10,7 @@ SIGNED, UNSIGNED = "RdBu_r", "viridis"
 
 # Sizes of letters in points, and how wide a letter is against its size.
 _LETTERS = 5.5, 9.0
-_WIDTH = 0.6
+_WIDTH = 0.66
 
 
 def as_pictures(images):
@@ -82,6 +82,10 @@ class Grid:
         Whose place the grid takes; None makes a figure.
     cell : tuple of float, default=(1.2, 1.2)
         Width and height of a cell of a new figure, in inches.
+    lines : int, default=1
+        Of text over the cells, which need room where no layout engine makes it.
+    beside : float, default=0.0
+        What scales and names of rows will need of the width, in inches.
 
     Attributes
     ----------
@@ -92,7 +96,7 @@ class Grid:
         What the grid fills.
     """
 
-    def __init__(self, caller, shape, ax=None, cell=(1.2, 1.2)):
+    def __init__(self, caller, shape, ax=None, *, cell=(1.2, 1.2), lines=1, beside=0.0):
         check_matplotlib_support(caller)
         import matplotlib.pyplot as plt
 
@@ -105,12 +109,13 @@ class Grid:
             self.part = _in_the_place_of(ax)
         else:
             self.part = ax
+        self._beside = beside
         self.figure = self.part
         while self.figure is not self.figure.figure:
             self.figure = self.figure.figure
         spaced = {}
         if self.figure.get_layout_engine() is None:
-            spaced = {"hspace": 0.6, "wspace": 0.1}
+            spaced = _spaces(self.part.bbox.height / self.figure.dpi, shape[0], lines)
         self.axes = self.part.subplots(*shape, squeeze=False, gridspec_kw=spaced)
         for one in self.axes.flat:
             one.set_xticks([])
@@ -121,7 +126,10 @@ class Grid:
     @property
     def cell_width(self):
         """Width of a cell in inches."""
-        return 0.85 * self.part.bbox.width / self.figure.dpi / self.axes.shape[1]
+        width = self.part.bbox.width / self.figure.dpi - self._beside
+        # the names of a neighbour's axes may take some of a part's width
+        share = 0.95 if self.part is self.figure else 0.82
+        return share * max(0.1, width) / self.axes.shape[1]
 
     @property
     def cell_height(self):
@@ -157,6 +165,14 @@ class Grid:
         return bar
 
 
+def _spaces(height, n_rows, lines):
+    """Return where a grid begins and what is between its rows, for words over cells."""
+    words, title = 1.4 * lines * _LETTERS[1] / 72, 20 / 72
+    top = max(0.5, 1 - (words + title) / height)
+    cell = (top - 0.1) * height / n_rows
+    return {"top": top, "hspace": 0.1 + words / max(0.1, cell - words), "wspace": 0.1}
+
+
 def _in_the_place_of(ax):
     """Return a part of a figure that lies where axes lie, which are not drawn."""
     place = ax.get_subplotspec()
@@ -181,7 +197,7 @@ def fitted(texts, inches, most=_LETTERS[1]):
     >>> fitted(["cat", "dog"], inches=1)
     (9.0, ['cat', 'dog'])
     >>> fitted(["a golden retriever of age"], inches=1)
-    (5.5, ['a golden r…ver of age'])
+    (5.5, ['a golden …er of age'])
     """
     lines = [str(text).splitlines() or [""] for text in texts]
     longest = max((len(line) for text in lines for line in text), default=1)

@@ -120,7 +120,7 @@ class ActivationDisplay:
         n = min(n_maps, len(maps))
         n_columns = n_columns or columns_for(n + 1, ax)
         shape = -(-(n + 1) // n_columns), n_columns
-        grid = Grid("ActivationDisplay.plot", shape, ax)
+        grid = Grid("ActivationDisplay.plot", shape, ax, beside=0.5)
         self.axes_, self.figure_ = grid.axes, grid.figure
         cells = grid.axes.ravel()
         draw_image(cells[0], self.image)
@@ -249,7 +249,9 @@ class FilterDisplay:
         else:
             n_columns = n_columns or columns_for(n, ax)
             shape = -(-n // n_columns), n_columns
-        grid = Grid("FilterDisplay.plot", shape, ax, cell=(0.7, 0.7))
+        grid = Grid(
+            "FilterDisplay.plot", shape, ax, cell=(0.7, 0.7), lines=0, beside=0.6
+        )
         self.axes_, self.figure_, self.colorbar_ = grid.axes, grid.figure, None
         if in_rows:
             for line, kernel, zero in zip(grid.axes, kernels, self.zero_, strict=False):

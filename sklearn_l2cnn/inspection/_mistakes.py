@@ -174,7 +174,7 @@ class MistakesDisplay:
         n = min(n_images, len(self.images))
         n_columns = n_columns or columns_for(n, ax)
         shape = max(1, -(-n // n_columns)), n_columns
-        grid = Grid("MistakesDisplay.plot", shape, ax, cell=(1.3, 1.5))
+        grid = Grid("MistakesDisplay.plot", shape, ax, cell=(1.3, 1.5), lines=2)
         self.axes_, self.figure_ = grid.axes, grid.figure
         cells = grid.axes.ravel()
         for cell, picture in zip(cells[:n], self.images, strict=False):
@@ -215,13 +215,20 @@ def _shown(estimator, X):
     """Return X where it is an array of images, else what comes to the network."""
     values = X if hasattr(X, "dtype") or isinstance(X, list | tuple) else np.asarray(X)
     if ndim_of(values) in (3, 4):
-        return as_images(values, image_shape=_shape_of(on_host(values)))
-    return look_inside(estimator).images(X)
-
-
-def _shape_of(images):
-    """Return (height, width, channels) as the axes say, whatever they are."""
-    return (*images.shape[1:3], images.shape[3] if images.ndim == 4 else 1)
+        try:
+            shape = np.shape(values)[1:]
+            return as_images(values, image_shape=shape if len(shape) == 3 else None)
+        except ValueError:
+            pass  # a list of images of many sizes, for a reader
+    try:
+        inside = look_inside(estimator)
+    except TypeError as error:
+        raise TypeError(
+            "X is no array of images that could be shown, and there is no network that "
+            "gets one. Pass images=, of shape (n, height, width) or (n, height, width, "
+            "channels)."
+        ) from error
+    return inside.images(X)
 
 
 def _channels_last(images):

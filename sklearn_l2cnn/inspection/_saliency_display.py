@@ -167,7 +167,9 @@ class SaliencyDisplay:
         n, above = len(self.images), 0 if overlay else 1
         n_columns = n_columns or min(n, 8)
         n_blocks, height = -(-n // n_columns), above + len(self.maps)
-        grid = Grid("SaliencyDisplay.plot", (n_blocks * height, n_columns), ax)
+        beside = 0.65 * colorbar + 0.3 * (len(self.maps) > 1)
+        shape = n_blocks * height, n_columns
+        grid = Grid("SaliencyDisplay.plot", shape, ax, beside=beside)
         self.axes_, self.figure_, self.colorbars_ = grid.axes, grid.figure, []
         # from (block, row, column) to (row, image)
         blocks = grid.axes.reshape(n_blocks, height, n_columns)
