@@ -21,10 +21,13 @@ class MistakesDisplay:
             (n_mistakes, height, width, 3)
         What was taken for something else, from 0 to 1.
 
-    true_labels, predicted_labels : ndarray of shape (n_mistakes,)
-        What they are, and what they were taken for.
+    true_labels : ndarray of shape (n_mistakes,)
+        What they are.
 
-    confidences : ndarray of shape (n_mistakes,) or None, default=None
+    predicted_labels : ndarray of shape (n_mistakes,)
+        What they were taken for.
+
+    confidences : ndarray of shape (n_mistakes,), default=None
         Probabilities that the predicted labels were given.
 
     indices : ndarray of shape (n_mistakes,), default=None

@@ -190,9 +190,10 @@ class SaliencyDisplay:
                 self.colorbars_.append(grid.scale(shown, row, unit, extend))
         names = [_NAMES.get(method, (method,))[0] for method in self.maps]
         if len(names) == 1:
-            against = " (red) and against it (blue)" if signed else ""
-            name = names[0].replace("\n", " ")
-            grid.title(f"{name}: what speaks for the class{against}")
+            name, meaning = names[0].replace("\n", " "), "what matters for the class"
+            if signed:
+                meaning = "red speaks for the class, blue against it"
+            grid.title(f"{name}\n{meaning}")
         else:
             sides = cells[above:, ::n_columns]
             grid.label_rows(sides.ravel(), np.repeat(names, n_blocks).tolist())
