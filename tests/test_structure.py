@@ -18,6 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # folder. The few neighbours on one floor that may know each other are named.
 FLOORS = {
     "_arrays": 0,
+    "_documentation": 0,
     "_images": 1,
     "_pixels": 1,
     "_framing": 1,
