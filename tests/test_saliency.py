@@ -223,6 +223,22 @@ def test_nothing_is_left_behind(digits, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_maps_on_every_device(digits, device, method):
+    X, y = digits
+    clf = quick(architecture="two_conv", max_epochs=1, device=device).fit(X, y)
+    one, other = (saliency(clf, X[:9], method=method) for _ in range(2))
+    assert np.array_equal(one, other)
+    assert torch.device(clf.device_).type == device
+    clf.module_.cpu()
+    host = quick(device="cpu", max_epochs=1).fit(X, y)
+    host.net_.module_ = clf.module_
+    for name in ("channel_mean_", "channel_scale_"):
+        setattr(host, name, getattr(clf, name))
+    slow = saliency(host, X[:9], method=method)
+    np.testing.assert_allclose(one, slow, atol=0.02 * abs(slow).max())
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_images_are_looked_at_in_chunks_each_by_itself(digits, method, monkeypatch):
     X, y = digits
     clf = quick().fit(X, y)

@@ -158,8 +158,11 @@ def _looking(module, device):
         restore.enter_context(torch.inference_mode(False))
         restore.enter_context(torch.enable_grad())
         if device.type == "cuda":
-            exact = {"benchmark": False, "deterministic": True, "allow_tf32": False}
-            restore.enter_context(torch.backends.cudnn.flags(enabled=True, **exact))
+            # the same sums in the same order, every time
+            cudnn = torch.backends.cudnn
+            for name, value in (("deterministic", True), ("benchmark", False)):
+                restore.callback(setattr, cudnn, name, getattr(cudnn, name))
+                setattr(cudnn, name, value)
         yield
 
 
