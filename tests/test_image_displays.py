@@ -291,6 +291,9 @@ def test_mistakes_of_predictions():
     probabilities = np.array([[0.4, 0.6], [0.1, 0.9], [0.9, 0.1], [1, 0], [0.95, 0.05]])
     display = MistakesDisplay.from_predictions(y, probabilities, images=images)
     assert display.indices.tolist() == [4, 1, 2]
+    colours = np.random.RandomState(0).uniform(size=(5, 3, 6, 7))
+    display = MistakesDisplay.from_predictions(y, probabilities, images=colours)
+    assert np.array_equal(display.images, colours.transpose(0, 2, 3, 1)[[4, 1, 2]])
     none = MistakesDisplay.from_predictions(y, y, images=images)
     assert "no mistakes among 5 images" in words(none) and not drawn(none.axes_)
     with pytest.raises(ValueError, match="2 columns, but there are 3 classes: x, y, z"):
