@@ -249,9 +249,13 @@ class L2CNNClassifier(
     image_shape_ : tuple of int
         ``(height, width, channels)``.
 
-    channel_mean_, channel_scale_ : ndarray of shape (channels,)
-        What the pixels are standardised with: uint8 pixels count as [0, 1], and a
-        constant channel has scale 1. Zeros and ones without `standardize`.
+    channel_mean_ : ndarray of shape (channels,)
+        What is taken off the pixels before the network sees them, uint8 counted as
+        [0, 1]: the mean over the weighted training set. Zeros without `standardize`.
+
+    channel_scale_ : ndarray of shape (channels,)
+        What they are divided by then: their deviation, 1 for a constant channel. Ones
+        without `standardize`.
 
     device_ : str
         The device that the network computes on. After :meth:`fit` on CUDA it waits on

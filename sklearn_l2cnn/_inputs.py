@@ -16,10 +16,11 @@ from sklearn_l2cnn._arrays import (
     same_kind,
     tensor_to_numpy,
 )
+from sklearn_l2cnn._documentation import DocumentationMixin
 from sklearn_l2cnn._images import as_images
 
 
-class ParametersMixin:
+class ParametersMixin(DocumentationMixin):
     """Parameters that may be transforms of torchvision.
 
     Those have a `get_params` that means something else, with which scikit-learn's own

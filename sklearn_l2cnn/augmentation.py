@@ -13,6 +13,7 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils._param_validation import Interval
 
+from sklearn_l2cnn._documentation import DocumentationMixin
 from sklearn_l2cnn._framing import reflected
 
 __all__ = ["Augmentation"]
@@ -35,7 +36,7 @@ _SHARE = [Interval(Real, 0, 1, closed="left")]
 _AMOUNT = [Interval(Real, 0, None, closed="left")]
 
 
-class Augmentation(BaseEstimator):
+class Augmentation(DocumentationMixin, BaseEstimator):
     r"""Strengths of augmentation, which a search can set: ``augment__rotate``.
 
     To be given to :class:`sklearn_l2cnn.L2CNNClassifier` as `augment`. Images are

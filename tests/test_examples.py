@@ -61,3 +61,15 @@ def test_every_augmentation_is_compared_and_shown(tmp_path):
     said = words_of(path, tmp_path, *few)
     for name in (*NAMES, "shift + rotate + scale"):
         assert any(line.startswith(name) and "+-" in line for line in said.splitlines())
+
+
+def test_filters_and_saliency_are_shown(tmp_path):
+    path = EXAMPLES / "plot_filters_and_saliency.py"
+    few = ["--images", "80", "--tested", "12", "--epochs", "1"]
+    said = words_of(path, tmp_path, *few)
+    assert said.startswith("share of the peaks of saliency that lie on the shape")
+    rows = [line.split() for line in said.splitlines() if "alpha=" in line]
+    assert len(rows) == 3
+    for row in rows:
+        assert all(0 <= float(value) <= 1 for value in row[-4:])
+    assert "by chance, as the shapes cover so much of the images: 0." in said
