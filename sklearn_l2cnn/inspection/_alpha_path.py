@@ -68,8 +68,11 @@ class AlphaPathDisplay:
     layer_names : list of str of length n_layers
         What the layers are called.
 
-    train_losses, validation_losses : ndarray of shape (n_alphas, n_folds)
+    train_losses : ndarray of shape (n_alphas, n_folds)
         Data losses at the end of training.
+
+    validation_losses : ndarray of shape (n_alphas, n_folds)
+        The same of images that were held out; nan where nobody watched.
 
     alpha : float, default=None
         The one that was chosen.
