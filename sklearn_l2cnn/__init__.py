@@ -1,6 +1,7 @@
 """A convolutional image classifier that is an ordinary scikit-learn estimator."""
 
 from sklearn_l2cnn._classifier import L2CNNClassifier
+from sklearn_l2cnn._classifier_cv import L2CNNClassifierCV
 
 __version__ = "0.1.0"
-__all__ = ["L2CNNClassifier"]
+__all__ = ["L2CNNClassifier", "L2CNNClassifierCV"]

@@ -119,7 +119,7 @@ def fit(clf, X, y, sample_weight, validation):
         guests.append(("best_weights", BestWeights(clf.n_iter_no_change, clf.tol)))
     with isolated(seed, device):
         if earlier is None:
-            network = _new_network(clf)
+            network = new_network(clf, clf.image_shape_, len(classes))
         else:
             network = copy.deepcopy(earlier.module_)
             earlier.frozen.thaw(network)
@@ -170,7 +170,8 @@ def partial_fit(clf, X, y, classes, sample_weight):
         device = resolve_device(clf.device)
         seed, _, order_seed = draw_seeds(clf.random_state, 3)
         with isolated(seed, device):
-            net = _new_net(clf, _new_network(clf), device, order_seed)
+            network = new_network(clf, clf.image_shape_, len(known))
+            net = _new_net(clf, network, device, order_seed)
     else:
         net = clf.net_
     before = net.training_state()
@@ -242,27 +243,33 @@ def _publish(clf, X):
         clf.classes_ = give_back(torch.from_numpy(clf.classes_), X)
 
 
-def _new_network(clf):
-    height, width, depth = clf.image_shape_
-    shape = (depth, height, width)
+def new_network(clf, image_shape, n_classes):
+    """Draw the network that a fit begins with, from the global generators."""
+    height, width, depth = image_shape
     return build_network(
         clf.architecture,
-        shape,
-        len(clf._seen_.classes),
+        (depth, height, width),
+        n_classes,
         dropout=clf.dropout,
         pretrained=clf.pretrained,
     )
 
 
-def _objective(clf):
-    """Return what is minimised beside the data loss."""
+def penalty_of(clf):
+    """Return the penalty as an object, or None."""
     penalty = clf.penalty
     if penalty == "elasticnet":
-        penalty = ElasticNet(clf.l1_ratio)
-    elif isinstance(penalty, str):
-        penalty = _PENALTIES[penalty]()
-    elif penalty is not None:
+        return ElasticNet(clf.l1_ratio)
+    if isinstance(penalty, str):
+        return _PENALTIES[penalty]()
+    if penalty is not None:
         check_penalty(penalty)
+    return penalty
+
+
+def _objective(clf):
+    """Return what is minimised beside the data loss."""
+    penalty = penalty_of(clf)
     check_strengths(clf.alpha, "alpha")
     check_strengths(clf.activity_alpha, "activity_alpha")
     views_for(clf.tta)

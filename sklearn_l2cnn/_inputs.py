@@ -94,22 +94,23 @@ def _is_strange(value):
 @contextmanager
 def all_or_nothing(estimator):
     """Leave the fitted attributes as they were where what is inside raises."""
-
-    def fitted():
-        return {
-            name: value
-            for name, value in vars(estimator).items()
-            if name.endswith("_") and not name.startswith("__")
-        }
-
-    before = fitted()
+    before = fitted_attributes(estimator)
     try:
         yield
     except BaseException:
-        for name in fitted():
+        for name in fitted_attributes(estimator):
             delattr(estimator, name)
         vars(estimator).update(before)
         raise
+
+
+def fitted_attributes(estimator):
+    """Return what an estimator has learnt, by name: all that ends in ``_``."""
+    return {
+        name: value
+        for name, value in vars(estimator).items()
+        if name.endswith("_") and not name.startswith("__")
+    }
 
 
 def check_images(estimator, X, *, first, name="X", channels=None):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 
 import torch
+from sklearn.metrics import get_scorer_names
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
@@ -53,4 +54,25 @@ CONSTRAINTS = {
     "callbacks": [list, tuple, None],
     "verbose": ["verbose"],
     "random_state": ["random_state"],
+}
+
+# What a search decides itself: it sets the first, and begins with new networks.
+NOT_SEARCHED = ("alpha", "warm_start")
+
+SEARCH_CONSTRAINTS = {
+    "alphas": [Interval(Integral, 2, None, closed="left"), "array-like"],
+    "cv": ["cv_object"],
+    "scoring": [
+        StrOptions(set(get_scorer_names())),
+        callable,
+        list,
+        tuple,
+        dict,
+        None,
+    ],
+    "refit": ["boolean", str, callable],
+    "one_standard_error": ["boolean"],
+    "path": [StrOptions({"independent", "warm"})],
+    "n_jobs": [Integral, None],
+    **{name: CONSTRAINTS[name] for name in CONSTRAINTS if name not in NOT_SEARCHED},
 }

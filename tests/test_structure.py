@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import sklearn_l2cnn
-from sklearn_l2cnn import L2CNNClassifier
+from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
 
 PACKAGE = Path(sklearn_l2cnn.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -23,6 +23,7 @@ FLOORS = {
     "_framing": 1,
     "_layer_names": 1,
     "_seeding": 1,
+    "_scores": 2,
     "_inputs": 2,
     "_files": 2,
     "penalties": 2,
@@ -39,10 +40,14 @@ FLOORS = {
     "_parameters": 4,
     "_prediction": 4,
     "_learning": 5,
+    "_alphas": 5,
     "_classifier": 6,
-    "_classifier_cv": 7,
-    "persistence": 7,
-    "__init__": 8,
+    "_members": 7,
+    "_search": 8,
+    "_searching": 9,
+    "_classifier_cv": 10,
+    "persistence": 11,
+    "__init__": 12,
 }
 IMAGES = {"_arrays", "_images", "_pixels", "_framing", "_inputs", "_files", "_seeding"}
 ONLY_IMAGES = {"preprocessing", "feature_extraction", "feature_selection", "inspection"}
@@ -129,7 +134,8 @@ def public_classes_of_the_package():
         for name, value in vars(loaded).items():
             if inspect.isclass(value) and name in getattr(loaded, "__all__", [name]):
                 yield pytest.param(value, id=name)
-    yield pytest.param(L2CNNClassifier, id="L2CNNClassifier")
+    for cls in (L2CNNClassifier, L2CNNClassifierCV):
+        yield pytest.param(cls, id=cls.__name__)
 
 
 @pytest.mark.parametrize("cls", list(public_classes_of_the_package()))

@@ -1,0 +1,427 @@
+"""L2CNNClassifierCV: a classifier that finds its own alpha."""
+
+from sklearn.base import BaseEstimator, ClassifierMixin
+
+from sklearn_l2cnn._inputs import ParametersMixin
+from sklearn_l2cnn._parameters import SEARCH_CONSTRAINTS
+from sklearn_l2cnn._searching import SearchMixin
+
+
+class L2CNNClassifierCV(ParametersMixin, SearchMixin, ClassifierMixin, BaseEstimator):
+    r"""Convolutional image classifier whose `alpha` is chosen by cross-validation.
+
+    A network is trained for every alpha on every fold, and one with the best alpha on
+    all images: that is what predicts. With an int as `random_state` these are the
+    networks of ``GridSearchCV(L2CNNClassifier(...), {"alpha": alphas}, cv=cv)``.
+
+    Parameters
+    ----------
+    alphas : int or array-like of shape (n_alphas,), default=10
+        The strengths to try, of :class:`L2CNNClassifier`: numbers, or mappings from
+        layers to numbers. An int is a number of them on a logarithmic grid from
+        :math:`10^{-4}\, a` to :math:`a = H / \Omega_0`, where :math:`H` is the entropy
+        of the shares of the classes, the data loss of the best constant prediction, and
+        :math:`\Omega_0` the penalty at a strength of 1 of the network as it is drawn:
+        at :math:`a` its weights cost as much as all that can be learnt is worth. Each
+        is rounded to three digits.
+
+    cv : int, cross-validation generator or iterable, default=None
+        The folds: None is 5, an int their number, stratified and in the order of the
+        rows; a splitter; or pairs of the positions of training and test rows.
+
+    scoring : str, callable, list, tuple or dict, default=None
+        What is scored, as :class:`~sklearn.model_selection.GridSearchCV` has it: a name
+        or a callable ``(estimator, X, y)``, several of them as a list of names or a
+        dict, or a callable that returns a dict. None is the accuracy.
+
+    refit : bool, str or callable, default=True
+        Whether a network is fitted to all images with the best alpha. A str names the
+        metric that decides, of several; a callable is given `cv_results_` and returns
+        `best_index_`, and there is no `best_score_` then.
+
+    one_standard_error : bool, default=False
+        Whether the best alpha is the largest whose mean score is at most one standard
+        error below the highest mean: that of the highest, its deviation over the folds
+        divided by the root of their number.
+
+    path : {"independent", "warm"}, default="independent"
+        ``"warm"`` goes from the largest alpha to the smallest and starts each network
+        from the weights of the last one, for `max_epochs` again; the refit does the
+        same down to the best. ``"independent"`` starts each from new weights.
+
+    n_jobs : int, default=None
+        Networks that are trained at the same time, in processes of their own; with
+        ``path="warm"``, folds. None is 1, -1 all processors.
+
+    penalty : {"l2", "l1", "elasticnet", "group"}, object or None, default="l2"
+        What is added to the loss for every weight, times `alpha`:
+
+        - ``"l2"``: :math:`\frac{1}{2} \|W\|^2`;
+        - ``"l1"``: :math:`\|W\|_1`, the sum of the absolute values;
+        - ``"elasticnet"``: a mixture of both, by `l1_ratio`;
+        - ``"group"``: :math:`\sum_k \sqrt{d}\,\|W_k\|`, over the filters or units k of
+          d weights each;
+        - an object with the few methods that :mod:`sklearn_l2cnn.penalties` describes.
+
+        The absolute values of ``"l1"`` and the norms of ``"group"`` act by their
+        proximal step after every update, in the metric of the optimizer: weights become
+        exactly zero, and with ``"group"`` whole filters do.
+
+    l1_ratio : float, default=0.5
+        Share of L1 in ``penalty="elasticnet"``, from 0 (L2) to 1 (L1).
+
+    penalize : {"weights", "all"} or callable, default="weights"
+        Which parameters are penalised: those with two or more dimensions, all, or those
+        for which ``penalize(name, parameter)`` is true.
+
+    decoupled : bool, default=False
+        Whether the penalty acts on the update rather than on the loss: with L2 every
+        step takes ``lr * alpha * W`` off the weights, as AdamW does. With plain SGD
+        that is the same thing. Under Adam it is not: in the loss, the penalty's
+        gradient is divided by the root mean square of the whole gradient, so that
+        weights with large gradients are hardly decayed; decoupled, all decay alike, but
+        what is found is not the minimum of a loss with a penalty, and depends on `lr`.
+        The penalty is then no part of the losses that are recorded.
+
+    activity_alpha : float or mapping, default=0.0
+        Strength of a penalty on the activity: every image adds
+        ``activity_alpha * ||u||^2`` to its loss, where u is what a hidden layer gives
+        out. A mapping ``{pattern: float}`` names the layers and gives each a strength.
+
+    activity_layers : {"last", "all"}, default="last"
+        With a number as `activity_alpha`: the last hidden layer, whose output goes to
+        the logits, or every activation of the network that is a layer.
+
+    max_norm : float, default=None
+        Largest norm of a filter or unit: after each step every row of every weight is
+        projected onto :math:`\|w\|_2 \le` `max_norm`, whether it is penalised or not.
+
+    dropout : float, default=None
+        Rate of the dropout layers of the network; a named network without any gets one
+        in front of its last layer. None leaves the network as it is.
+
+    architecture : str, torch.nn.Module or callable, default="plain"
+        The network.
+
+        - ``"plain"``: convolutions 3 x 3 with pooling and one hidden layer, for images
+          of any size;
+        - ``"two_conv"``, ``"conv_pool"``, ``"four_conv"``, ``"conv_dropout"``: small
+          networks of the literature on L2;
+        - ``"resnet18"``, ``"vgg11"`` and all other classifiers of torchvision, with a
+          head for the classes at hand; ``"unet"``:
+          :func:`sklearn_l2cnn.architectures.list_architectures` lists all;
+        - ``callable(input_shape, n_classes)``: returns the module, given
+          ``(channels, height, width)`` and the number of classes; a module class with
+          these two arguments is one;
+        - a module: it is copied, never changed, and its weights are the start.
+
+        A module takes float images ``(n, channels, height, width)`` and returns logits
+        ``(n, n_classes)``, two for two classes. It computes in the dtype of its
+        parameters.
+
+    pretrained : bool, str or path, default=False
+        Weights to start from. True: those that torchvision publishes for the network,
+        downloaded by torchvision; the first layers then stay as they were published,
+        and take other channels than three from what they know of three. A path: a state
+        dict, of the network as it is here or as torchvision has it. The last layer is
+        new where the classes are others.
+
+    freeze : str or list of str, default=None
+        Patterns of the names of layers, or of parts made of layers, that are not
+        trained; their norms and dropout work as in prediction.
+
+    image_shape : tuple of int, default=None
+        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. None
+        takes a row of k * k values as a grey image of k x k pixels and any other row as
+        a strip one pixel high.
+
+    channels : {"last", "first"}, default="last"
+        Where the channels stand in images of four dimensions, and in the images that
+        rows are flattened from.
+
+    standardize : bool, default=True
+        Whether the network sees ``(x - mean) / deviation`` of every channel, both over
+        the weighted training set, so that pixels of 0 to 255 and of 0 to 1 train alike.
+
+    optimizer : {"adam", "adamw", "sgd"} or callable, default="adam"
+        ``"adam"`` and ``"sgd"`` are torch's, with their defaults, ``"adamw"`` is
+        ``"adam"`` with ``decoupled=True``; a callable is a
+        :class:`torch.optim.Optimizer` class, or a :func:`functools.partial` of one. Of
+        such, the proximal steps of `penalty` know the metric of Adam and AdamW and the
+        momentum of SGD; any other's is taken to be its learning rate alone.
+
+    lr : float, default=1e-3
+        Learning rate.
+
+    momentum : float, default=0.9
+        Momentum of ``"sgd"``, and of an optimizer class that takes one.
+
+    lr_schedule : {"auto", "cosine", "onecycle", "plateau"} or None, default="auto"
+        ``"cosine"`` lowers the learning rate from `lr` in the first epoch to nearly
+        nothing in the last of `max_epochs`; ``"onecycle"`` raises it to `lr` over the
+        first fifth of all steps and then lowers it to nothing, which suits few epochs
+        at a high rate; ``"plateau"`` divides it by ten after more than three epochs
+        without a lower loss, of the validation images where there are some, else of
+        the training; None keeps it. ``"auto"`` is ``"cosine"`` with Adam, unless
+        `callbacks` have a scheduler of their own, and None with any other optimizer.
+
+    batch_size : int or "auto", default="auto"
+        Images in a step. ``"auto"`` is the power of two below n / 400 for n distinct
+        images, but at least 32 and at most 256.
+
+    max_epochs : int, default=20
+        Passes over the training set.
+
+    label_smoothing : float, default=0.0
+        What part of every label is spread evenly over all classes, in the loss.
+
+    gradient_clip : float, default=None
+        Largest norm of the gradient of all parameters together; a longer one is scaled
+        down, the penalty's part included.
+
+    early_stopping : bool, default=False
+        Whether to end training when the accuracy on validation images stops improving,
+        and to return to the weights of the best epoch. The images are a part of the
+        training rows of every fold, and of all images in the refit, that is held out.
+        They weigh as in training: sample weight times class weight.
+
+    validation_fraction : float, default=0.1
+        Part of every class that is held out; used with `early_stopping` alone.
+
+    n_iter_no_change : int, default=5
+        Epochs in a row without an improvement by `tol` that end training; used with
+        `early_stopping` alone.
+
+    tol : float, default=1e-4
+        What counts as an improvement of the accuracy; used with `early_stopping` alone.
+
+    class_weight : dict or "balanced", default=None
+        Factors ``{label: weight}`` on the sample weights. ``"balanced"`` gives every
+        class the same total.
+
+    augment : str, Augmentation, callable or list of such, default=None
+        How images are varied at random while the network is trained, and not when it
+        predicts: any of ``"flip"``, ``"shift"``, ``"crop"``, ``"rotate"``, ``"scale"``,
+        ``"cutout"``, ``"brightness"``, ``"contrast"``, ``"mixup"``; an
+        :class:`~sklearn_l2cnn.augmentation.Augmentation` with strengths of their own,
+        which a search can set; transforms of torchvision and other callables, which get
+        a batch of float images ``(n, channels, height, width)``, uint8 as [0, 1], and
+        go first (those of torchvision that change colours take floats to be in [0, 1]).
+        What is random comes from `random_state`.
+
+    tta : {"flip", "shift"} or list of such, default=None
+        Test-time augmentation: probabilities are averaged over every image and its
+        mirror image, or over every image and what it is after a step of one pixel in
+        each of four directions, or over all combinations.
+
+    device : str or torch.device, default="auto"
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...; ``"auto"`` is CUDA where there is one.
+        On a CPU the numbers do not depend on how many threads torch may use: several
+        work on a batch only where the network is a sequence of layers that treat every
+        image by itself, as ``"plain"`` is; any other network is trained in one thread,
+        and `n_jobs` of a search uses the others. CUDA multiplies in its own precision
+        and adds in its own order: the tests hold probabilities of one network to within
+        0.002 of the CPU's, and those of a fit of two epochs to within 0.01.
+
+    precision : {"float32", "bfloat16", "auto"}, default="float32"
+        What convolutions and matrix products are computed in. ``"bfloat16"`` rounds
+        their factors to 8 bits, while parameters, sums and the loss stay as they are;
+        ``"auto"`` does so where the device has instructions for it, and is
+        ``"float32"`` elsewhere. A network of float64 computes in float64 either way.
+
+    callbacks : list, default=None
+        Callbacks of skorch: instances, classes or pairs ``(name, callback)``. They are
+        copied for every network.
+
+    verbose : int, default=0
+        1 prints a line for every epoch.
+
+    random_state : int, RandomState instance or None, default=None
+        Determines the initial weights, the order of the images, the held-out part and
+        what a network draws while training, the same for all networks: they differ in
+        alpha and fold alone. An int makes every fit the same, bit for bit on a CPU.
+        None takes fresh entropy from the operating system: unlike elsewhere in
+        scikit-learn, numpy's global generator is neither read nor moved.
+
+    Attributes
+    ----------
+    alpha_ : float or mapping
+        The best alpha.
+
+    alphas_ : ndarray of shape (n_alphas,)
+        All that were tried, as they were given; a grid is ascending.
+
+    best_index_ : int
+        Where in `alphas_` the best is.
+
+    best_params_ : dict
+        ``{"alpha": alpha_}``.
+
+    best_score_ : float
+        Mean score of the best alpha over the folds.
+
+    cv_results_ : dict of ndarray
+        Scores, ranks and times with the keys of
+        :class:`~sklearn.model_selection.GridSearchCV`. A training that failed has score
+        nan; a fit time is that of the epochs.
+
+    scores_path_ : ndarray of shape (n_alphas, n_splits, `max_epochs`)
+        Weighted accuracy after every epoch on what training was watched on: the test
+        rows of the fold or, with `early_stopping`, the part that it held out. nan after
+        a training that ended early, and where nothing is watched, because it would
+        have a say in the training: with ``lr_schedule="plateau"`` and with `callbacks`.
+
+    losses_path_ : ndarray of shape (n_alphas, n_splits, `max_epochs`)
+        Data loss of the training in every epoch.
+
+    validation_losses_path_ : ndarray of shape (n_alphas, n_splits, `max_epochs`)
+        Weighted cross-entropy on what training was watched on.
+
+    norms_path_ : ndarray of shape (n_alphas, n_layers)
+        Frobenius norm of the weights of every layer, of two or more dimensions, in the
+        mean over the folds.
+
+    layer_names_ : list of str
+        Names of these layers.
+
+    n_splits_ : int
+        Number of folds.
+
+    scorer_ : callable or dict of callables
+        What scored.
+
+    multimetric_ : bool
+        Whether there are several metrics.
+
+    refit_time_ : float
+        Seconds that the refit took.
+
+    best_estimator_ : L2CNNClassifier
+        The classifier with the best alpha, fitted to all images.
+
+    classes_, n_features_in_, feature_names_in_, image_shape_, channel_mean_, \
+            channel_scale_, device_, precision_, net_, module_, n_epochs_, \
+            loss_curve_, data_loss_curve_, penalty_curve_, validation_scores_, \
+            best_validation_score_, best_epoch_
+        All attributes of `best_estimator_`.
+
+    See Also
+    --------
+    L2CNNClassifier : The classifier with one alpha.
+    sklearn.linear_model.LogisticRegressionCV : The same for linear models.
+
+    Notes
+    -----
+    Without `refit` there are no methods that predict, and none of the attributes of
+    `best_estimator_`. A search begins with new networks: there is no `warm_start`, and
+    no ``partial_fit``. Folds are made of rows: that an image of weight k is the same as
+    k repeats holds where these are in one fold.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_l2cnn import L2CNNClassifierCV
+    >>> digits = load_digits()
+    >>> X, y = digits.images[:200], digits.target[:200]
+    >>> clf = L2CNNClassifierCV(
+    ...     alphas=[1e-3, 1e2], cv=2, max_epochs=3, random_state=0).fit(X, y)
+    >>> clf.alpha_
+    0.001
+    >>> clf.cv_results_["mean_test_score"].shape
+    (2,)
+    """
+
+    _parameter_constraints: dict = SEARCH_CONSTRAINTS
+
+    def __init__(
+        self,
+        alphas=10,
+        *,
+        cv=None,
+        scoring=None,
+        refit=True,
+        one_standard_error=False,
+        path="independent",
+        n_jobs=None,
+        penalty="l2",
+        l1_ratio=0.5,
+        penalize="weights",
+        decoupled=False,
+        activity_alpha=0.0,
+        activity_layers="last",
+        max_norm=None,
+        dropout=None,
+        architecture="plain",
+        pretrained=False,
+        freeze=None,
+        image_shape=None,
+        channels="last",
+        standardize=True,
+        optimizer="adam",
+        lr=1e-3,
+        momentum=0.9,
+        lr_schedule="auto",
+        batch_size="auto",
+        max_epochs=20,
+        label_smoothing=0.0,
+        gradient_clip=None,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=5,
+        tol=1e-4,
+        class_weight=None,
+        augment=None,
+        tta=None,
+        device="auto",
+        precision="float32",
+        callbacks=None,
+        verbose=0,
+        random_state=None,
+    ):
+        self.alphas = alphas
+        self.cv = cv
+        self.scoring = scoring
+        self.refit = refit
+        self.one_standard_error = one_standard_error
+        self.path = path
+        self.n_jobs = n_jobs
+        self.penalty = penalty
+        self.l1_ratio = l1_ratio
+        self.penalize = penalize
+        self.decoupled = decoupled
+        self.activity_alpha = activity_alpha
+        self.activity_layers = activity_layers
+        self.max_norm = max_norm
+        self.dropout = dropout
+        self.architecture = architecture
+        self.pretrained = pretrained
+        self.freeze = freeze
+        self.image_shape = image_shape
+        self.channels = channels
+        self.standardize = standardize
+        self.optimizer = optimizer
+        self.lr = lr
+        self.momentum = momentum
+        self.lr_schedule = lr_schedule
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.label_smoothing = label_smoothing
+        self.gradient_clip = gradient_clip
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.class_weight = class_weight
+        self.augment = augment
+        self.tta = tta
+        self.device = device
+        self.precision = precision
+        self.callbacks = callbacks
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.array_api_support = True
+        return tags
