@@ -217,6 +217,7 @@ def draw_norms(ax, alphas, norms, names):
     lines : list of matplotlib Line2D of length n_layers
     """
     places = alpha_places(alphas)
+    names = [f"layer {name}" if name.isdigit() else name for name in names]
     lines = []
     for name, norm, style in zip(names, norms.T, depth_styles(len(names)), strict=True):
         lines += ax.plot(places, norm, label=name, **style)
