@@ -7,7 +7,7 @@ from sklearn.base import clone
 from sklearn.utils import check_array
 
 from sklearn_l2cnn._arrays import class_sums, on_host
-from sklearn_l2cnn._fitting import new_network, penalty_of
+from sklearn_l2cnn._assembly import new_network, penalty_of
 from sklearn_l2cnn._validation import check_strengths, encode_labels
 from sklearn_l2cnn.penalties import strengths, total_value
 from sklearn_l2cnn.training import (

@@ -2,11 +2,13 @@
 
 import numpy as np
 import torch
+from sklearn.base import clone
 from sklearn.utils import _safe_indexing
 from sklearn.utils.parallel import Parallel, delayed
 from skorch.history import History
 
 from sklearn_l2cnn._arrays import is_tensor, on_host
+from sklearn_l2cnn._together import fit_together
 
 
 def fit_members(members, X, y, sample_weight, folds, *, path, n_jobs=None, then=None):
@@ -27,10 +29,12 @@ def fit_members(members, X, y, sample_weight, folds, *, path, n_jobs=None, then=
         ``"warm"`` starts each network from the weights that the next larger alpha has
         ended with, in its own fold.
     n_jobs : int, default=None
+        Processes for networks that cannot be trained together.
     then : callable, default=None
-        ``then(fold, classifier)`` is called where a member was trained, in a process of
-        its own maybe, with the position of the fold; what it returns is kept in place
-        of the classifier, so that not all networks have to be held at once.
+        ``then(classifier, X, y, test)`` is called where a member was trained, in a
+        process of its own maybe, with all images and the test rows of its fold; what
+        it returns is kept in place of the classifier, so that not all networks have to
+        be held at once.
 
     Returns
     -------
@@ -38,17 +42,37 @@ def fit_members(members, X, y, sample_weight, folds, *, path, n_jobs=None, then=
         ``outcomes[fold][alpha]``: the fitted classifier, what `then` made of it, or the
         ValueError that the fit ended with.
     """
+    parts = [
+        _parts(row[0], X, y, sample_weight, fold)
+        for row, fold in zip(members, folds, strict=True)
+    ]
+    together = fit_together(
+        [[clone(member) for member in row] for row in members],
+        parts,
+        _from_strong(members[0]) if path == "warm" else list(range(len(members[0]))),
+        path == "warm",
+        lambda classifier, k: _kept(classifier, X, y, folds[k], then),
+    )
+    return together or fit_one_by_one(
+        members, X, y, sample_weight, folds, path=path, n_jobs=n_jobs, then=then
+    )
+
+
+def fit_one_by_one(
+    members, X, y, sample_weight, folds, *, path, n_jobs=None, then=None
+):
+    """Do what `fit_members` does, every network by itself."""
     parallel = Parallel(n_jobs=n_jobs)
     n_alphas = len(members[0])
     if path == "warm":
         return parallel(
-            delayed(_fit_fold)(members[k], k, X, y, sample_weight, folds[k], then)
-            for k in range(len(folds))
+            delayed(_fit_fold)(row, X, y, sample_weight, fold, then)
+            for row, fold in zip(members, folds, strict=True)
         )
     flat = parallel(
-        delayed(_fit_one)(member, k, X, y, sample_weight, folds[k], then)
-        for k in range(len(folds))
-        for member in members[k]
+        delayed(_fit_one)(member, X, y, sample_weight, fold, then)
+        for row, fold in zip(members, folds, strict=True)
+        for member in row
     )
     return [flat[k : k + n_alphas] for k in range(0, len(flat), n_alphas)]
 
@@ -71,11 +95,16 @@ def fit_path(members, data, watched):
     outcome : L2CNNClassifier or ValueError
     """
     earlier = None
-    for position in sorted(range(len(members)), key=lambda k: -members[k].alpha):
+    for position in _from_strong(members):
         outcome = _fit(members[position], data, watched, earlier)
         if not isinstance(outcome, ValueError):
             earlier = outcome
         yield position, outcome
+
+
+def _from_strong(members):
+    """Return the positions of classifiers, that of the largest alpha first."""
+    return sorted(range(len(members)), key=lambda k: -members[k].alpha)
 
 
 def take(array, rows):
@@ -87,24 +116,25 @@ def take(array, rows):
     return _safe_indexing(array, rows)
 
 
-def _fit_one(member, k, X, y, sample_weight, fold, then):
+def _fit_one(member, X, y, sample_weight, fold, then):
     data, watched = _parts(member, X, y, sample_weight, fold)
-    return _kept(_fit(member, data, watched), k, then)
+    return _kept(_fit(member, data, watched), X, y, fold, then)
 
 
-def _fit_fold(members, k, X, y, sample_weight, fold, then):
+def _fit_fold(members, X, y, sample_weight, fold, then):
     outcomes = [None] * len(members)
     data, watched = _parts(members[0], X, y, sample_weight, fold)
     for position, outcome in fit_path(members, data, watched):
-        outcomes[position] = outcome
-    # not before all are trained: the next network starts from the last
-    return [_kept(outcome, k, then) for outcome in outcomes]
+        # the path holds on to the last network, which the next starts from
+        outcomes[position] = _kept(outcome, X, y, fold, then)
+    return outcomes
 
 
-def _kept(outcome, k, then):
+def _kept(outcome, X, y, fold, then):
     if then is None or isinstance(outcome, ValueError):
         return outcome
-    return then(k, outcome)
+    _, test = fold
+    return then(outcome, X, y, test)
 
 
 def _fit(member, data, watched, earlier=None):

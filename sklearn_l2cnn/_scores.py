@@ -199,8 +199,8 @@ def table(alphas, outcomes):
     values = alphas.tolist()
     results["param_alpha"] = np.ma.MaskedArray(alphas.copy(), mask=False)
     results["params"] = [{"alpha": value} for value in values]
-    measured = [one for row in outcomes for one in row if isinstance(one, Measured)]
-    several = next((one.score for one in measured if isinstance(one.score, dict)), None)
+    scores = (one.score for *_, one in _measured(outcomes))
+    several = next((some for some in scores if isinstance(some, dict)), None)
     if several is None:
         _store_scores(results, "score", _matrix(outcomes, lambda one: one.score))
         return results, None
@@ -286,3 +286,54 @@ def _scores_of(results, metric):
     while f"split{len(columns)}_test_{metric}" in results:
         columns.append(results[f"split{len(columns)}_test_{metric}"])
     return np.column_stack(columns)
+
+
+def paths(outcomes, layers, max_epochs):
+    """Return how training went, by alpha, as the fitted attributes have it.
+
+    Parameters
+    ----------
+    outcomes : list of list
+    layers : list of str
+    max_epochs : int
+
+    Returns
+    -------
+    paths : dict of ndarray
+        nan where a training failed, had ended or was not watched.
+    """
+    n_folds, n_alphas = len(outcomes), len(outcomes[0])
+    losses, valid_losses, valid_scores = (
+        np.full((n_alphas, n_folds, max_epochs), np.nan) for _ in range(3)
+    )
+    norms = np.full((n_alphas, n_folds, len(layers)), np.nan)
+    for fold, alpha, one in _measured(outcomes):
+        here = alpha, fold, slice(len(one.losses))
+        losses[here] = one.losses
+        valid_losses[here] = one.validation_losses
+        valid_scores[here] = one.validation_scores
+        norms[alpha, fold] = [one.norms.get(name, np.nan) for name in layers]
+    there = ~np.isnan(norms)
+    with np.errstate(invalid="ignore"):  # no fold has one: nan
+        mean_norms = np.where(there, norms, 0).sum(axis=1) / there.sum(axis=1)
+    return {
+        "losses_path_": losses,
+        "validation_losses_path_": valid_losses,
+        "scores_path_": valid_scores,
+        "norms_path_": mean_norms,
+    }
+
+
+def layer_names(outcomes):
+    """Return the names of all layers that have weights, in their order."""
+    return list(
+        dict.fromkeys(name for *_, one in _measured(outcomes) for name in one.norms)
+    )
+
+
+def _measured(outcomes):
+    """Yield fold, alpha and measures of every network that was trained."""
+    for fold, row in enumerate(outcomes):
+        for alpha, one in enumerate(row):
+            if isinstance(one, Measured):
+                yield fold, alpha, one

@@ -8,6 +8,7 @@ from functools import partial
 from numbers import Integral
 
 import numpy as np
+import torch
 from sklearn import get_config
 from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
@@ -23,6 +24,9 @@ from sklearn.utils.validation import _num_samples
 from sklearn_l2cnn._alphas import alpha_grid, check_alphas
 from sklearn_l2cnn._arrays import (
     as_tensor_if_dispatched,
+    give_back,
+    holds_numbers,
+    is_dispatched,
     on_host,
     same_kind,
     sorted_unique,
@@ -33,7 +37,9 @@ from sklearn_l2cnn._members import fit_members, fit_path, take
 from sklearn_l2cnn._parameters import NOT_SEARCHED
 from sklearn_l2cnn._scores import (
     best_index,
+    layer_names,
     measure,
+    paths,
     routed_to,
     router_of,
     scorers_of,
@@ -68,36 +74,34 @@ def search(clf, X, y, sample_weight, groups, params):
     names = list(scorers) if isinstance(scorers, dict) else None
     metric = _metric(clf, names)
     alphas = _alphas(clf, template, y, weight)
-    X, weight = _indexable(X), None if sample_weight is None else weight
+    rows, weight = _indexable(X), None if sample_weight is None else weight
     to_splitter, to_scorers = _metadata(
         clf, scorers, weight, sample_weight, groups, params
     )
-    folds = _folds(clf, alphas, X, y, to_splitter)
+    folds = _folds(clf, rows, y, to_splitter)
     outcomes = fit_members(
-        [_members(template, alphas) for _ in folds],
-        X,
+        [_members(template, alphas.tolist()) for _ in folds],
+        rows,
         y,
         weight,
         folds,
         path=clf.path,
         n_jobs=clf.n_jobs,
-        then=partial(_measured, scorers, to_scorers, X, y, folds),
+        then=partial(_measured, scorers, to_scorers),
     )
     _report_failures(alphas, outcomes)
-    results, found = table(alphas, outcomes)
+    clf.cv_results_, found = table(alphas, outcomes)
     if found != names:  # of a callable that returns a dict
         metric = _metric(clf, found)
-    clf.alphas_, clf.n_splits_ = alphas, len(folds)
-    clf.scorer_, clf.multimetric_ = scorers, found is not None
-    clf.cv_results_ = results
-    _publish_paths(clf, outcomes)
+    clf.scorer_, clf.multimetric_, clf.n_splits_ = scorers, bool(found), len(folds)
+    clf.layer_names_ = layer_names(outcomes)
+    arrays = {"alphas_": alphas, **paths(outcomes, clf.layer_names_, clf.max_epochs)}
+    for name, array in arrays.items():
+        setattr(clf, name, _of_kind(array, X))
     if metric is not None or callable(clf.refit):
-        _choose(clf, metric)
+        _choose(clf, alphas, metric)
     if clf.refit:
-        start = time.perf_counter()
-        clf.best_estimator_ = _refitted(clf, template, X, y, weight)
-        clf.refit_time_ = time.perf_counter() - start
-        vars(clf).update(fitted_attributes(clf.best_estimator_))
+        _refit(clf, template, alphas, (X, y, weight))
     return clf
 
 
@@ -191,7 +195,7 @@ def _metadata(clf, scorers, weight, sample_weight, groups, params):
     return routed.splitter["split"], routed_to(scorers, routed.scorer["score"])
 
 
-def _folds(clf, alphas, X, y, params):
+def _folds(clf, X, y, params):
     """Return the rows that each fold trains on, and those that it is scored on."""
     labels = on_host(y)
     splitter = check_cv(clf.cv, labels, classifier=True)
@@ -213,12 +217,11 @@ def _positions(rows):
 
 def _members(template, alphas):
     """Return unfitted classifiers, one for each alpha."""
-    return [clone(template).set_params(alpha=alpha) for alpha in alphas.tolist()]
+    return [clone(template).set_params(alpha=alpha) for alpha in alphas]
 
 
-def _measured(scorers, params, X, y, folds, fold, classifier):
+def _measured(scorers, params, classifier, X, y, test):
     """Measure a network on the rows of its fold that it was not trained on."""
-    _, test = folds[fold]
     if isinstance(scorers, dict):
         params = {name: _rows(own, test, len(y)) for name, own in params.items()}
     else:
@@ -265,65 +268,41 @@ def _report_failures(alphas, outcomes):
     )
 
 
-def _publish_paths(clf, outcomes):
-    """Set what tells how training went, over all alphas."""
-    shape = (len(clf.alphas_), clf.n_splits_, clf.max_epochs)
-    paths = {
-        "losses_path_": "losses",
-        "validation_losses_path_": "validation_losses",
-        "scores_path_": "validation_scores",
-    }
-    for name, field in paths.items():
-        path = np.full(shape, np.nan)
-        for fold, alpha, one in _trained(outcomes):
-            values = getattr(one, field)
-            path[alpha, fold, : len(values)] = values
-        setattr(clf, name, path)
-    layers = dict.fromkeys(name for *_, one in _trained(outcomes) for name in one.norms)
-    clf.layer_names_ = list(layers)
-    norms = np.full((len(clf.alphas_), clf.n_splits_, len(layers)), np.nan)
-    for fold, alpha, one in _trained(outcomes):
-        norms[alpha, fold] = [one.norms.get(name, np.nan) for name in layers]
-    there = ~np.isnan(norms)
-    with np.errstate(invalid="ignore"):  # nan where no network was trained
-        clf.norms_path_ = np.where(there, norms, 0).sum(axis=1) / there.sum(axis=1)
+def _of_kind(array, X):
+    """Return an array of numbers as one of the namespace, and on the device, of X."""
+    if not is_dispatched(X) or not holds_numbers(array):
+        return array
+    return give_back(torch.from_numpy(array), X)
 
 
-def _trained(outcomes):
-    """Yield fold, alpha and measures of every network that was trained."""
-    for fold, row in enumerate(outcomes):
-        for alpha, one in enumerate(row):
-            if not isinstance(one, ValueError):
-                yield fold, alpha, one
-
-
-def _choose(clf, metric):
+def _choose(clf, alphas, metric):
     """Set the attributes of the best alpha."""
     results = clf.cv_results_
     best = best_index(results, metric, clf.refit)
     if clf.one_standard_error:
-        best = within_one_standard_error(results, metric, clf.alphas_, best)
+        best = within_one_standard_error(results, metric, alphas, best)
     clf.best_index_ = best
     clf.best_params_ = results["params"][best]
     clf.alpha_ = clf.best_params_["alpha"]
     if not callable(clf.refit):
-        clf.best_score_ = results[f"mean_test_{metric}"][best]
+        clf.best_score_ = float(results[f"mean_test_{metric}"][best])
 
 
-def _refitted(clf, template, X, y, weight):
-    """Return a classifier of the best alpha that is fitted to all images.
+def _refit(clf, template, alphas, data):
+    """Fit a classifier of the best alpha to all images, and become what it is.
 
     A warm path is gone along again, from the largest alpha to the best: what was scored
     is what that ends with.
     """
-    chosen = np.array([clf.best_params_["alpha"]], dtype=clf.alphas_.dtype)
+    start = time.perf_counter()
+    data = dict(zip(("X", "y", "sample_weight"), data, strict=True))
     if clf.path == "warm":
-        chosen = clf.alphas_[clf.alphas_ >= clf.alpha_]
-    data = {"X": X, "y": y, "sample_weight": weight}
-    members = _members(template, chosen)
-    if clf.path != "warm":
-        return members[0].fit(**data)
-    *_, (_, outcome) = fit_path(members, data, {})
-    if isinstance(outcome, ValueError):
-        raise outcome
-    return outcome
+        members = _members(template, alphas[alphas >= clf.alpha_].tolist())
+        *_, (_, best) = fit_path(members, data, {})
+        if isinstance(best, ValueError):
+            raise best
+    else:
+        best = _members(template, [clf.alpha_])[0].fit(**data)
+    clf.best_estimator_ = best
+    clf.refit_time_ = time.perf_counter() - start
+    vars(clf).update(fitted_attributes(best))

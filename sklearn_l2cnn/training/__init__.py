@@ -11,18 +11,25 @@ from sklearn_l2cnn.training._callbacks import (
 )
 from sklearn_l2cnn.training._canonical import canonical_set, normalized_weights
 from sklearn_l2cnn.training._device import resolve_device
+from sklearn_l2cnn.training._fleet import Member, why_no_fleet
+from sklearn_l2cnn.training._fleet_batches import Fold
 from sklearn_l2cnn.training._frozen import freeze, frozen_anew
 from sklearn_l2cnn.training._isolation import draw_seeds, isolated
-from sklearn_l2cnn.training._net import Net
+from sklearn_l2cnn.training._net import Diverged, Net
 from sklearn_l2cnn.training._objective import Objective
 from sklearn_l2cnn.training._precision import computes_bfloat16, lowered_dtype
+from sklearn_l2cnn.training._waves import Lot, train_together
 from sklearn_l2cnn.training._weights import auto_batch_size, class_factors, held_out
 
 __all__ = [
     "BestWeights",
     "CallbackSupportMixin",
     "CosineRate",
+    "Diverged",
     "EpochTasks",
+    "Fold",
+    "Lot",
+    "Member",
     "Net",
     "Objective",
     "OneCycleRate",
@@ -41,4 +48,6 @@ __all__ = [
     "predict_logits",
     "resident",
     "resolve_device",
+    "train_together",
+    "why_no_fleet",
 ]

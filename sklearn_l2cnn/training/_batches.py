@@ -7,7 +7,8 @@ import torch
 from sklearn_l2cnn._arrays import cast, copied, dtype_name, empty
 from sklearn_l2cnn._pixels import pieces, standardized
 from sklearn_l2cnn.training._forward import logits_of, network_input, pixel_map
-from sklearn_l2cnn.training._layers import forward_of
+from sklearn_l2cnn.training._isolation import each_in_one_thread
+from sklearn_l2cnn.training._layers import forward_of, remembers_nothing
 from sklearn_l2cnn.training._upload import Upload
 
 # Pixel values in one chunk of a prediction on a CPU; more leave the cache.
@@ -204,6 +205,9 @@ def chunk_rows(image_shape, device):
 def predict_logits(net, images, views=((),)):
     """Run a network over images in chunks of one size, a short last one padded.
 
+    Several threads work on several chunks, never on one: libraries cut a product into
+    as many parts as there are threads, and with them the last bits change.
+
     Parameters
     ----------
     net : Net
@@ -224,9 +228,9 @@ def predict_logits(net, images, views=((),)):
     pixels = net.pixels()
     size = chunk_rows(images.shape[1:], device)
     upload = Upload(device)
-    logits = []
-    with torch.inference_mode():
-        for start in range(0, len(images), size):
+
+    def of_chunk(start):
+        with torch.inference_mode():
             stop = min(start + size, len(images))
             rows = slice(start, stop)
             chunk = to_tensor(images, rows, net.mean, net.scale, net.dtype)
@@ -239,8 +243,13 @@ def predict_logits(net, images, views=((),)):
                 network_input(chunk, *pixels),
                 views,
             )
-            logits.append(output[: stop - start])
-        logits = torch.cat(logits)
+            return output[: stop - start]
+
+    several = device.type == "cpu" and remembers_nothing(net.module_)
+    threads = torch.get_num_threads() if several else 1
+    chunks = each_in_one_thread(of_chunk, range(0, len(images), size), threads)
+    with torch.inference_mode():
+        logits = torch.cat(chunks)
     # numpy has no bfloat16, and nobody expects probabilities of half precision
     return logits if logits.dtype == torch.float64 else logits.float()
 

@@ -1,6 +1,5 @@
 """Callbacks of our own: rates, early stopping, scikit-learn's callbacks as epochs."""
 
-import copy
 import math
 
 import torch
@@ -42,7 +41,9 @@ class BestWeights(Callback):
         self.misses_ = 0 if score > self.best_ + self.tol else self.misses_ + 1
         if score > self.best_:
             self.best_ = score
-            self.state_ = copy.deepcopy(net.module_.state_dict())
+            # clones: a tensor may be a view of one that holds many networks
+            state = net.module_.state_dict()
+            self.state_ = {name: tensor.clone() for name, tensor in state.items()}
         if self.misses_ >= self.patience:
             raise KeyboardInterrupt  # this is how a callback stops a skorch net
 

@@ -1,5 +1,6 @@
 """Leaving the world as it was found: generators, threads, defaults of torch."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
@@ -50,6 +51,34 @@ def torch_threads(number):
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def each_in_one_thread(function, items, threads):
+    """Call a function on items, each in a thread in which torch has no other.
+
+    Parameters
+    ----------
+    function : callable
+    items : sequence
+    threads : int
+        How many items may be in work at a time.
+
+    Returns
+    -------
+    results : list
+        In the order of the items.
+    """
+    threads = min(threads, len(items))
+    with torch_threads(1):
+        if threads == 1:
+            return [function(item) for item in items]
+        with ThreadPoolExecutor(
+            threads,
+            thread_name_prefix="l2cnn",
+            initializer=torch.set_num_threads,
+            initargs=(1,),
+        ) as pool:
+            return list(pool.map(function, items))
 
 
 def draw_seeds(random_state, n_seeds):

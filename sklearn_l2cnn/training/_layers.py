@@ -72,6 +72,19 @@ def layers_by_image(module):
     return [module]
 
 
+def remembers_nothing(module):
+    """Say whether a network may run in several threads at a time, in evaluation.
+
+    Only layers of known libraries are trusted to keep nothing of what they see.
+    """
+    known = "torch", "torchvision", "sklearn_l2cnn"
+    return all(
+        type(part).__module__.partition(".")[0] in known
+        and not any(getattr(part, hooks) for hooks in _HOOKS)
+        for part in module.modules()
+    )
+
+
 def work(layers, images):
     """Say how much work the layers have with one image, in multiplications."""
     total = 0

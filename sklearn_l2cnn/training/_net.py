@@ -237,9 +237,7 @@ class Net(NeuralNetClassifier):
         return self
 
     def _validate(self, batches):
-        # What a layer makes of single images does not depend on torch's threads.
-        shards = self.steps_.shards
-        with torch_threads(1 if shards is None else shards.threads):
+        with torch_threads(1):  # which products are cut where is a matter of threads
             self.run_single_epoch(batches, False, "valid", self.validation_step)
 
     def train(self, X, y, *, epochs, valid=None, guests=(), threads=1):
@@ -276,18 +274,22 @@ class Net(NeuralNetClassifier):
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
-            raise ValueError(
-                "A batch of a single image has no variance for the batch norm of this "
-                f"architecture: n_samples={len(y)} distinct images, "
-                f"batch_size={self.batch_size}. Two images and a batch size of 2 are "
-                "the least; networks without batch norm, such as 'plain', take one."
-            ) from error
+            raise self.single_image(len(y)) from error
         finally:
             # Nothing of this call stays behind: no data on the device, no threads, no
             # reference into the parameters, which would not survive a pickle.
             self.callbacks_ = own
             for name in _OF_A_TRAINING:
                 vars(self).pop(name, None)
+
+    def single_image(self, n_rows):
+        """Return the error that says why a batch norm needs two images."""
+        return ValueError(
+            "A batch of a single image has no variance for the batch norm of this "
+            f"architecture: n_samples={n_rows} distinct images, "
+            f"batch_size={self.batch_size}. Two images and a batch size of 2 are "
+            "the least; networks without batch norm, such as 'plain', take one."
+        )
 
     def unpark(self):
         """Bring network and optimizer to the device, if they are parked."""

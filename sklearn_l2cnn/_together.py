@@ -1,0 +1,162 @@
+"""Classifiers that differ in alpha, fitted to the folds of one data set in one go."""
+
+import logging
+import math
+import zlib
+
+import numpy as np
+import torch
+
+from sklearn_l2cnn._assembly import equipped, gather, guests_of, loaded
+from sklearn_l2cnn._fitting import finish
+from sklearn_l2cnn.training import (
+    Lot,
+    Member,
+    draw_seeds,
+    isolated,
+    resolve_device,
+    train_together,
+    why_no_fleet,
+)
+
+_logger = logging.getLogger("sklearn_l2cnn")
+
+# Bytes of images that are held at a time; more folds than that come one after another.
+_IMAGE_BYTES = 1 << 31
+
+
+def fit_together(members, parts, order, warm=False, then=None):
+    """Fit classifiers to the folds, as each would be by itself.
+
+    Parameters
+    ----------
+    members : list of list of L2CNNClassifier
+        For every fold one for each alpha; not fitted.
+    parts : list of tuple (data, watched)
+        What those of each fold are fitted to: arguments of `fit`.
+    order : list of int
+        The positions of the alphas, one after another where `warm`.
+    warm : bool, default=False
+        Whether each alpha starts from the network of the one before it.
+    then : callable, default=None
+        ``then(classifier, fold)`` is called with those that are fitted; what it returns
+        is kept in their place.
+
+    Returns
+    -------
+    outcomes : list of list, or None
+        For every fold what became of each alpha, a ValueError where a fit failed. None
+        where these networks cannot be trained together.
+    """
+    device = resolve_device(members[0][0].device)
+    at_a_time = max(1, int(_IMAGE_BYTES / _image_bytes(parts[0][0]["X"])))
+    outcomes = []
+    for start in range(0, len(parts), at_a_time):
+        stop = start + at_a_time
+        crews = [
+            _Crew(row, part, device, number, then)
+            for number, (row, part) in enumerate(
+                zip(members[start:stop], parts[start:stop], strict=True), start
+            )
+        ]
+        for group in [[k] for k in order] if warm else [order]:
+            if not _train(crews, group, device, warm):
+                return None
+        outcomes += [crew.outcomes for crew in crews]
+    return outcomes
+
+
+class _Crew:
+    """The classifiers of one fold.
+
+    Parameters
+    ----------
+    members : list of L2CNNClassifier
+    part : tuple (data, watched)
+    device : torch.device
+    number : int
+        Of the fold.
+    then : callable or None
+    """
+
+    def __init__(self, members, part, device, number, then):
+        self.members, self.device, self.number = members, device, number
+        self.then = then
+        self.outcomes = [None] * len(members)
+        self.nets = [None] * len(members)
+        self.fold = self.last = None
+        lead = members[0]
+        known = set(vars(lead))
+        data, watched = part
+        names = "X_val", "y_val", "sample_weight_val"
+        validation = [watched.get(name) for name in names]
+        try:
+            self.material = gather(lead, **data, validation=validation)
+        except ValueError as error:
+            self.outcomes = [error] * len(members)
+            return
+        found = {k: value for k, value in vars(lead).items() if k not in known}
+        for member in members[1:]:
+            vars(member).update(found)
+
+    def equip(self, k, start=None):
+        """Make the net of a member, from the network of a net or a new one.
+
+        Returns
+        -------
+        member : Member, or None where the fit has failed already
+        """
+        if self.outcomes[k] is not None:
+            return None
+        clf = self.members[k]
+        net = self.nets[k] = equipped(clf, self.material, self.device, start)
+        if self.fold is None:
+            self.fold = loaded(clf, net, self.material)
+            self.batch_size = net.batch_size
+        else:
+            net.batch_size = self.batch_size
+            draw_seeds(net.generator, 1)  # as `loaded` does
+        seed = self.fold.seed, self.number, zlib.crc32(repr(clf.alpha).encode())
+        return Member(net, guests_of(clf), seed)
+
+    def take(self, k, member):
+        """Take over what became of a member."""
+        if member.error is not None:
+            self.outcomes[k] = member.error
+        else:
+            clf, self.last = self.members[k], self.nets[k]
+            finish(clf, self.nets[k], 0)
+            self.outcomes[k] = clf if self.then is None else self.then(clf, self.number)
+
+
+def _train(crews, chosen, device, warm):
+    """Train some members of every crew together; say whether that could be done."""
+    lots, folds, taken = [], [], []
+    for crew in crews:
+        for k in chosen:
+            member = crew.equip(k, crew.last if warm else None)
+            if member is None:
+                continue
+            if not taken and (reason := why_no_fleet(member.net, member.guests)):
+                _logger.info("The networks are trained one by one: %s.", reason)
+                return False
+            if not folds or folds[-1] is not crew.fold:
+                folds.append(crew.fold)
+            lots.append(Lot(member, len(folds) - 1))
+            taken.append((crew, k, member))
+    if lots:
+        with isolated(folds[0].seed, device) as threads:
+            epochs = crews[0].members[0].max_epochs
+            train_together(lots, folds, epochs, threads)
+    for crew, k, member in taken:
+        crew.take(k, member)
+    return True
+
+
+def _image_bytes(X):
+    shape, dtype = getattr(X, "shape", None), getattr(X, "dtype", None)
+    if shape is None:
+        X = np.asarray(X)
+        shape, dtype = X.shape, X.dtype
+    wide = 1 if dtype in (np.uint8, torch.uint8) else 4
+    return math.prod(shape) * wide
