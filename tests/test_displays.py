@@ -169,6 +169,7 @@ def test_what_is_no_classifier_of_images_is_refused(digits):
     [
         ([0, 1e-2, 1e-1], [1e-3, 1e-2, 1e-1]),
         ([0, 1, 1000], [0.1, 1, 1000]),
+        ([0, 1, 10, 1e10], [10**-1.6, 1, 10, 1e10]),
         ([0, 1, 1.1], [0.5, 1, 1.1]),
         ([1e-1, 0, 1e-2], [1e-1, 1e-3, 1e-2]),
         ([0], [1]),
@@ -254,6 +255,8 @@ def test_folds_without_a_score_are_shown_as_such():
     assert "failed" in texts(display.axes_[0])
     [crosses] = [line for line in display.axes_[0].lines if line.get_marker() == "x"]
     assert crosses.get_xdata().tolist() == [0.1]
+    limits = {ax.get_xlim() for ax in display.axes_}
+    assert len(limits) == 1 and limits.pop()[1] > 0.1
     display.figure_.canvas.draw()
     for k in range(3):
         cv.cv_results_[f"split{k}_test_score"][:] = NAN

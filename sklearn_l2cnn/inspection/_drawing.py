@@ -111,7 +111,9 @@ def alpha_places(alphas):
     if not len(positive):
         return np.ones(len(alphas))
     step = positive[1] / positive[0] if len(positive) > 1 else 10.0
-    return np.where(alphas > 0, alphas, positive[0] / np.clip(step, 2, 10))
+    # a step like the first, but at least so long that its labels do not meet
+    step = max(np.clip(step, 2, 10), (positive[-1] / positive[0]) ** 0.16)
+    return np.where(alphas > 0, alphas, positive[0] / step)
 
 
 def alpha_ticks(alphas, most=6):
@@ -158,8 +160,9 @@ def set_alpha_axis(ax, alphas):
     ax.set_xticks(*alpha_ticks(alphas))
     ax.set_xlabel("alpha")
     places = np.unique(alpha_places(alphas))
-    if len(places) == 1:
-        ax.set_xlim(places[0] / 3, places[0] * 3)
+    # the same for all panels, also where one has nothing to show at an end
+    margin = (places[-1] / places[0]) ** 0.05 if len(places) > 1 else 3.0
+    ax.set_xlim(places[0] / margin, places[-1] * margin)
     if (np.asarray(alphas) == 0).any() and len(places) > 1:
         ax.plot(
             [np.sqrt(places[0] * places[1])],

@@ -142,8 +142,9 @@ class TrainingCurveDisplay:
         label = "penalty" if np.any(self.penalty) else "penalty (0 throughout)"
         looks = {"color": VERMILLION, "marker": "s", "linestyle": "--", **style}
         [self.penalty_line_] = ax.plot(epochs, self.penalty, label=label, **looks)
-        seen = np.concatenate([self.data_loss, self.penalty[self.penalty != 0]])
-        set_log_y(ax, seen)
+        if self.data_loss.max() > 4 * self.data_loss.min():  # a flat one stays linear
+            seen = [self.data_loss, self.penalty[self.penalty != 0]]
+            set_log_y(ax, np.concatenate(seen))
         ax.set_ylabel("loss in training")
 
     def _draw_validation(self, ax, epochs, style):
