@@ -244,25 +244,28 @@ def _counts(value, n_samples):
 
 def _report_failures(alphas, outcomes):
     """Warn of trainings that failed, or raise where all did."""
-    failed = defaultdict(list)
-    for fold, row in enumerate(outcomes):
-        for alpha, one in zip(alphas.tolist(), row, strict=True):
-            if isinstance(one, ValueError):
-                failed[str(one)].append((alpha, fold, one))
-    n_failed = sum(map(len, failed.values()))
+    reasons, n_failed = defaultdict(list), 0
+    for k, alpha in enumerate(alphas.tolist()):
+        failed = {
+            fold: row[k]
+            for fold, row in enumerate(outcomes)
+            if isinstance(row[k], ValueError)
+        }
+        if failed:
+            first = next(iter(failed.values()))
+            folds = ", ".join(map(str, failed))
+            where = f"alpha={alpha!r} in fold{'s'[: len(failed) > 1]} {folds}"
+            reasons[f"{type(first).__name__}: {first}"].append(where)
+            n_failed += len(failed)
     if not n_failed:
         return
-    reasons = "\n".join(
-        f"{', '.join(f'alpha={alpha!r} in fold {fold}' for alpha, fold, _ in which)}: "
-        f"{type(which[0][2]).__name__}: {reason}"
-        for reason, which in failed.items()
-    )
+    told = "\n".join(f"{'; '.join(which)}: {why}" for why, which in reasons.items())
     n_fits = len(alphas) * len(outcomes)
     if n_failed == n_fits:
-        raise ValueError(f"All {n_fits} trainings of the search failed.\n{reasons}")
+        raise ValueError(f"All {n_fits} trainings of the search failed.\n{told}")
     warnings.warn(
         f"{n_failed} of {n_fits} trainings of the search failed; their scores are nan, "
-        f"and their alphas cannot be chosen.\n{reasons}",
+        f"and their alphas cannot be chosen.\n{told}",
         FitFailedWarning,
         stacklevel=2,
     )

@@ -398,7 +398,7 @@ def test_clone_pickle_and_repr(some):
     assert np.array_equal(twin.predict_proba(X), mine.predict_proba(X))
     assert twin.best_estimator_.net_ is twin.net_
     assert not [name for name in vars(clone(mine)) if name.endswith("_")]
-    assert repr(mine).startswith("L2CNNClassifierCV(alphas=[1.0, 0.001], ")
+    assert repr(mine).startswith("L2CNNClassifierCV(alphas=[1.0, 0.001],")
     assert "max_epochs=3" in repr(mine)
     assert "L2CNNClassifierCV" in mine._repr_html_()
 
@@ -428,7 +428,7 @@ def test_in_a_pipeline_and_under_a_search(some):
 def test_n_jobs_does_not_show(some):
     X, y = some
     for path in ("independent", "warm"):
-        mine = searches({"path": path}, alphas=[1e-3, 0.1])[0]
+        mine = L2CNNClassifierCV([1e-3, 0.1], cv=3, path=path, **NETWORK)
         one = clone(mine).fit(X, y)
         two = mine.set_params(n_jobs=2).fit(X, y)
         assert np.array_equal(one.predict_proba(X), two.predict_proba(X))

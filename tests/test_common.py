@@ -11,7 +11,7 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 from sklearn.utils.fixes import parse_version
 
-from sklearn_l2cnn import L2CNNClassifier
+from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
 from tests.conftest import SmallNet
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the checks provoke warnings
@@ -58,6 +58,15 @@ SLOW = {
     "vgg11": {"architecture": "vgg11", "dropout": 0.0, "max_epochs": 8},
 }
 
+# As few networks, and as short trainings, as the checks of what is learnt allow.
+SEARCH = {"alphas": [1e-4, 1e-2], "cv": 3, "lr": 0.01, "max_epochs": 3}
+SEARCHES = {
+    "two alphas": {},
+    "grid and warm path": {"alphas": 2, "path": "warm", "one_standard_error": True},
+    "early stopping": {"early_stopping": True, "max_epochs": 8},
+}
+SLOW_SEARCHES = list(SEARCHES)[1:]
+
 
 @pytest.fixture(autouse=True)
 def a_build_for_cuda_is_no_device(monkeypatch):
@@ -78,8 +87,22 @@ def expect_all(n_checks, n_passed):
     [*CONFIGURATIONS, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)],
 )
 def test_check_estimator(name):
-    parameters = {**CONFIGURATIONS, **SLOW}[name]
-    results = check_estimator(L2CNNClassifier(**parameters), on_skip=None, on_fail=None)
+    assert_conforms(L2CNNClassifier(**{**CONFIGURATIONS, **SLOW}[name]))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in SLOW_SEARCHES else [])
+        for name in SEARCHES
+    ],
+)
+def test_check_estimator_that_searches(name):
+    assert_conforms(L2CNNClassifierCV(**(SEARCH | SEARCHES[name])))
+
+
+def assert_conforms(estimator):
+    results = check_estimator(estimator, on_skip=None, on_fail=None)
     not_passed = [
         (result["check_name"], result["status"], str(result["exception"]))
         for result in results
@@ -129,10 +152,12 @@ def test_each_check_is_a_check_of_check_estimator():
 def test_checks_outside_check_estimator(check):
     run = getattr(estimator_checks, check)
     run("L2CNNClassifier", L2CNNClassifier(max_epochs=2))
+    run("L2CNNClassifierCV", L2CNNClassifierCV(**(SEARCH | {"max_epochs": 1})))
 
 
-def test_no_tag_relaxes_a_check():
-    tags = L2CNNClassifier().__sklearn_tags__()
+@pytest.mark.parametrize("cls", [L2CNNClassifier, L2CNNClassifierCV])
+def test_no_tag_relaxes_a_check(cls):
+    tags = cls().__sklearn_tags__()
     assert tags.estimator_type == "classifier"
     assert tags.input_tags.two_d_array and tags.input_tags.three_d_array
     assert not tags.no_validation

@@ -96,13 +96,16 @@ def _is_held(layer, flat):
         return True
     if kind is nn.Flatten:
         return (layer.start_dim, layer.end_dim) == (1, -1)
+    if kind is (nn.BatchNorm1d if flat else nn.BatchNorm2d):
+        # otherwise what it makes of an image depends on the others, in prediction too
+        return layer.track_running_stats
     if flat:
-        return kind in (nn.Linear, nn.BatchNorm1d)
+        return kind is nn.Linear
     if kind is nn.Conv2d:
         return layer.padding_mode == "zeros"
     if kind is nn.MaxPool2d or kind is nn.AdaptiveMaxPool2d:
         return not layer.return_indices
-    return kind in _OF_MAPS or kind in (nn.BatchNorm2d, nn.GroupNorm)
+    return kind in _OF_MAPS or kind is nn.GroupNorm
 
 
 def signature(module):

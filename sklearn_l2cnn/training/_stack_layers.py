@@ -103,21 +103,19 @@ def normed(layer, tensors, states, stack):
     """Norm every channel over the batch; ragged ones over the images alone."""
     weight, bias = tensors or (None, None)
     mean, var = states
-    counted = layer.num_batches_tracked if layer.track_running_stats else None
 
     def norm(x, ragged):
-        own = stack.training or mean is None
         rate = layer.momentum
-        if rate is None and counted is not None:
-            rate = 1 / (int(counted) + stack.steps + 1)
+        if rate is None:  # the mean over all batches so far
+            rate = 1 / (int(layer.num_batches_tracked) + stack.steps + 1)
         maps = x if x.ndim == 4 else x.flatten(0, 1).unsqueeze(0)
-        if own and ragged is not None:
+        if stack.training and ragged is not None:
             result = _ragged_norm(maps, ragged, x.ndim, layer.eps, mean, var, rate)
             if weight is not None:
                 shape = -1, *[1] * (maps.ndim - 2)
                 result = result * weight.view(shape) + bias.view(shape)
         else:
-            options = own, rate or 0.0, layer.eps
+            options = stack.training, rate, layer.eps
             result = functional.batch_norm(maps, mean, var, weight, bias, *options)
         return result if x.ndim == 4 else result.view_as(x)
 
@@ -138,8 +136,7 @@ def _ragged_norm(maps, ragged, ndim, eps, mean, var, rate):
     center = (maps * mask).sum(over) / count
     apart = (maps - center.view(shape)) * mask
     spread = apart.square().sum(over) / count
-    if mean is not None:
-        with torch.no_grad():
-            mean.lerp_(center, rate)
-            var.lerp_(spread * (count / (count - 1)), rate)
+    with torch.no_grad():
+        mean.lerp_(center, rate)
+        var.lerp_(spread * (count / (count - 1)), rate)
     return apart / (spread + eps).sqrt().view(shape)

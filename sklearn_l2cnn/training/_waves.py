@@ -134,6 +134,7 @@ def _most_members(lot, folds):
     """Say how many networks a fleet should have, and how many bytes each takes."""
     net, fold = lot.member.net, folds[lot.place]
     image = network_input(fold.X["images"][:1], *net.pixels())
+    image = image.expand(2, -1, -1, -1)  # a norm over rows takes no single one
     layers = [layer for _, layer in leaves(net.module_)]
     rows = min(net.batch_size, len(fold.y))
     net.module_.eval()
