@@ -6,8 +6,9 @@ from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -129,7 +130,9 @@ def test_given_axes_are_used(fitted, plt):
     assert display.plot(line_kw={"linewidth": 5}).loss_line_.get_linewidth() == 5
 
 
-@pytest.mark.parametrize("around", ["pipeline", "search", "search over a pipeline"])
+@pytest.mark.parametrize(
+    "around", ["pipeline", "search", "both", "threshold", "frozen"]
+)
 def test_pipelines_and_searches_are_looked_into(digits, around):
     X, y = digits
     scaler = StandardScaler()
@@ -139,6 +142,12 @@ def test_pipelines_and_searches_are_looked_into(digits, around):
     elif around == "search":
         model = GridSearchCV(quick(max_epochs=1), {"alpha": [0.1]}, cv=2).fit(X, y)
         inner = model.best_estimator_
+    elif around == "threshold":
+        model = FixedThresholdClassifier(quick(max_epochs=1)).fit(X[y < 2], y[y < 2])
+        inner = model.estimator_
+    elif around == "frozen":
+        inner = quick(max_epochs=1).fit(X, y)
+        model = FrozenEstimator(inner)
     else:
         pipeline = make_pipeline(scaler, quick(max_epochs=1))
         grid = {"l2cnnclassifier__alpha": [0.1]}

@@ -10,8 +10,9 @@ def fitted_part(estimator, attributes, wanted, hint=""):
     Parameters
     ----------
     estimator : estimator
-        One with the attributes, a pipeline whose last step is such, or a search whose
-        `best_estimator_` is; or these inside each other.
+        One with the attributes, a pipeline whose last step is such, a search whose
+        `best_estimator_` is, or another estimator whose `estimator_` is; or these
+        inside each other.
     attributes : list of str
         By which it is known.
     wanted : str
@@ -30,6 +31,8 @@ def fitted_part(estimator, attributes, wanted, hint=""):
             part = part.best_estimator_
         elif isinstance(part, Pipeline):
             part = part.steps[-1][1]
+        elif hasattr(part, "estimator_"):
+            part = part.estimator_
         else:
             raise TypeError(_refusal(estimator, part, wanted, hint))
     return part
