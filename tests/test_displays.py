@@ -258,6 +258,7 @@ def test_folds_without_a_score_are_shown_as_such():
     cv = Path([0.001, 0.01, 0.1]).fit()
     cv.cv_results_["split1_test_score"][2] = NAN
     cv.losses_path_[2, 1] = NAN
+    cv.alpha_ = 0.001
     display = AlphaPathDisplay.from_estimator(cv)
     assert np.isnan(display.mean_scores).tolist() == [False, False, True]
     assert display.best in (0.001, 0.01)
@@ -407,6 +408,9 @@ def test_the_logits_of_a_classifier_are_projected(fitted, digits):
         for one in display.scatters_
     }
     assert len(looks) == 10, "two labels look the same"
+    assert len({str(one.get_edgecolor()) for one in display.scatters_}) == 6
+    hollow = [len(one.get_facecolor()) == 0 for one in display.scatters_]
+    assert hollow == [False] * 6 + [True] * 4
 
 
 def test_features_of_a_transformer_and_any_projection(digits, plt):
