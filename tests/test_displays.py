@@ -255,7 +255,7 @@ def test_the_alpha_that_was_chosen_is_marked_and_the_best_where_it_is_another():
 
 
 def test_folds_without_a_score_are_shown_as_such():
-    cv = Path([0.001, 0.01, 0.1]).fit()
+    cv = Path([0.001, 0.01, 0.5]).fit()
     cv.cv_results_["split1_test_score"][2] = NAN
     cv.losses_path_[2, 1] = NAN
     cv.alpha_ = 0.001
@@ -264,9 +264,9 @@ def test_folds_without_a_score_are_shown_as_such():
     assert display.best in (0.001, 0.01)
     assert "failed" in texts(display.axes_[0])
     [crosses] = [line for line in display.axes_[0].lines if line.get_marker() == "x"]
-    assert crosses.get_xdata().tolist() == [0.1]
+    assert crosses.get_xdata().tolist() == [0.5]
     limits = {ax.get_xlim() for ax in display.axes_}
-    assert len(limits) == 1 and limits.pop()[1] > 0.1
+    assert len(limits) == 1 and limits.pop()[1] > 0.5
     display.figure_.canvas.draw()
     for k in range(3):
         cv.cv_results_[f"split{k}_test_score"][:] = NAN
