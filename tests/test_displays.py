@@ -12,6 +12,7 @@ from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from sklearn_l2cnn import L2CNNClassifierCV
 from sklearn_l2cnn.inspection import (
     AlphaPathDisplay,
     EmbeddingDisplay,
@@ -19,7 +20,7 @@ from sklearn_l2cnn.inspection import (
     TrainingCurveDisplay,
 )
 from sklearn_l2cnn.inspection._drawing import alpha_places, alpha_ticks
-from tests.conftest import quick
+from tests.conftest import quick, tiny
 
 matplotlib = pytest.importorskip("matplotlib")
 NAN = float("nan")
@@ -238,6 +239,27 @@ def test_the_path_is_in_order_of_alpha_and_drawn_as_it_is():
     assert texts(display.axes_[2]) == ["trained on", "held out"]
     assert [ax.get_xlabel() for ax in display.axes_] == ["alpha"] * 3
     assert display.axes_[0].get_ylabel() == "accuracy"
+
+
+def test_a_search_that_was_fitted_is_drawn(digits):
+    cv = L2CNNClassifierCV(
+        [10.0, 0.01], cv=2, architecture=tiny, max_epochs=2, random_state=0
+    ).fit(*digits)
+    display = AlphaPathDisplay.from_estimator(cv)
+    assert display.alphas.tolist() == [0.01, 10] and display.alpha == cv.alpha_
+    np.testing.assert_allclose(
+        display.mean_scores[::-1], cv.cv_results_["mean_test_score"], rtol=1e-15
+    )
+    np.testing.assert_array_equal(
+        display.validation_losses[::-1], cv.validation_losses_path_[:, :, 1]
+    )
+    assert display.layer_names == ["0", "3"]
+    assert texts(display.axes_[1]) == ["layer 0", "layer 3"]
+    display = ShrinkageDisplay.from_estimator(cv)
+    assert display.weight_alphas == [cv.alpha_]
+    assert len(display.weights[0]) == 4 * 9 + 10 * 4 * 64
+    display = TrainingCurveDisplay.from_estimator(cv)
+    assert display.data_loss.tolist() == cv.data_loss_curve_
 
 
 def test_the_alpha_that_was_chosen_is_marked_and_the_best_where_it_is_another():
