@@ -50,7 +50,7 @@ def main(job="help", *arguments):
         sys.exit(f"Python 3.11 or later is needed, this is {sys.version.split()[0]}.")
     newest = ["--editable", ".[dev]"]
     if job == "demo":
-        run(environment(".venv", newest), "examples/plot_alpha_search.py", *arguments)
+        run(environment(".venv", newest), "examples/plot_alpha_path.py", *arguments)
     elif job == "test":
         run(environment(".venv", newest), *TESTS, *arguments)
     elif job == "lint":

@@ -6,7 +6,6 @@ python -m benchmarks --full --data DIR    everything, on MNIST and CIFAR-10 too
 
 import sys
 import time
-from pathlib import Path
 
 from benchmarks import (
     _options,
@@ -18,6 +17,7 @@ from benchmarks import (
     bench_import,
     bench_layers,
     bench_memory,
+    bench_path,
     bench_precision,
     bench_pruning,
     bench_speed,
@@ -33,6 +33,7 @@ BENCHMARKS = {
     "first": bench_first,
     "growth": bench_growth,
     "images": bench_images,
+    "path": bench_path,
     "pruning": bench_pruning,
 }
 
@@ -40,7 +41,6 @@ BENCHMARKS = {
 def main():
     parser = _options.parser(__doc__)
     parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=[*BENCHMARKS])
-    parser.add_argument("--out", type=Path, default=Path("benchmark-results"))
     options = _options.completed(parser.parse_args())
     start = time.perf_counter()
     figures = []

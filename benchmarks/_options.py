@@ -1,6 +1,7 @@
 """What all benchmarks are asked, and how they print."""
 
 import argparse
+from pathlib import Path
 
 
 def parser(description):
@@ -12,7 +13,9 @@ def parser(description):
     found.add_argument("--data", help="folder of MNIST (and CIFAR-10) as torchvision's")
     found.add_argument("--device", default="cpu", help="cpu (the default) or cuda")
     found.add_argument("--repeats", type=int, help="rounds of every comparison")
-    found.add_argument("--task", default="", help="speed: of tasks with this name")
+    found.add_argument("--task", default="", help="speed, path: of this name")
+    out = Path("benchmark-results")
+    found.add_argument("--out", type=Path, default=out, help="folder of what is drawn")
     return found
 
 

@@ -78,6 +78,19 @@ def world_is_left_alone():
     assert world() == before
 
 
+@pytest.fixture
+def plt():
+    """matplotlib without a screen; its settings must stay as they are."""
+    matplotlib = pytest.importorskip("matplotlib")
+    import matplotlib.pyplot as plt
+
+    plt.switch_backend("Agg")
+    before = dict(matplotlib.rcParams)
+    yield plt
+    plt.close("all")
+    assert dict(matplotlib.rcParams) == before
+
+
 class SmallNet(nn.Module):
     """A network of one's own, with what the built-in one lacks: norm and dropout."""
 

@@ -55,6 +55,16 @@ def test_a_folder_of_pictures_is_searched(tmp_path):
     assert "on 10 files that were held out: 0." in said
 
 
+def test_the_path_of_alpha_is_drawn(tmp_path):
+    path = EXAMPLES / "plot_alpha_path.py"
+    said = words_of(path, tmp_path, "--rows", "80", "--epochs", "1").splitlines()
+    assert [line.split()[0] for line in said[1:9]] == [
+        *("0", "3.2e-05", "0.0001", "0.00032", "0.001", "0.0032", "0.01", "0.032")
+    ]
+    assert all(" +- " in line for line in said[1:9])
+    assert said[9].startswith("chosen: alpha=")
+
+
 def test_every_augmentation_is_compared_and_shown(tmp_path):
     path = EXAMPLES / "plot_augmentation.py"
     few = ["--seeds", "2", "--epochs", "1", "--jobs", "1"]

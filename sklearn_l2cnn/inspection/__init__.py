@@ -1,14 +1,22 @@
-"""Pictures of what a network learnt, and the arithmetic behind them."""
+"""Pictures of what a network learnt and what the penalty did, and their arithmetic."""
 
+from sklearn_l2cnn.inspection._alpha_path import AlphaPathDisplay
+from sklearn_l2cnn.inspection._embedding import EmbeddingDisplay
 from sklearn_l2cnn.inspection._layer_displays import ActivationDisplay, FilterDisplay
 from sklearn_l2cnn.inspection._maps import saliency
 from sklearn_l2cnn.inspection._mistakes import MistakesDisplay
 from sklearn_l2cnn.inspection._saliency_display import SaliencyDisplay
+from sklearn_l2cnn.inspection._shrinkage import ShrinkageDisplay
+from sklearn_l2cnn.inspection._training_curve import TrainingCurveDisplay
 
 __all__ = [
     "ActivationDisplay",
+    "AlphaPathDisplay",
+    "EmbeddingDisplay",
     "FilterDisplay",
     "MistakesDisplay",
     "SaliencyDisplay",
+    "ShrinkageDisplay",
+    "TrainingCurveDisplay",
     "saliency",
 ]

@@ -1,0 +1,94 @@
+"""
+The whole path of the penalty in one fit
+========================================
+
+`L2CNNClassifierCV` finds its own `alpha`: it trains a network for every strength on
+every fold, and one with the best strength on all images. What became of all of them is
+kept, and `AlphaPathDisplay` draws it. The images are the 8 x 8 digits that come with
+scikit-learn; 600 of them, because a penalty matters most where data are few.
+
+    python examples/plot_alpha_path.py
+"""
+
+# %%
+# The search: no penalty and seven strengths, five folds, a small network of one's own.
+# Among strengths that can hardly be told apart the strongest is taken:
+# `one_standard_error`.
+import argparse
+from collections import OrderedDict
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.model_selection import StratifiedKFold
+from torch import nn
+
+from sklearn_l2cnn import L2CNNClassifierCV
+from sklearn_l2cnn.inspection import AlphaPathDisplay
+
+parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
+parser.add_argument("--output", default="alpha_path.png", metavar="FILE")
+parser.add_argument("--rows", type=int, default=600)
+parser.add_argument("--epochs", type=int, default=15)
+parser.add_argument("--jobs", type=int, default=1, help="processes")
+options = parser.parse_args()
+
+digits = load_digits()
+X, y = digits.images[: options.rows], digits.target[: options.rows]
+
+
+def network(input_shape, n_classes):
+    """Build two convolutions, each pooled, and two dense layers."""
+    channels, height, width = input_shape
+    layers = {
+        "conv1": nn.Conv2d(channels, 8, 3, padding=1),
+        "relu1": nn.ReLU(),
+        "pool1": nn.MaxPool2d(2),
+        "conv2": nn.Conv2d(8, 16, 3, padding=1),
+        "relu2": nn.ReLU(),
+        "pool2": nn.MaxPool2d(2),
+        "flatten": nn.Flatten(),
+        "dense1": nn.Linear(16 * (height // 4) * (width // 4), 64),
+        "relu3": nn.ReLU(),
+        "logits": nn.Linear(64, n_classes),
+    }
+    return nn.Sequential(OrderedDict(layers))
+
+
+clf = L2CNNClassifierCV(
+    [0, *np.logspace(-4.5, -1.5, 7)],
+    cv=StratifiedKFold(5, shuffle=True, random_state=0),
+    one_standard_error=True,
+    architecture=network,
+    lr=3e-3,
+    max_epochs=options.epochs,
+    n_jobs=options.jobs,
+    random_state=0,
+)
+clf.fit(X, y)
+
+# %%
+# The table: what the penalty does to the fit, to the weights and to the accuracy. All
+# are means over the folds, the losses those of the last epoch.
+results = clf.cv_results_
+columns = [
+    clf.alphas_,
+    np.sqrt((clf.norms_path_**2).sum(axis=1)),
+    clf.losses_path_[:, :, -1].mean(axis=1),
+    clf.validation_losses_path_[:, :, -1].mean(axis=1),
+    results["mean_test_score"],
+    results["std_test_score"],
+]
+print("  alpha  norm of weights  loss: trained on  held out   accuracy, held out")
+for row in zip(*columns, strict=True):
+    print("{:7.2g}  {:15.2f}  {:16.3f}  {:8.3f}   {:.3f} +- {:.3f}".format(*row))
+print(f"chosen: alpha={clf.alpha_:.2g}, accuracy {clf.best_score_:.3f}")
+
+# %%
+# The picture: the same over alpha, and the norm of every layer by itself.
+import matplotlib  # noqa: E402
+
+matplotlib.use("Agg")  # no screen is needed
+
+display = AlphaPathDisplay.from_estimator(clf)
+display.figure_.savefig(options.output, dpi=150)
+print(f"picture: {options.output}")

@@ -1,0 +1,236 @@
+"""What pictures with lines share: panels, looks, an axis of alpha.
+
+The colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), which all
+eyes tell apart; those that stand out from white and from black come first. Lines differ
+in marker as well.
+"""
+
+from numbers import Real
+
+import numpy as np
+from sklearn.utils._optional_dependencies import check_matplotlib_support
+
+BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
+ORANGE, SKY = "#E69F00", "#56B4E9"
+COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
+DASHES = ("-", "--", "-.", ":")
+
+
+def panels(caller, axes, n, size):
+    """Return n axes to draw in: those given, or those of a new figure.
+
+    Parameters
+    ----------
+    caller : str
+        Who draws, for messages.
+    axes : matplotlib Axes, array-like of such, or None
+    n : int
+    size : tuple of float
+        Width and height of a new panel in inches.
+
+    Returns
+    -------
+    axes : ndarray of Axes of shape (n,)
+    """
+    check_matplotlib_support(caller)
+    import matplotlib.pyplot as plt
+
+    if axes is None:
+        size = (size[0] * n, size[1])
+        return plt.subplots(1, n, figsize=size, layout="constrained", squeeze=False)[1][
+            0
+        ]
+    axes = np.ravel(np.asarray(axes, dtype=object))
+    if len(axes) != n:
+        raise ValueError(
+            f"{caller} draws {n} panel{'s' * (n > 1)}, but axes holds {len(axes)}. "
+            f"plt.subplots(1, {n}) makes what is needed, and so does axes=None."
+        )
+    return axes
+
+
+def line_styles(n):
+    """Return a colour, a marker and dashes for each of n lines."""
+    return [
+        {
+            "color": COLOURS[k % len(COLOURS)],
+            "marker": MARKERS[k % len(MARKERS)],
+            "linestyle": DASHES[k // len(COLOURS) % len(DASHES)],
+            "markersize": 5,
+        }
+        for k in range(n)
+    ]
+
+
+def depth_styles(n):
+    """Return a style for each of n layers; of many, colours go with the depth."""
+    if n <= len(COLOURS):
+        return line_styles(n)
+    from matplotlib import colormaps
+
+    # neither end of the map: one is lost on black, the other on white
+    colours = colormaps["viridis"](np.linspace(0.3, 0.8, n))
+    return [{"color": colour, "linestyle": "-", "marker": "."} for colour in colours]
+
+
+def check_on_axis(alphas):
+    """Return alphas as numbers; a mapping from layers to strengths is none."""
+    for alpha in alphas:
+        if not isinstance(alpha, Real):
+            raise TypeError(
+                f"alpha={alpha!r} has no place on an axis: one number for all layers "
+                "was expected. The display itself, made of arrays, takes places of "
+                "your own as its alphas."
+            )
+    return np.asarray(alphas, dtype=float)
+
+
+def alpha_places(alphas):
+    """Say where alphas stand on a logarithmic axis: 0 a step below the others.
+
+    Parameters
+    ----------
+    alphas : ndarray of shape (n_alphas,)
+        Not negative.
+
+    Returns
+    -------
+    places : ndarray of shape (n_alphas,)
+        Positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn_l2cnn.inspection._drawing import alpha_places
+    >>> alpha_places(np.array([0, 0.5, 2])).tolist()
+    [0.125, 0.5, 2.0]
+    """
+    alphas = np.asarray(alphas, dtype=float)
+    positive = np.unique(alphas[alphas > 0])
+    if not len(positive):
+        return np.ones(len(alphas))
+    step = positive[1] / positive[0] if len(positive) > 1 else 10.0
+    # a step like the first, but at least so long that its labels do not meet
+    step = max(np.clip(step, 2, 10), (positive[-1] / positive[0]) ** 0.16)
+    return np.where(alphas > 0, alphas, positive[0] / step)
+
+
+def alpha_ticks(alphas, most=6):
+    """Choose where an axis of alpha is labelled, and how.
+
+    Parameters
+    ----------
+    alphas : ndarray of shape (n_alphas,)
+    most : int, default=6
+        Labels beside that of 0.
+
+    Returns
+    -------
+    places : list of float
+    labels : list of str
+    """
+    alphas = np.asarray(alphas, dtype=float)
+    positive = np.unique(alphas[alphas > 0])
+    places, labels = [], []
+    if (alphas == 0).any():
+        places.append(float(alpha_places(alphas)[alphas == 0][0]))
+        labels.append("0")
+    if not len(positive):
+        return places, labels
+    low, high = np.log10(positive[[0, -1]])
+    decades = np.arange(np.ceil(low - 1e-9), np.floor(high + 1e-9) + 1)
+    if len(decades) > 1:
+        every = int(np.ceil(len(decades) / most))
+        places += [float(10.0**decade) for decade in decades[::every]]
+        labels += [f"$10^{{{decade:.0f}}}$" for decade in decades[::every]]
+    else:
+        chosen = positive[:: int(np.ceil(len(positive) / most))]
+        places += chosen.tolist()
+        labels += [f"{alpha:g}" for alpha in chosen]
+    return places, labels
+
+
+def set_alpha_axis(ax, alphas):
+    """Make the x-axis of a panel one of alpha, logarithmic, with a break before 0."""
+    from matplotlib.ticker import NullLocator
+
+    ax.set_xscale("log")
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticks(*alpha_ticks(alphas))
+    ax.set_xlabel("alpha")
+    places = np.unique(alpha_places(alphas))
+    # the same for all panels, also where one has nothing to show at an end
+    margin = (places[-1] / places[0]) ** 0.05 if len(places) > 1 else 3.0
+    ax.set_xlim(places[0] / margin, places[-1] * margin)
+    if (np.asarray(alphas) == 0).any() and len(places) > 1:
+        ax.plot(
+            [np.sqrt(places[0] * places[1])],
+            [0],
+            transform=ax.get_xaxis_transform(),
+            clip_on=False,
+            linestyle="none",
+            marker=[(-1, -2), (1, 2)],  # a slash across the axis
+            markersize=8,
+            markeredgecolor=ax.xaxis.label.get_color(),
+        )
+
+
+def set_log_y(ax, values):
+    """Make the y-axis logarithmic where the values call for it and allow it."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    values = np.asarray(values, dtype=float)
+    values = values[np.isfinite(values)]
+    if not len(values) or (values <= 0).any() or values.max() < 4 * values.min():
+        return
+    ax.set_yscale("log")
+    if values.max() < 100 * values.min():  # too few powers of ten to go by
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def add_legend(ax, n, **more):
+    """Set a legend of n entries above a panel, where it can cover nothing."""
+    ax.legend(
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        ncols=min(n, 2),
+        fontsize="small",
+        frameon=False,
+        handlelength=1.8,
+        columnspacing=1.2,
+        **more,
+    )
+
+
+def draw_norms(ax, alphas, norms, names):
+    """Draw the norm of every layer over alpha.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    alphas : ndarray of shape (n_alphas,)
+    norms : ndarray of shape (n_alphas, n_layers)
+    names : list of str
+
+    Returns
+    -------
+    lines : list of matplotlib Line2D of length n_layers
+    """
+    places = alpha_places(alphas)
+    names = [f"layer {name}" if name.isdigit() else name for name in names]
+    lines = []
+    for name, norm, style in zip(names, norms.T, depth_styles(len(names)), strict=True):
+        lines += ax.plot(places, norm, label=name, **style)
+    set_alpha_axis(ax, alphas)
+    set_log_y(ax, norms)
+    ax.set_ylabel("norm of weights")
+    if len(lines) <= len(COLOURS):
+        add_legend(ax, len(lines))
+    else:
+        ends = [lines[0], lines[-1]]
+        labels = [names[0], f"... {names[-1]}, {len(lines)} layers"]
+        add_legend(ax, 2, handles=ends, labels=labels)
+    return lines

@@ -1,0 +1,215 @@
+"""ShrinkageDisplay: what the penalty does to the weights."""
+
+import numpy as np
+
+from sklearn_l2cnn.inspection._drawing import (
+    COLOURS,
+    DASHES,
+    add_legend,
+    check_on_axis,
+    draw_norms,
+    panels,
+)
+from sklearn_l2cnn.inspection._fitted import fitted_part, layer_weights
+
+
+class ShrinkageDisplay:
+    """Norms of the layers against alpha, and a histogram of the weights.
+
+    The histogram is of the absolute values, on a logarithmic axis. What is smaller than
+    a ten-thousandth of the largest, zeros among them, is counted at its left end.
+
+    :meth:`from_estimator` makes one of a fitted
+    :class:`~sklearn_l2cnn.L2CNNClassifierCV`, :meth:`from_estimators` one of several
+    classifiers, fitted with several alphas.
+
+    Parameters
+    ----------
+    alphas : ndarray of shape (n_alphas,)
+        In ascending order.
+
+    norms : ndarray of shape (n_alphas, n_layers)
+        Norms of the weights.
+
+    layer_names : list of str of length n_layers
+        What the layers are called.
+
+    weights : list of ndarray
+        All weights of one network each, those whose histogram is drawn.
+
+    weight_alphas : list of float
+        The alphas of these networks.
+
+    Attributes
+    ----------
+    axes_ : ndarray of matplotlib Axes
+        The panel of the norms and, where there are weights, that of the histogram.
+
+    figure_ : matplotlib Figure
+
+    norm_lines_ : list of matplotlib Line2D
+
+    histograms_ : list of matplotlib StepPatch
+
+    See Also
+    --------
+    AlphaPathDisplay : The norms beside scores and losses.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_l2cnn import L2CNNClassifier
+    >>> from sklearn_l2cnn.inspection import ShrinkageDisplay
+    >>> digits = load_digits()
+    >>> X, y = digits.images[:100], digits.target[:100]
+    >>> fitted = [L2CNNClassifier(alpha, max_epochs=2, random_state=0).fit(X, y)
+    ...           for alpha in (0, 0.1, 10)]
+    >>> display = ShrinkageDisplay.from_estimators(fitted)
+    >>> display.layer_names, bool((display.norms[0] > display.norms[2]).all())
+    (['conv1', 'conv2', 'dense1', 'logits'], True)
+    """
+
+    def __init__(self, *, alphas, norms, layer_names, weights, weight_alphas):
+        self.alphas = alphas
+        self.norms = norms
+        self.layer_names = layer_names
+        self.weights = weights
+        self.weight_alphas = weight_alphas
+
+    @classmethod
+    def from_estimator(cls, estimator, *, axes=None, bins=60):
+        """Draw what the penalty did along the path of a search over alpha.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted :class:`~sklearn_l2cnn.L2CNNClassifierCV`, or a pipeline or search
+            that ends in one. The histogram is of the network that was fitted in the
+            end, with the chosen alpha: no other is kept.
+        axes, bins
+            As in :meth:`plot`.
+
+        Returns
+        -------
+        display : ShrinkageDisplay
+        """
+        cv = fitted_part(
+            estimator,
+            ["norms_path_", "alphas_", "layer_names_"],
+            "a fitted L2CNNClassifierCV",
+            "One network shows no shrinkage, and GridSearchCV keeps no more than the "
+            "best one. Either L2CNNClassifierCV(alphas) searches the same grid and "
+            "records the norms; or fit one classifier for every alpha and pass the "
+            "list to from_estimators.",
+        )
+        alphas = check_on_axis(cv.alphas_)
+        order = np.argsort(alphas, kind="stable")
+        kept = {}
+        if hasattr(cv, "module_"):
+            kept[float(cv.alpha_)] = _flat(layer_weights(cv.module_))
+        display = cls(
+            alphas=alphas[order],
+            norms=np.asarray(cv.norms_path_)[order],
+            layer_names=list(cv.layer_names_),
+            weights=list(kept.values()),
+            weight_alphas=list(kept),
+        )
+        return display.plot(axes=axes, bins=bins)
+
+    @classmethod
+    def from_estimators(cls, estimators, *, axes=None, bins=60):
+        """Draw what the penalty did to classifiers that differ in alpha.
+
+        Parameters
+        ----------
+        estimators : list of estimators
+            Fitted :class:`~sklearn_l2cnn.L2CNNClassifier` with networks of the same
+            layers, or pipelines or searches that end in one. The histogram is of at
+            most four of them, from the weakest to the strongest.
+        axes, bins
+            As in :meth:`plot`.
+
+        Returns
+        -------
+        display : ShrinkageDisplay
+        """
+        if hasattr(estimators, "fit"):
+            raise TypeError(
+                f"from_estimators takes a list of fitted classifiers, got "
+                f"{type(estimators).__name__}. Of an L2CNNClassifierCV, from_estimator "
+                "makes the picture."
+            )
+        wanted = "a fitted L2CNNClassifier"
+        parts = [fitted_part(one, ["module_"], wanted) for one in estimators]
+        if not parts:
+            raise ValueError("estimators is empty; one for every alpha was expected.")
+        alphas = check_on_axis([part.alpha for part in parts])
+        order = np.argsort(alphas, kind="stable")
+        layers = [layer_weights(parts[k].module_) for k in order]
+        if len({tuple(one) for one in layers}) > 1:
+            raise ValueError(
+                "The estimators have networks of different layers: "
+                f"{' and '.join(sorted({', '.join(one) for one in layers}))}. Fit them "
+                "with the same architecture."
+            )
+        norms = [[np.linalg.norm(w) for w in one.values()] for one in layers]
+        shown = np.unique(np.linspace(0, len(parts) - 1, 4).round().astype(int))
+        display = cls(
+            alphas=alphas[order],
+            norms=np.array(norms),
+            layer_names=list(layers[0]),
+            weights=[_flat(layers[k]) for k in shown],
+            weight_alphas=alphas[order][shown].tolist(),
+        )
+        return display.plot(axes=axes, bins=bins)
+
+    def plot(self, *, axes=None, bins=60):
+        """Draw both panels.
+
+        Parameters
+        ----------
+        axes : matplotlib Axes or array-like of two, default=None
+            Where to draw: the norms alone in one, the histogram in the second. None
+            makes a figure.
+        bins : int, default=60
+            Of the histogram.
+
+        Returns
+        -------
+        self : ShrinkageDisplay
+        """
+        most = 1 + bool(self.weights)
+        n_panels = most if axes is None else min(np.size(axes), most)
+        name = f"{type(self).__name__}.plot"
+        self.axes_ = panels(name, axes, n_panels, (4.6, 3.4))
+        self.figure_ = self.axes_[0].figure
+        self.norm_lines_ = draw_norms(
+            self.axes_[0], self.alphas, self.norms, self.layer_names
+        )
+        self.histograms_ = []
+        if n_panels == 2:
+            self._draw_histograms(self.axes_[1], bins)
+        return self
+
+    def _draw_histograms(self, ax, bins):
+        sizes = [np.abs(weights) for weights in self.weights]
+        largest = max(size.max() for size in sizes) or 1.0
+        edges = np.geomspace(largest / 1e4, largest, bins + 1)
+        for k, (size, alpha) in enumerate(zip(sizes, self.weight_alphas, strict=True)):
+            counts, _ = np.histogram(size.clip(edges[0], edges[-1]), edges)
+            self.histograms_.append(
+                ax.stairs(
+                    counts / len(size),
+                    edges,
+                    label=f"alpha {alpha:.3g}",
+                    color=COLOURS[k % len(COLOURS)],
+                    linestyle=DASHES[k % len(DASHES)],
+                    linewidth=1.6,
+                )
+            )
+        ax.set(xscale="log", xlabel="absolute value", ylabel="share of weights")
+        add_legend(ax, len(sizes))
+
+
+def _flat(weights):
+    return np.concatenate([weight.ravel() for weight in weights.values()])

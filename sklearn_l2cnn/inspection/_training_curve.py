@@ -1,0 +1,169 @@
+"""TrainingCurveDisplay: what happened to a network from epoch to epoch."""
+
+import numpy as np
+
+from sklearn_l2cnn.inspection._drawing import (
+    BLUE,
+    GREEN,
+    VERMILLION,
+    add_legend,
+    panels,
+    set_log_y,
+)
+from sklearn_l2cnn.inspection._fitted import fitted_part
+
+
+class TrainingCurveDisplay:
+    """Data loss, penalty and validation accuracy of every epoch.
+
+    :meth:`from_estimator` makes one of a fitted classifier.
+
+    Parameters
+    ----------
+    data_loss : ndarray of shape (n_epochs,)
+        Mean cross-entropy in every epoch.
+
+    penalty : ndarray of shape (n_epochs,)
+        Penalty at the end of every epoch.
+
+    validation_scores : ndarray of shape (n_validated,), default=None
+        Accuracy on validation images in the last epochs, which are those of the last
+        fit; None if there were none.
+
+    best_epoch : int, default=None
+        The epoch of the best of them, counted from 1 over all epochs.
+
+    Attributes
+    ----------
+    axes_ : ndarray of matplotlib Axes
+        The panel of the losses and, with validation, that of the accuracy.
+
+    figure_ : matplotlib Figure
+
+    loss_line_, penalty_line_, validation_line_ : matplotlib Line2D
+        The last of them None without validation.
+
+    See Also
+    --------
+    AlphaPathDisplay : What becomes of networks over the strength of the penalty.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_l2cnn import L2CNNClassifier
+    >>> from sklearn_l2cnn.inspection import TrainingCurveDisplay
+    >>> digits = load_digits()
+    >>> X, y = digits.images[:200], digits.target[:200]
+    >>> clf = L2CNNClassifier(max_epochs=3, early_stopping=True, random_state=0)
+    >>> display = TrainingCurveDisplay.from_estimator(clf.fit(X, y))
+    >>> display.data_loss.shape, len(display.axes_)
+    ((3,), 2)
+    """
+
+    def __init__(self, *, data_loss, penalty, validation_scores=None, best_epoch=None):
+        self.data_loss = data_loss
+        self.penalty = penalty
+        self.validation_scores = validation_scores
+        self.best_epoch = best_epoch
+
+    @classmethod
+    def from_estimator(cls, estimator, *, axes=None, line_kw=None):
+        """Draw how the training of a classifier went.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A fitted :class:`~sklearn_l2cnn.L2CNNClassifier`, or a pipeline or search
+            that ends in one.
+        axes, line_kw
+            As in :meth:`plot`.
+
+        Returns
+        -------
+        display : TrainingCurveDisplay
+        """
+        clf = fitted_part(
+            estimator,
+            ["data_loss_curve_", "penalty_curve_", "validation_scores_"],
+            "a fitted L2CNNClassifier",
+        )
+        scores, best = clf.validation_scores_, clf.best_epoch_
+        if scores is not None:
+            best += len(clf.data_loss_curve_) - len(scores)
+            scores = np.asarray(scores)
+        display = cls(
+            data_loss=np.asarray(clf.data_loss_curve_),
+            penalty=np.asarray(clf.penalty_curve_),
+            validation_scores=scores,
+            best_epoch=best,
+        )
+        return display.plot(axes=axes, line_kw=line_kw)
+
+    def plot(self, *, axes=None, line_kw=None):
+        """Draw the curves.
+
+        Parameters
+        ----------
+        axes : matplotlib Axes or array-like of two, default=None
+            Where to draw: the losses alone in one, the accuracy in the second. None
+            makes a figure.
+        line_kw : dict, default=None
+            More for :meth:`matplotlib.axes.Axes.plot`, of every line.
+
+        Returns
+        -------
+        self : TrainingCurveDisplay
+        """
+        validated = self.validation_scores is not None
+        n_panels = 1 + validated if axes is None else min(np.size(axes), 1 + validated)
+        name = f"{type(self).__name__}.plot"
+        self.axes_ = panels(name, axes, n_panels, (4.6, 3.4))
+        self.figure_ = self.axes_[0].figure
+        epochs = np.arange(1, 1 + len(self.data_loss))
+        style = {
+            "markersize": 5,
+            "markevery": max(1, len(epochs) // 10),
+            **(line_kw or {}),
+        }
+        self._draw_losses(self.axes_[0], epochs, style)
+        self.validation_line_ = None
+        if n_panels == 2:
+            self._draw_validation(self.axes_[1], epochs, style)
+        for ax in self.axes_:
+            self._mark_best(ax)
+            ax.set_xlabel("epoch")
+            ax.xaxis.get_major_locator().set_params(integer=True)
+            add_legend(ax, len(ax.lines))
+        return self
+
+    def _draw_losses(self, ax, epochs, style):
+        looks = {"color": BLUE, "marker": "o", **style}
+        [self.loss_line_] = ax.plot(epochs, self.data_loss, label="data loss", **looks)
+        label = "penalty" if np.any(self.penalty) else "penalty (0 throughout)"
+        looks = {"color": VERMILLION, "marker": "s", "linestyle": "--", **style}
+        [self.penalty_line_] = ax.plot(epochs, self.penalty, label=label, **looks)
+        if self.data_loss.max() > 4 * self.data_loss.min():  # a flat one stays linear
+            seen = [self.data_loss, self.penalty[self.penalty != 0]]
+            set_log_y(ax, np.concatenate(seen))
+        ax.set_ylabel("loss in training")
+
+    def _draw_validation(self, ax, epochs, style):
+        scores = self.validation_scores
+        looks = {"color": GREEN, "marker": "^", **style}
+        [self.validation_line_] = ax.plot(
+            epochs[len(epochs) - len(scores) :],
+            scores,
+            label="validation",
+            **looks,
+        )
+        ax.set_ylabel("accuracy")
+
+    def _mark_best(self, ax):
+        if self.best_epoch is None:
+            return
+        ax.axvline(
+            self.best_epoch,
+            color=ax.xaxis.label.get_color(),
+            linestyle=":",
+            label=f"best epoch: {self.best_epoch}",
+        )
