@@ -264,7 +264,7 @@ class L2CNNClassifierCV(ParametersMixin, SearchMixin, ClassifierMixin, BaseEstim
     cv_results_ : dict of ndarray
         Scores, ranks and times with the keys of
         :class:`~sklearn.model_selection.GridSearchCV`. A training that failed has score
-        nan; a fit time is that of the epochs, of all networks trained together.
+        nan; a fit time is that of the epochs, its share where all train together.
 
     scores_path_ : ndarray of shape (n_alphas, n_splits, `max_epochs`)
         Weighted accuracy after every epoch on what training was watched on: the test

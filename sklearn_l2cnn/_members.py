@@ -1,5 +1,7 @@
 """Training the members of a search: every alpha of every fold."""
 
+import math
+
 import numpy as np
 import torch
 from sklearn.base import clone
@@ -42,14 +44,12 @@ def fit_members(members, X, y, sample_weight, folds, *, path, n_jobs=None, then=
         ``outcomes[fold][alpha]``: the fitted classifier, what `then` made of it, or the
         ValueError that the fit ended with.
     """
-    parts = [
-        _parts(row[0], X, y, sample_weight, fold)
-        for row, fold in zip(members, folds, strict=True)
-    ]
+    alphas = range(len(members[0]))
     together = fit_together(
         [[clone(member) for member in row] for row in members],
-        parts,
-        _from_strong(members[0]) if path == "warm" else list(range(len(members[0]))),
+        lambda k: _parts(members[k][0], X, y, sample_weight, folds[k]),
+        _bytes(X),
+        _from_strong(members[0]) if path == "warm" else alphas,
         path == "warm",
         lambda classifier, k: _kept(classifier, X, y, folds[k], then),
     )
@@ -100,6 +100,13 @@ def fit_path(members, data, watched):
         if not isinstance(outcome, ValueError):
             earlier = outcome
         yield position, outcome
+
+
+def _bytes(X):
+    """Return how many bytes images take on their way to a network, about."""
+    if hasattr(X, "dtype"):
+        return math.prod(X.shape) * (1 if "uint8" in str(X.dtype) else 4)
+    return 4 * np.asarray(X).size
 
 
 def _from_strong(members):

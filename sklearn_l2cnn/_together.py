@@ -1,14 +1,11 @@
 """Classifiers that differ in alpha, fitted to the folds of one data set in one go."""
 
 import logging
-import math
 import zlib
-
-import numpy as np
-import torch
 
 from sklearn_l2cnn._assembly import equipped, gather, guests_of, loaded
 from sklearn_l2cnn._fitting import finish
+from sklearn_l2cnn.penalties import strengths
 from sklearn_l2cnn.training import (
     Lot,
     Member,
@@ -25,15 +22,18 @@ _logger = logging.getLogger("sklearn_l2cnn")
 _IMAGE_BYTES = 1 << 31
 
 
-def fit_together(members, parts, order, warm=False, then=None):
+def fit_together(members, part_of, size, order, warm=False, then=None):
     """Fit classifiers to the folds, as each would be by itself.
 
     Parameters
     ----------
     members : list of list of L2CNNClassifier
         For every fold one for each alpha; not fitted.
-    parts : list of tuple (data, watched)
-        What those of each fold are fitted to: arguments of `fit`.
+    part_of : callable
+        From the number of a fold to what its members are fitted to: arguments of `fit`,
+        as a tuple (data, watched).
+    size : int
+        Bytes of the images of a fold, about.
     order : list of int
         The positions of the alphas, one after another where `warm`.
     warm : bool, default=False
@@ -49,15 +49,12 @@ def fit_together(members, parts, order, warm=False, then=None):
         where these networks cannot be trained together.
     """
     device = resolve_device(members[0][0].device)
-    at_a_time = max(1, int(_IMAGE_BYTES / _image_bytes(parts[0][0]["X"])))
+    at_a_time = max(1, _IMAGE_BYTES // max(1, size))
     outcomes = []
-    for start in range(0, len(parts), at_a_time):
-        stop = start + at_a_time
+    for start in range(0, len(members), at_a_time):
         crews = [
-            _Crew(row, part, device, number, then)
-            for number, (row, part) in enumerate(
-                zip(members[start:stop], parts[start:stop], strict=True), start
-            )
+            _Crew(row, part_of(number), device, number, then)
+            for number, row in enumerate(members[start : start + at_a_time], start)
         ]
         for group in [[k] for k in order] if warm else [order]:
             if not _train(crews, group, device, warm):
@@ -109,7 +106,14 @@ class _Crew:
         if self.outcomes[k] is not None:
             return None
         clf = self.members[k]
-        net = self.nets[k] = equipped(clf, self.material, self.device, start)
+        try:
+            net = equipped(clf, self.material, self.device, start)
+            if net.objective.penalty is not None:  # who has no such layer says so here
+                strengths(net.module_, net.objective.alpha, net.objective.penalize)
+        except ValueError as error:
+            self.outcomes[k] = error
+            return None
+        self.nets[k] = net
         if self.fold is None:
             self.fold = loaded(clf, net, self.material)
             self.batch_size = net.batch_size
@@ -151,12 +155,3 @@ def _train(crews, chosen, device, warm):
     for crew, k, member in taken:
         crew.take(k, member)
     return True
-
-
-def _image_bytes(X):
-    shape, dtype = getattr(X, "shape", None), getattr(X, "dtype", None)
-    if shape is None:
-        X = np.asarray(X)
-        shape, dtype = X.shape, X.dtype
-    wide = 1 if dtype in (np.uint8, torch.uint8) else 4
-    return math.prod(shape) * wide

@@ -3,6 +3,7 @@
 import logging
 import re
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -229,3 +230,24 @@ def test_what_is_printed(images, capsys):
         lines[0],
     )
     assert lines[1].startswith("epoch 2")
+
+
+def test_an_alpha_that_fails_leaves_the_others_alone(images):
+    X, y = images
+    together, one_by_one = both_ways(X, y, alphas=[{"none": 1.0}, {"0": 1.0}])
+    for row, others in zip(together, one_by_one, strict=True):
+        assert "means no layer" in str(row[0])
+        assert str(row[0]) == str(others[0])
+        del row[0], others[0]
+    assert_same(together, one_by_one, X)
+
+
+def test_times_are_shares(images):
+    X, y = images
+    start = time.perf_counter()
+    together, _ = both_ways(X, y)
+    wall = time.perf_counter() - start
+    total = sum(
+        row["dur"] for fold in together for clf in fold for row in clf.net_.history
+    )
+    assert 0 < total < wall * torch.get_num_threads()

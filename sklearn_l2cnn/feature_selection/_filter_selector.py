@@ -7,11 +7,12 @@ from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_l2cnn._classifier import L2CNNClassifier
+from sklearn_l2cnn._documentation import DocumentationMixin
 from sklearn_l2cnn._inputs import all_or_nothing, check_namespace
 from sklearn_l2cnn.feature_selection._prune import CONSTRAINTS, check_classifier, prune
 
 
-class FilterSelector(ClassifierMixin, BaseEstimator):
+class FilterSelector(DocumentationMixin, ClassifierMixin, BaseEstimator):
     """Classifier that selects the filters and units of its network.
 
     An :class:`~sklearn_l2cnn.L2CNNClassifier` is trained, :func:`prune` takes the

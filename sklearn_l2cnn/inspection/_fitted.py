@@ -25,17 +25,47 @@ def fitted_part(estimator, attributes, wanted, hint=""):
     part : estimator
     """
     check_is_fitted(estimator)
-    part = estimator
-    while not all(hasattr(part, name) for name in attributes):
+    _, part = unwrapped(estimator, attributes)
+    if not _has(part, attributes):
+        raise TypeError(_refusal(estimator, part, wanted, hint))
+    return part
+
+
+def unwrapped(estimator, attributes):
+    """Go into an estimator until something has certain attributes, or to its heart.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Maybe a pipeline, a search, a ``FrozenEstimator`` or another estimator that
+        keeps what it fitted as ``estimator_``; or these inside each other.
+    attributes : sequence of str
+
+    Returns
+    -------
+    steps : tuple of transformer
+        That data pass on the way.
+    part : object
+    """
+    steps, part = (), estimator
+    while not _has(part, attributes):
         if hasattr(part, "best_estimator_"):
             part = part.best_estimator_
         elif isinstance(part, Pipeline):
-            part = part.steps[-1][1]
+            check_is_fitted(part)
+            before, part = part.steps[:-1], part.steps[-1][1]
+            steps += tuple(s for _, s in before if s not in (None, "passthrough"))
         elif hasattr(part, "estimator_"):
             part = part.estimator_
+        elif type(part).__name__ == "FrozenEstimator":
+            part = part.estimator
         else:
-            raise TypeError(_refusal(estimator, part, wanted, hint))
-    return part
+            break
+    return steps, part
+
+
+def _has(part, attributes):
+    return all(hasattr(part, name) for name in attributes)
 
 
 def _refusal(estimator, part, wanted, hint):

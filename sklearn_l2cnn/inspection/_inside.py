@@ -13,6 +13,7 @@ from sklearn_l2cnn._arrays import as_tensor, on_host
 from sklearn_l2cnn._images import as_images
 from sklearn_l2cnn._pixels import standardized
 from sklearn_l2cnn.architectures._trace import blank_image, trace
+from sklearn_l2cnn.inspection._fitted import unwrapped
 
 # What is read of a classifier.
 _NEEDED = ("module_", "classes_", "image_shape_", "channel_mean_", "channel_scale_")
@@ -124,22 +125,10 @@ def look_inside(estimator):
     -------
     inside : Inside
     """
-    steps, found = (), estimator
-    while not hasattr(found, "image_shape_") or not hasattr(found, "module_"):
-        if hasattr(found, "steps"):
-            check_is_fitted(found)
-            before, found = found.steps[:-1], found.steps[-1][1]
-            steps += tuple(
-                step for _, step in before if step not in (None, "passthrough")
-            )
-        elif hasattr(found, "best_estimator_"):
-            found = found.best_estimator_
-        elif hasattr(found, "estimator_"):
-            found = found.estimator_
-        elif type(found).__name__ == "FrozenEstimator":
-            found = found.estimator
-        else:
-            _refuse(found, estimator)
+    network = "image_shape_", "module_"
+    steps, found = unwrapped(estimator, network)
+    if not all(hasattr(found, name) for name in network):
+        _refuse(found, estimator)
     check_is_fitted(found)
     missing = [name for name in _NEEDED if not hasattr(found, name)]
     if missing:

@@ -209,6 +209,9 @@ class Fleet:
                 )
             except KeyboardInterrupt:
                 leaving.append(k)
+            finally:
+                last = member.net.history[-1]  # its share of an epoch of all
+                last["dur"] = last["dur"] / len(self.members)
         return leaving
 
     def _validate(self):
