@@ -1,0 +1,192 @@
+"""A look into a network while it runs: which layers there are, and what they give out.
+
+What is public of a network is its names of layers and its forward. Hooks see the rest:
+they work with every module, run where the module runs, and are gone afterwards.
+"""
+
+from contextlib import contextmanager
+from numbers import Integral
+
+import torch
+
+from sklearn_l2cnn.architectures._registry import compute_dtype
+
+
+@contextmanager
+def at_rest(module):
+    """Put a network in evaluation mode, and every part back as it was afterwards.
+
+    Parts of a network may be in modes of their own, as frozen ones are: the mode of the
+    whole would not bring them back.
+    """
+    training = {part: part.training for part in module.modules()}
+    try:
+        yield module.eval()
+    finally:
+        for part, mode in training.items():
+            part.training = mode
+
+
+def blank_image(module, image_shape):
+    """Return a black image as a network takes it, to try the network with.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    image_shape : tuple of int
+        ``(height, width, channels)``.
+
+    Returns
+    -------
+    image : Tensor of shape (1, channels, height, width)
+        In the dtype and on the device of the network.
+    """
+    height, width, depth = image_shape
+    device = next((tensor.device for tensor in module.parameters()), None)
+    shape = 1, depth, height, width
+    return torch.zeros(shape, dtype=compute_dtype(module), device=device)
+
+
+def trace(module, image):
+    """List the layers of a network in the order in which they run.
+
+    A layer is a module in which no other runs. One that runs several times, as a ReLU
+    may, has one place: that of its last run. What never runs is missing.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Left as it is; it runs in evaluation mode.
+    image : Tensor of shape (1, channels, height, width)
+        To try the network with, in its dtype and on its device.
+
+    Returns
+    -------
+    layers : list of tuple (name, layer, shape)
+        The name as in ``named_modules``, empty where the network itself is the only
+        layer; the module; the shape of what it makes of one image. Only layers whose
+        output is a tensor, or a tuple that begins with one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_l2cnn.architectures import plain
+    >>> from sklearn_l2cnn.architectures._trace import trace
+    >>> network = plain((1, 8, 8), n_classes=3)
+    >>> for name, _, shape in trace(network, torch.zeros(1, 1, 8, 8))[:4]:
+    ...     print(name, shape)
+    conv1 (32, 8, 8)
+    relu1 (32, 8, 8)
+    conv2 (64, 8, 8)
+    pool1 (64, 4, 4)
+    """
+    running, shapes = [], {}
+
+    def begin(layer, inputs):
+        if running:
+            running[-1] = False  # another one runs in it
+        running.append(True)
+
+    def end(layer, inputs, output):
+        output = _tensor_of(output)
+        if running.pop() and output is not None:
+            shapes.pop(layer, None)
+            shapes[layer] = tuple(output.shape[1:])
+
+    handles = []
+    try:
+        for part in module.modules():
+            handles.append(part.register_forward_pre_hook(begin))
+            handles.append(part.register_forward_hook(end))
+        with at_rest(module), torch.no_grad():
+            module(image)
+    finally:
+        for handle in handles:
+            handle.remove()
+    names = {part: name for name, part in module.named_modules()}
+    return [(names[layer], layer, shape) for layer, shape in shapes.items()]
+
+
+def layer_outputs(module, images, names):
+    """Run a network and keep what some of its layers give out.
+
+    The mode of the network and torch's recording of gradients are the caller's: see
+    `at_rest`. Where gradients are recorded they flow through the outputs.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    images : Tensor of shape (n, channels, height, width)
+        In the dtype and on the device of the network.
+    names : iterable of str
+        Of modules, as `trace` lists them.
+
+    Returns
+    -------
+    logits : Tensor of shape (n, n_classes)
+    outputs : dict
+        From names to tensors ``(n, ...)``, of the last run of each; a later layer that
+        works in place does not change them.
+    """
+    outputs, handles = {}, []
+
+    def keeper(name):
+        def keep(layer, inputs, output):
+            outputs[name] = _tensor_of(output)
+            # the next layer gets a copy, which it may change
+            return output.clone() if isinstance(output, torch.Tensor) else None
+
+        return keep
+
+    try:
+        for name in names:
+            layer = module.get_submodule(name)
+            handles.append(layer.register_forward_hook(keeper(name)))
+        logits = module(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return logits, outputs
+
+
+def chosen_layer(layers, layer, what="layer"):
+    """Find the layer that a name or an index means.
+
+    Parameters
+    ----------
+    layers : list of tuple (name, layer, shape)
+        Of `trace`, or some of it.
+    layer : str or int
+        A negative index counts from the last layer.
+    what : str, default="layer"
+        The parameter that it comes from, for messages.
+
+    Returns
+    -------
+    name, layer, shape
+    """
+    if isinstance(layer, Integral) and not isinstance(layer, bool):
+        if -len(layers) <= layer < len(layers):
+            return layers[layer]
+    else:
+        for entry in layers:
+            if entry[0] == layer:
+                return entry
+    names = ", ".join(
+        f"{name!r} {' x '.join(map(str, shape))}" for name, _, shape in layers
+    )
+    raise ValueError(
+        f"{what}={layer!r} is no layer of this network. In the order in which they "
+        f"run, with the shapes of what they give out, the {len(layers)} layers are "
+        f"{names}. Give one of the names, or a number from 0 to {len(layers) - 1}."
+    )
+
+
+def _tensor_of(output):
+    """Return what a layer gives out, the first of several; None where it is no tensor.
+
+    Attention gives a tuple: what goes on to the next layer, then its weights.
+    """
+    if isinstance(output, tuple) and output:
+        output = output[0]
+    return output if isinstance(output, torch.Tensor) else None
