@@ -1,6 +1,6 @@
 """From weighted images to a trained network."""
 
-from sklearn_l2cnn.training._batches import predict_logits, resident
+from sklearn_l2cnn.training._batches import chunks, predict_logits, resident
 from sklearn_l2cnn.training._callbacks import (
     BestWeights,
     CallbackSupportMixin,
@@ -17,7 +17,11 @@ from sklearn_l2cnn.training._frozen import freeze, frozen_anew
 from sklearn_l2cnn.training._isolation import draw_seeds, isolated
 from sklearn_l2cnn.training._net import Diverged, Net
 from sklearn_l2cnn.training._objective import Objective
-from sklearn_l2cnn.training._precision import computes_bfloat16, lowered_dtype
+from sklearn_l2cnn.training._precision import (
+    autocast,
+    computes_bfloat16,
+    lowered_dtype,
+)
 from sklearn_l2cnn.training._waves import Lot, train_together
 from sklearn_l2cnn.training._weights import auto_batch_size, class_factors, held_out
 
@@ -35,7 +39,9 @@ __all__ = [
     "OneCycleRate",
     "PlateauRate",
     "auto_batch_size",
+    "autocast",
     "canonical_set",
+    "chunks",
     "class_factors",
     "computes_bfloat16",
     "draw_seeds",
