@@ -13,6 +13,7 @@ from sklearn_l2cnn.training._canonical import canonical_set, normalized_weights
 from sklearn_l2cnn.training._device import resolve_device
 from sklearn_l2cnn.training._fleet import Member, why_no_fleet
 from sklearn_l2cnn.training._fleet_batches import Fold
+from sklearn_l2cnn.training._forward import pixel_map
 from sklearn_l2cnn.training._frozen import freeze, frozen_anew
 from sklearn_l2cnn.training._isolation import draw_seeds, isolated
 from sklearn_l2cnn.training._net import Diverged, Net
@@ -51,6 +52,7 @@ __all__ = [
     "isolated",
     "lowered_dtype",
     "normalized_weights",
+    "pixel_map",
     "predict_logits",
     "resident",
     "resolve_device",
