@@ -81,6 +81,10 @@ class HoldingMixin(MetaEstimatorMixin):
         """Say whether y is needed: not where nothing is trained."""
         return not isinstance(self.estimator, FrozenEstimator)
 
+    def _held(self):
+        """Return the classifier that has the network."""
+        return held(self.estimator_, type(self).__name__)
+
     def _fit_held(self, X, y, sample_weight, fit_params):
         """Fit a clone of the estimator and set what is known of the images.
 
@@ -99,7 +103,7 @@ class HoldingMixin(MetaEstimatorMixin):
         elif _routing_enabled():
             params = process_routing(self, "fit", **params).estimator.fit
         self.estimator_ = clone(estimator).fit(X, y, **params)
-        clf = held(self.estimator_, type(self).__name__)
+        clf = self._held()
         self.n_features_in_ = clf.n_features_in_
         self.image_shape_ = clf.image_shape_
         vars(self).pop("feature_names_in_", None)
@@ -110,7 +114,7 @@ class HoldingMixin(MetaEstimatorMixin):
 
     def _check_images(self, X, method):
         """Validate images for the network that is held, and return both."""
-        clf = held(self.estimator_, type(self).__name__)
+        clf = self._held()
         check_namespace(self, X, "_kind_", method)
         validate_data(self, X=X, reset=False, skip_check_array=True, ensure_2d=False)
         images = as_images(

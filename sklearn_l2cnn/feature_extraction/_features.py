@@ -13,7 +13,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from sklearn_l2cnn._arrays import give_back, on_host
 from sklearn_l2cnn._classifier import L2CNNClassifier
-from sklearn_l2cnn._holding import HoldingMixin, held
+from sklearn_l2cnn._holding import HoldingMixin
 from sklearn_l2cnn._images import as_images
 from sklearn_l2cnn._inputs import all_or_nothing
 from sklearn_l2cnn.architectures import build_network
@@ -267,12 +267,7 @@ class CNNFeatures(HoldingMixin, TransformerMixin, BaseEstimator):
     @property
     def module_(self):
         """The network, a torch.nn.Module."""
-        return held(self.estimator_, type(self).__name__).module_
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = []  # it is the network's
-        return tags
+        return self._held().module_
 
     # -- private ----------------------------------------------------------------------
 
@@ -337,7 +332,7 @@ class CNNFeatures(HoldingMixin, TransformerMixin, BaseEstimator):
                 images = as_images(
                     X, image_shape=clf.image_shape, channels=clf.channels
                 )
-            height, width, depth = images.shape[1:]
+            height, width, depth = shape = images.shape[1:]
             with isolated(0, torch.device("cpu")):
                 network = build_network(
                     clf.architecture,
@@ -349,3 +344,8 @@ class CNNFeatures(HoldingMixin, TransformerMixin, BaseEstimator):
         except Exception:
             return
         find_places(network, blank_image(network, shape), self.layer)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []  # it is the network's
+        return tags
