@@ -12,6 +12,7 @@ from benchmarks import (
     _options,
     _report,
     bench_accuracy,
+    bench_features,
     bench_first,
     bench_growth,
     bench_images,
@@ -32,6 +33,7 @@ BENCHMARKS = {
     "first": bench_first,
     "growth": bench_growth,
     "images": bench_images,
+    "features": bench_features,
 }
 
 
