@@ -287,6 +287,17 @@ class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
             mask[order[self.max_features_ :]] = False
         return mask.reshape(self.image_shape_[:2])
 
+    def get_metadata_routing(self):
+        """Get the routing of metadata: what :meth:`fit` is given goes to the estimator.
+
+        Sample weights are of use here as well.
+
+        Returns
+        -------
+        routing : MetadataRouter
+        """
+        return super().get_metadata_routing().add_self_request(self)
+
     # -- private ----------------------------------------------------------------------
 
     def _get_support_mask(self):
