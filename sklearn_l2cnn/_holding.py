@@ -59,8 +59,8 @@ def held(estimator, who):
 class HoldingMixin(MetaEstimatorMixin):
     """What estimators have in common that train a classifier and look into it.
 
-    They have a parameter `estimator` and supply `_to_fit`, which returns the estimator
-    that is cloned and fitted; `_fit_held` fits it.
+    They have parameters `estimator` and `random_state` and supply `_to_fit`, which
+    returns the estimator that is cloned and fitted; `_fit_held` fits it.
     """
 
     def get_metadata_routing(self):
@@ -80,6 +80,17 @@ class HoldingMixin(MetaEstimatorMixin):
     def _takes_labels(self):
         """Say whether y is needed: not where nothing is trained."""
         return not isinstance(self.estimator, FrozenEstimator)
+
+    def _seeded(self, estimator):
+        """Give an estimator, and those inside it, the random state, if there is one."""
+        if self.random_state is None or isinstance(estimator, FrozenEstimator):
+            return estimator
+        names = [
+            name
+            for name in estimator.get_params()
+            if name == "random_state" or name.endswith("__random_state")
+        ]
+        return estimator.set_params(**dict.fromkeys(names, self.random_state))
 
     def _held(self):
         """Return the classifier that has the network."""
@@ -102,7 +113,7 @@ class HoldingMixin(MetaEstimatorMixin):
             params = {}  # nothing is trained
         elif _routing_enabled():
             params = process_routing(self, "fit", **params).estimator.fit
-        self.estimator_ = clone(estimator).fit(X, y, **params)
+        self.estimator_ = self._seeded(clone(estimator)).fit(X, y, **params)
         clf = self._held()
         self.n_features_in_ = clf.n_features_in_
         self.image_shape_ = clf.image_shape_

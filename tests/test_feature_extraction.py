@@ -329,6 +329,23 @@ def test_what_is_trained_is_a_clone_that_learns_the_same(digits):
     assert default.estimator_.image_shape == (8, 8)
 
 
+def test_random_state_replaces_that_of_the_estimator(digits):
+    X, y = digits[0][:60], digits[1][:60]
+    expected = features(random_state=7).fit_transform(X, y)
+    for inner in (
+        quick(random_state=0),
+        GridSearchCV(quick(), {"alpha": [1e-4]}, cv=2),
+    ):
+        found = CNNFeatures(inner, random_state=7).fit(X, y)
+        assert np.array_equal(found.transform(X), expected)
+        assert found.estimator.get_params().get("random_state", 0) == 0
+    frozen = FrozenEstimator(quick(random_state=0).fit(X, y))
+    found = CNNFeatures(frozen, random_state=7).fit_transform(X)
+    assert np.array_equal(found, features().fit_transform(X, y))
+    one, other = (CNNFeatures(random_state=1).fit_transform(X, y) for _ in range(2))
+    assert np.array_equal(one, other)
+
+
 def test_what_is_frozen_stays(digits):
     X, y = digits
     clf = quick().fit(X, y)

@@ -89,6 +89,10 @@ class CNNFeatures(HoldingMixin, TransformerMixin, BaseEstimator):
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ...; ``"auto"`` takes CUDA where
         there is some.
 
+    random_state : int, RandomState instance or None, default=None
+        Replaces the `random_state` of the estimator that is trained; None leaves its
+        own.
+
     Attributes
     ----------
     estimator_ : estimator
@@ -154,6 +158,7 @@ class CNNFeatures(HoldingMixin, TransformerMixin, BaseEstimator):
         "channels": [StrOptions({"last", "first"})],
         "standardize": ["boolean"],
         "device": [str, torch.device],
+        "random_state": ["random_state"],
     }
 
     def __init__(
@@ -167,6 +172,7 @@ class CNNFeatures(HoldingMixin, TransformerMixin, BaseEstimator):
         channels="last",
         standardize=True,
         device="auto",
+        random_state=None,
     ):
         self.estimator = estimator
         self.layer = layer
@@ -176,6 +182,7 @@ class CNNFeatures(HoldingMixin, TransformerMixin, BaseEstimator):
         self.channels = channels
         self.standardize = standardize
         self.device = device
+        self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=False)  # the estimator's are its own
     def fit(self, X, y=None, sample_weight=None, **fit_params):

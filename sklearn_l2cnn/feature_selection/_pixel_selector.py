@@ -74,6 +74,10 @@ class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
     n_steps : int, default=4
         Points at which the integral is evaluated.
 
+    random_state : int, RandomState instance or None, default=None
+        Replaces the `random_state` of the estimator that is trained; None leaves its
+        own.
+
     Attributes
     ----------
     estimator_ : estimator
@@ -133,6 +137,7 @@ class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
         "output": [StrOptions({"rows", "images"})],
         "fill_value": [Interval(Real, None, None, closed="neither")],
         "n_steps": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
     }
 
     def __init__(
@@ -144,6 +149,7 @@ class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
         output="rows",
         fill_value=0.0,
         n_steps=4,
+        random_state=None,
     ):
         self.estimator = estimator
         self.threshold = threshold
@@ -151,6 +157,7 @@ class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
         self.output = output
         self.fill_value = fill_value
         self.n_steps = n_steps
+        self.random_state = random_state
 
     @_fit_context(prefer_skip_nested_validation=False)  # the estimator's are its own
     def fit(self, X, y=None, sample_weight=None, **fit_params):
