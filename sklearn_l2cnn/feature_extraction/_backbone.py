@@ -18,7 +18,7 @@ from sklearn_l2cnn.training import (
 
 
 class Still:
-    """A network that is only looked at, with what `chunks` asks of a net.
+    """A network that is only looked at, with what `over_chunks` asks of a net.
 
     Parameters
     ----------

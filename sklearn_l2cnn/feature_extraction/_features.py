@@ -26,7 +26,7 @@ from sklearn_l2cnn.feature_extraction._places import (
     pooled,
     values_at,
 )
-from sklearn_l2cnn.training import autocast, chunks, isolated
+from sklearn_l2cnn.training import autocast, isolated, over_chunks
 
 # What is said of the images where there is no estimator to say it.
 _OF_A_NAME = {
@@ -237,14 +237,17 @@ class CNNFeatures(HoldingMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         clf, images = self._check_images(X, "transform")
-        net, rows = clf.net_, []
+        net = clf.net_
+
+        def of_chunk(part, chunk):
+            with autocast(net.lower, chunk.device):
+                values = values_at(self._places_, net.module_, chunk)
+            columns = [pooled(value, self.pool).to(net.dtype) for value in values]
+            return torch.cat(columns, dim=1)[: part.stop - part.start]
+
         with torch.inference_mode():
-            for part, chunk in chunks(net, images):
-                with autocast(net.lower, torch.device(net.device)):
-                    values = values_at(self._places_, net.module_, chunk)
-                columns = [pooled(value, self.pool).to(net.dtype) for value in values]
-                rows.append(torch.cat(columns, dim=1)[: part.stop - part.start])
-            features = torch.cat(rows)
+            # one chunk at a time: hooks would see those of other threads
+            features = torch.cat(over_chunks(net, images, of_chunk))
         # numpy has no bfloat16
         if features.dtype != torch.float64:
             features = features.float()

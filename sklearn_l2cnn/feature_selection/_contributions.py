@@ -17,7 +17,7 @@ values would not let it.
 import torch
 from torch.nn.functional import one_hot
 
-from sklearn_l2cnn.training import autocast, chunks
+from sklearn_l2cnn.training import autocast, over_chunks
 
 
 def log_odds(logits, labels):
@@ -55,11 +55,12 @@ def mean_image(net, images, rows, share):
     -------
     mean : Tensor of shape (channels, height, width)
     """
-    total = 0
-    for part, chunk in chunks(net, images, rows):
+
+    def of_chunk(part, chunk):
         seen = chunk[: part.stop - part.start].double()
-        total = total + (share[part, None, None, None] * seen).sum(dim=0)
-    return total
+        return (share[part, None, None, None] * seen).sum(dim=0)
+
+    return sum(over_chunks(net, images, of_chunk, rows))
 
 
 def contributions(net, images, rows, labels, share, n_steps):
@@ -84,12 +85,11 @@ def contributions(net, images, rows, labels, share, n_steps):
     importances : Tensor of float64 of shape (channels, height, width)
     """
     mean = mean_image(net, images, rows, share)
-    total = torch.zeros_like(mean)
-    for part, chunk in chunks(net, images, rows):
+
+    def of_chunk(part, chunk):
         n_rows = part.stop - part.start
         wanted = labels[part]
-        missing = len(chunk) - n_rows
-        wanted = torch.cat([wanted, wanted[-1:].expand(missing)])
+        wanted = torch.cat([wanted, wanted[-1:].expand(len(chunk) - n_rows)])
         way = chunk - mean.to(chunk.dtype)
         slope = 0
         for step in range(n_steps):
@@ -97,8 +97,9 @@ def contributions(net, images, rows, labels, share, n_steps):
             seen = chunk - (1 - (step + 0.5) / n_steps) * way
             slope = slope + _slope(net, seen, wanted).double()
         parts = (slope / n_steps * way.double())[:n_rows]
-        total += (share[part, None, None, None] * parts).sum(dim=0)
-    return total
+        return (share[part, None, None, None] * parts).sum(dim=0)
+
+    return sum(over_chunks(net, images, of_chunk, rows))
 
 
 def _slope(net, images, labels):

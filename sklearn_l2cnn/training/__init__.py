@@ -1,6 +1,6 @@
 """From weighted images to a trained network."""
 
-from sklearn_l2cnn.training._batches import chunks, predict_logits, resident
+from sklearn_l2cnn.training._batches import over_chunks, predict_logits, resident
 from sklearn_l2cnn.training._callbacks import (
     BestWeights,
     CallbackSupportMixin,
@@ -42,7 +42,6 @@ __all__ = [
     "auto_batch_size",
     "autocast",
     "canonical_set",
-    "chunks",
     "class_factors",
     "computes_bfloat16",
     "draw_seeds",
@@ -52,6 +51,7 @@ __all__ = [
     "isolated",
     "lowered_dtype",
     "normalized_weights",
+    "over_chunks",
     "pixel_map",
     "predict_logits",
     "resident",
