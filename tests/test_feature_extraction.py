@@ -73,8 +73,9 @@ def test_check_estimator(parameters):
 @pytest.mark.filterwarnings("ignore")
 def test_check_estimator_of_the_default_and_of_a_backbone(tmp_path):
     assert_all_checks(CNNFeatures(), PRESERVES)
-    path = save(published(), tmp_path / "weights.pth")
-    backbone = CNNFeatures("resnet18", pretrained=str(path), layer="layer2")
+    path = save(published("mobilenet_v3_small"), tmp_path / "weights.pth")
+    name = "mobilenet_v3_small"
+    backbone = CNNFeatures(name, pretrained=str(path), layer="features.3")
     assert_all_checks(backbone, PRESERVES)
 
 
@@ -375,7 +376,7 @@ def test_a_search_outside_sets_alpha(digits):
         return pipeline[0].estimator_.score(X, y)
 
     X, y = digits
-    pipeline = make_pipeline(features(), LogisticRegression(max_iter=1000))
+    pipeline = make_pipeline(features(max_epochs=15), LogisticRegression(max_iter=1000))
     grid = {"cnnfeatures__estimator__alpha": [1e-3, 1e3]}
     search = GridSearchCV(pipeline, grid, cv=2, scoring=accuracy_of_the_network)
     search.fit(X, y)

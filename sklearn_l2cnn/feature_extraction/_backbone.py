@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 
+from sklearn_l2cnn._arrays import cast
 from sklearn_l2cnn._inputs import check_images, check_weight
 from sklearn_l2cnn._pixels import channel_statistics, unit_of
 from sklearn_l2cnn._prediction import PredictionMixin
@@ -105,7 +106,7 @@ class Backbone(BaseEstimator):
 
 def _pixels(images, weight):
     """Return weighted mean and deviation of the channels, whatever order rows have."""
-    data = canonical_set(images, (weight * 0).astype(int), weight)
+    data = canonical_set(images, cast(weight * 0, "int64"), weight)
     mean, variance = channel_statistics(
         data.images, data.rows, normalized_weights(data.weight)
     )
