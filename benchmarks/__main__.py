@@ -11,6 +11,7 @@ from benchmarks import (
     _options,
     _report,
     bench_accuracy,
+    bench_features,
     bench_first,
     bench_growth,
     bench_images,
@@ -33,6 +34,7 @@ BENCHMARKS = {
     "first": bench_first,
     "growth": bench_growth,
     "images": bench_images,
+    "features": bench_features,
     "path": bench_path,
     "pruning": bench_pruning,
 }

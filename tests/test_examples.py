@@ -83,3 +83,20 @@ def test_filters_and_saliency_are_shown(tmp_path):
     for row in rows:
         assert all(0 <= float(value) <= 1 for value in row[-4:])
     assert "by chance, as the shapes cover so much of the images: 0." in said
+
+
+def test_features_are_compared_over_alpha(tmp_path):
+    path = EXAMPLES / "plot_features.py"
+    few = ["--rows", "100", "--seeds", "2", "--epochs", "1", "--jobs", "1"]
+    said = words_of(path, tmp_path, *few)
+    assert said.startswith("accuracy on 1697 digits, 100 to learn from")
+    rows = [line for line in said.splitlines() if line.count(" +- ") == 3]
+    assert len(rows) == 5
+
+
+def test_pixels_that_are_known_to_matter_are_selected(tmp_path):
+    path = EXAMPLES / "plot_selection.py"
+    said = words_of(path, tmp_path, "--images", "200", "--epochs", "2")
+    assert said.startswith("58 of 256 pixels matter")
+    for name in ("network, alpha=0.0001", "network, alpha=0.1", "F-test", "nothing"):
+        assert any(line.startswith(name) for line in said.splitlines())

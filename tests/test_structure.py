@@ -34,7 +34,6 @@ FLOORS = {
     "_validation": 3,
     "training": 3,
     "preprocessing": 3,
-    "feature_extraction": 3,
     "inspection": 3,
     "_assembly": 4,
     "_parameters": 4,
@@ -42,8 +41,10 @@ FLOORS = {
     "_fitting": 5,
     "_alphas": 5,
     "_learning": 6,
+    "_holding": 5,
     "_classifier": 7,
-    # a pruned classifier is a classifier, and who selects by one trains one
+    # both train a classifier where they are given none
+    "feature_extraction": 8,
     "feature_selection": 8,
     "_together": 8,
     "_members": 9,
@@ -54,11 +55,11 @@ FLOORS = {
     "__init__": 14,
 }
 IMAGES = {"_arrays", "_images", "_pixels", "_framing", "_inputs", "_files", "_seeding"}
-ONLY_IMAGES = {"preprocessing", "feature_extraction", "inspection"}
+ONLY_IMAGES = {"preprocessing", "inspection"}
 # Who looks into a fitted network needs the names of its layers and hooks on them: one
 # file, which knows modules and no estimators.
 OF_LAYERS = {"sklearn_l2cnn._layer_names", "sklearn_l2cnn.architectures._trace"}
-LOOK_INTO_NETWORKS = {"feature_extraction", "feature_selection", "inspection"}
+LOOK_INTO_NETWORKS = {"inspection"}
 
 
 def room(path):

@@ -1,5 +1,6 @@
 """Networks by name: (input shape, classes) -> torch.nn.Module."""
 
+from sklearn_l2cnn.architectures._backbone import build_backbone
 from sklearn_l2cnn.architectures._plain import plain
 from sklearn_l2cnn.architectures._registry import (
     ARCHITECTURES,
@@ -17,6 +18,7 @@ from sklearn_l2cnn.architectures._unet import unet
 
 __all__ = [
     "ARCHITECTURES",
+    "build_backbone",
     "build_network",
     "compute_dtype",
     "conv_dropout",

@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from numbers import Integral
 
 import torch
+from torch import nn
 
 from sklearn_l2cnn.architectures._registry import compute_dtype
+
+_WITH_WEIGHTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 @contextmanager
@@ -128,25 +131,77 @@ def layer_outputs(module, images, names):
         From names to tensors ``(n, ...)``, of the last run of each; a later layer that
         works in place does not change them.
     """
-    outputs, handles = {}, []
+    logits, outputs, _ = layer_values(module, images, names)
+    return logits, outputs
+
+
+def layer_values(module, images, outputs_of=(), inputs_of=()):
+    """Run a network and keep what some layers give out, and what some are given.
+
+    What a layer is given need not be what another gives out: a network may flatten,
+    pool or add in between.
+
+    Parameters
+    ----------
+    module, images
+        As for `layer_outputs`.
+    outputs_of, inputs_of : iterable of str
+        Names of modules.
+
+    Returns
+    -------
+    logits : Tensor of shape (n, n_classes)
+    outputs, inputs : dict
+        From names to tensors ``(n, ...)``, of the last run of each.
+    """
+    outputs, inputs, handles = {}, {}, []
 
     def keeper(name):
-        def keep(layer, inputs, output):
+        def keep(layer, given, output):
             outputs[name] = _tensor_of(output)
             # the next layer gets a copy, which it may change
             return output.clone() if isinstance(output, torch.Tensor) else None
 
         return keep
 
+    def taker(name):
+        def take(layer, given):
+            inputs[name] = given[0]
+            return (given[0].clone(), *given[1:])
+
+        return take
+
     try:
-        for name in names:
+        for name in outputs_of:
             layer = module.get_submodule(name)
             handles.append(layer.register_forward_hook(keeper(name)))
+        for name in inputs_of:
+            layer = module.get_submodule(name)
+            handles.append(layer.register_forward_pre_hook(taker(name)))
         logits = module(images)
     finally:
         for handle in handles:
             handle.remove()
-    return logits, outputs
+    return logits, outputs, inputs
+
+
+def last_with_weights(layers):
+    """Return the layer that turns what is hidden into logits, and how many could.
+
+    Parameters
+    ----------
+    layers : list of tuple (name, layer, shape)
+        Of `trace`.
+
+    Returns
+    -------
+    entry : tuple (name, layer, shape) or None
+        Of the dense layer or convolution that runs last.
+    number : int
+        Of all dense layers and convolutions.
+    """
+    found = [entry for entry in layers if isinstance(entry[1], _WITH_WEIGHTS)]
+    return (found[-1] if found else None), len(found)
 
 
 def chosen_layer(layers, layer, what="layer", kind="layer"):

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from sklearn_l2cnn._layer_names import by_pattern
+from sklearn_l2cnn.architectures._trace import last_with_weights, trace
 
 _ACTIVATIONS = (
     nn.CELU,
@@ -37,7 +38,6 @@ _ACTIVATIONS = (
     nn.Tanhshrink,
     nn.Threshold,
 )
-_WITH_WEIGHTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 class Activity:
@@ -141,24 +141,11 @@ def _activations(module, alpha):
 
 def _last_executed(module, image):
     """Find the layer with weights that runs last; there must be one before it."""
-    order, handles = [], []
-    for layer in module.modules():
-        if isinstance(layer, _WITH_WEIGHTS):
-            handles.append(
-                layer.register_forward_hook(lambda layer, *_: order.append(layer))
-            )
-    training = module.training
-    try:
-        with torch.no_grad():
-            module.eval()(image)
-    finally:
-        module.train(training)
-        for handle in handles:
-            handle.remove()
-    if len(order) < 2:
+    entry, number = last_with_weights(trace(module, image))
+    if number < 2:
         raise ValueError(
             "activity_alpha acts on the output of a hidden layer, but this "
-            f"architecture has {len(order)} layer(s) with weights and nothing hidden. "
+            f"architecture has {number} layer(s) with weights and nothing hidden. "
             "Set activity_alpha=0."
         )
-    return order[-1]
+    return entry[1]

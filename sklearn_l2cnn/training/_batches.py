@@ -202,11 +202,57 @@ def chunk_rows(image_shape, device):
     return min(max(1 << (rows.bit_length() - 1), fewest), most)
 
 
+def over_chunks(net, images, compute, rows=None, threads=1):
+    """Call a function with images in chunks of one size, as a network sees them.
+
+    A short last chunk is padded, so that what is computed of an image does not depend
+    on the images beside it. Several threads work on several chunks, never on one:
+    libraries cut a product into as many parts as there are threads, and with them the
+    last bits change.
+
+    Parameters
+    ----------
+    net : Net
+        Its network is brought to its device and put into evaluation mode.
+    images : ndarray or Tensor of shape (n, height, width, channels)
+    compute : callable
+        Of a slice, which of the rows are in the chunk, and the chunk, a tensor
+        ``(size, channels, height, width)`` on the device of the network, of which as
+        many images count as the slice has rows.
+    rows : array of int of shape (m,), default=None
+        Which of the images, in which order; None is all.
+    threads : int, default=1
+        How many chunks are worked on at a time, on a CPU.
+
+    Returns
+    -------
+    results : list
+        What `compute` returned, in order.
+    """
+    device = torch.device(net.device)
+    net.unpark()
+    net.module_.eval()
+    pixels = net.pixels()
+    size = chunk_rows(images.shape[1:], device)
+    upload = Upload(device)
+    n_rows = len(images) if rows is None else len(rows)
+
+    def of_chunk(start):
+        part = slice(start, min(start + size, n_rows))
+        which = part if rows is None else rows[part]
+        chunk = to_tensor(images, which, net.mean, net.scale, net.dtype)
+        missing = size - len(chunk)
+        if missing:
+            chunk = torch.cat([chunk, chunk[-1:].expand(missing, -1, -1, -1)])
+        chunk = upload(chunk.contiguous()).permute(0, 3, 1, 2)
+        return compute(part, network_input(chunk, *pixels))
+
+    threads = threads if device.type == "cpu" else 1
+    return each_in_one_thread(of_chunk, range(0, n_rows, size), threads)
+
+
 def predict_logits(net, images, views=((),)):
     """Run a network over images in chunks of one size, a short last one padded.
-
-    Several threads work on several chunks, never on one: libraries cut a product into
-    as many parts as there are threads, and with them the last bits change.
 
     Parameters
     ----------
@@ -222,34 +268,20 @@ def predict_logits(net, images, views=((),)):
         float32 or float64, on the device of the network; of several views, the
         logarithms of their mean probabilities.
     """
-    device = torch.device(net.device)
-    net.unpark()
-    forward = forward_of(net.module_.eval())
+    forward = forward_of(net.module_)
     pixels = net.pixels()
-    size = chunk_rows(images.shape[1:], device)
-    upload = Upload(device)
 
-    def of_chunk(start):
+    def of_chunk(part, chunk):
         with torch.inference_mode():
-            stop = min(start + size, len(images))
-            rows = slice(start, stop)
-            chunk = to_tensor(images, rows, net.mean, net.scale, net.dtype)
-            missing = size - len(chunk)
-            if missing:
-                chunk = torch.cat([chunk, chunk[-1:].expand(missing, -1, -1, -1)])
-            chunk = upload(chunk.contiguous()).permute(0, 3, 1, 2)
             output = _over_views(
-                lambda seen: logits_of(seen, forward, pixels, net.lower),
-                network_input(chunk, *pixels),
-                views,
+                lambda seen: logits_of(seen, forward, pixels, net.lower), chunk, views
             )
-            return output[: stop - start]
+            return output[: part.stop - part.start]
 
-    several = device.type == "cpu" and remembers_nothing(net.module_)
-    threads = torch.get_num_threads() if several else 1
-    chunks = each_in_one_thread(of_chunk, range(0, len(images), size), threads)
+    threads = torch.get_num_threads() if remembers_nothing(net.module_) else 1
+    logits = over_chunks(net, images, of_chunk, threads=threads)
     with torch.inference_mode():
-        logits = torch.cat(chunks)
+        logits = torch.cat(logits)
     # numpy has no bfloat16, and nobody expects probabilities of half precision
     return logits if logits.dtype == torch.float64 else logits.float()
 

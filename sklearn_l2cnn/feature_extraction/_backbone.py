@@ -1,0 +1,113 @@
+"""A network with the weights of others, as it is: nothing is trained."""
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+
+from sklearn_l2cnn._arrays import cast
+from sklearn_l2cnn._inputs import check_images, check_weight
+from sklearn_l2cnn._pixels import channel_statistics, unit_of
+from sklearn_l2cnn._prediction import PredictionMixin
+from sklearn_l2cnn.architectures import build_backbone, compute_dtype
+from sklearn_l2cnn.training import (
+    canonical_set,
+    isolated,
+    normalized_weights,
+    pixel_map,
+    resolve_device,
+)
+
+
+class Still:
+    """A network that is only looked at, with what `over_chunks` asks of a net.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    mean, scale : ndarray of shape (channels,)
+        What pixels are standardised with.
+    device : torch.device
+    """
+
+    lower = None
+
+    def __init__(self, module, mean, scale, device):
+        self.module_ = module
+        self.mean = mean
+        self.scale = scale
+        self.dtype = compute_dtype(module)
+        self.device = str(device)
+
+    def pixels(self):
+        """Return gain and shift that standardise uint8 images, on the device."""
+        return pixel_map(self.mean, self.scale, self.dtype, torch.device(self.device))
+
+    def unpark(self):
+        """Bring the network to the device."""
+        self.module_.to(self.device)
+
+
+class Seen:
+    """What a backbone knows of the images that it was fitted to."""
+
+    def __init__(self, unit):
+        self.unit = unit
+
+
+class Backbone(BaseEstimator):
+    """A named network with weights from elsewhere, without its last layer.
+
+    Fitting learns nothing but what pixels are standardised with.
+
+    Parameters
+    ----------
+    architecture, pretrained, image_shape, channels, standardize, device
+        As for `CNNFeatures`.
+    """
+
+    def __init__(
+        self,
+        architecture,
+        *,
+        pretrained=True,
+        image_shape=None,
+        channels="last",
+        standardize=True,
+        device="auto",
+    ):
+        self.architecture = architecture
+        self.pretrained = pretrained
+        self.image_shape = image_shape
+        self.channels = channels
+        self.standardize = standardize
+        self.device = device
+
+    def fit(self, X, y=None, sample_weight=None):
+        """Build the network for images of the shape of X."""
+        device = resolve_device(self.device)
+        images = check_images(self, X, first=True)
+        weight = check_weight(sample_weight, images)
+        height, width, depth = self.image_shape_
+        with isolated(0, device):  # no draw is kept
+            network = build_backbone(
+                self.architecture, (depth, height, width), self.pretrained
+            )
+        mean, scale = np.zeros(depth), np.ones(depth)
+        if self.standardize:
+            mean, scale = _pixels(images, weight)
+        self.net_ = Still(network.eval(), mean, scale, device)
+        self._seen_ = Seen(unit_of(images))
+        return self
+
+    # what a classifier says of its network
+    module_ = PredictionMixin.module_
+    device_ = PredictionMixin.device_
+
+
+def _pixels(images, weight):
+    """Return weighted mean and deviation of the channels, whatever order rows have."""
+    data = canonical_set(images, cast(weight * 0, "int64"), weight)
+    mean, variance = channel_statistics(
+        data.images, data.rows, normalized_weights(data.weight)
+    )
+    return mean, np.sqrt(np.where(variance > 0, variance, 1.0))
