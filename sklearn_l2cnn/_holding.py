@@ -14,6 +14,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.validation import validate_data
 
 from sklearn_l2cnn._arrays import give_back
+from sklearn_l2cnn._documentation import DocumentationMixin
 from sklearn_l2cnn._images import as_images
 from sklearn_l2cnn._inputs import check_namespace
 from sklearn_l2cnn._pixels import warn_about_units
@@ -56,7 +57,7 @@ def held(estimator, who):
     )
 
 
-class HoldingMixin(MetaEstimatorMixin):
+class HoldingMixin(DocumentationMixin, MetaEstimatorMixin):
     """What estimators have in common that train a classifier and look into it.
 
     They have parameters `estimator` and `random_state` and supply `_to_fit`, which
