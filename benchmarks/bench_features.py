@@ -77,7 +77,7 @@ def run(options):
     X, y = load_digits_images(return_X_y=True)
     alphas = [0.0, 1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1]
     few = alphas if options.full else [0.0, 1e-2]
-    clf = L2CNNClassifier(max_epochs=20, device=options.device)
+    clf = L2CNNClassifier(max_epochs=20 if options.full else 8, device=options.device)
     n_seeds = 5 if options.full else 2
     figures = compare("digits", clf, X, y, few, n_seeds)
     _options.show(figures)

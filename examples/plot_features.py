@@ -36,7 +36,7 @@ parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
 parser.add_argument("--output", default="features.png", metavar="FILE")
 parser.add_argument("--rows", type=int, default=300, help="images to learn from")
 parser.add_argument("--seeds", type=int, default=3)
-parser.add_argument("--epochs", type=int, default=15)
+parser.add_argument("--epochs", type=int, default=12)
 parser.add_argument("--jobs", type=int, default=2, help="processes")
 options = parser.parse_args()
 
@@ -104,6 +104,6 @@ ax.set(
     title=f"What L2 does to features: {options.rows} digits, {options.seeds} seeds",
 )
 ax.grid(alpha=0.3)
-ax.legend()
+figure.legend(loc="outside lower center", ncols=3, frameon=False)
 figure.savefig(options.output, dpi=150)
 print(f"picture: {options.output}")
