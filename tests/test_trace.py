@@ -78,7 +78,8 @@ def test_a_network_may_be_a_layer_itself():
 
 def test_work_in_place_does_not_change_what_was_kept():
     module = Strange().eval()
-    images = -torch.rand(5, 3, 1, 1)
+    nn.init.normal_(module.wrapped[0].weight)
+    images = torch.randn(5, 3, 1, 1)
     logits, outputs = layer_outputs(module, images, ["wrapped.0", "act"])
     assert torch.equal(outputs["wrapped.0"], module.wrapped[0](images.flatten(1)))
     assert (outputs["wrapped.0"] < 0).any() and (outputs["act"] >= 0).all()

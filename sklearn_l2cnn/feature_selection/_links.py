@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from sklearn_l2cnn.architectures import compute_dtype
-from sklearn_l2cnn.training import has_hooks
+from sklearn_l2cnn.training import ELEMENTWISE, has_hooks
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _POOLS = (
@@ -36,31 +36,7 @@ _DROPOUTS = (
     nn.Dropout2d,
     nn.FeatureAlphaDropout,
 )
-_ACTIVATIONS = (
-    nn.CELU,
-    nn.ELU,
-    nn.GELU,
-    nn.Hardshrink,
-    nn.Hardsigmoid,
-    nn.Hardswish,
-    nn.Hardtanh,
-    nn.LeakyReLU,
-    nn.LogSigmoid,
-    nn.Mish,
-    nn.PReLU,
-    nn.RReLU,
-    nn.ReLU,
-    nn.ReLU6,
-    nn.SELU,
-    nn.SiLU,
-    nn.Sigmoid,
-    nn.Softplus,
-    nn.Softshrink,
-    nn.Softsign,
-    nn.Tanh,
-    nn.Tanhshrink,
-    nn.Threshold,
-)
+_ACTIVATIONS = (*ELEMENTWISE, nn.PReLU, nn.RReLU)
 # Layers that make of every channel something that depends on that channel alone.
 _BY_CHANNEL = {
     *_ACTIVATIONS,

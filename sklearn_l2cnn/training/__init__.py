@@ -16,7 +16,7 @@ from sklearn_l2cnn.training._fleet_batches import Fold
 from sklearn_l2cnn.training._forward import pixel_map
 from sklearn_l2cnn.training._frozen import freeze, frozen_anew
 from sklearn_l2cnn.training._isolation import draw_seeds, isolated
-from sklearn_l2cnn.training._layers import has_hooks
+from sklearn_l2cnn.training._layers import ELEMENTWISE, has_hooks
 from sklearn_l2cnn.training._net import Diverged, Net
 from sklearn_l2cnn.training._objective import Objective
 from sklearn_l2cnn.training._precision import (
@@ -28,6 +28,7 @@ from sklearn_l2cnn.training._waves import Lot, train_together
 from sklearn_l2cnn.training._weights import auto_batch_size, class_factors, held_out
 
 __all__ = [
+    "ELEMENTWISE",
     "BestWeights",
     "CallbackSupportMixin",
     "CosineRate",

@@ -11,33 +11,9 @@ from torch import nn
 
 from sklearn_l2cnn._layer_names import by_pattern
 from sklearn_l2cnn.architectures._trace import last_with_weights, trace
+from sklearn_l2cnn.training._layers import ELEMENTWISE
 
-_ACTIVATIONS = (
-    nn.CELU,
-    nn.ELU,
-    nn.GELU,
-    nn.GLU,
-    nn.Hardshrink,
-    nn.Hardsigmoid,
-    nn.Hardswish,
-    nn.Hardtanh,
-    nn.LeakyReLU,
-    nn.LogSigmoid,
-    nn.Mish,
-    nn.PReLU,
-    nn.RReLU,
-    nn.ReLU,
-    nn.ReLU6,
-    nn.SELU,
-    nn.SiLU,
-    nn.Sigmoid,
-    nn.Softplus,
-    nn.Softshrink,
-    nn.Softsign,
-    nn.Tanh,
-    nn.Tanhshrink,
-    nn.Threshold,
-)
+_ACTIVATIONS = (*ELEMENTWISE, nn.GLU, nn.PReLU, nn.RReLU)
 
 
 class Activity:

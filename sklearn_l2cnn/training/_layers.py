@@ -11,30 +11,46 @@ from torch import nn
 # multiplications.
 _PER_VALUE = 150
 
+# Activations that do the same to every number, whatever stands beside it.
+ELEMENTWISE = (
+    nn.CELU,
+    nn.ELU,
+    nn.GELU,
+    nn.Hardshrink,
+    nn.Hardsigmoid,
+    nn.Hardswish,
+    nn.Hardtanh,
+    nn.LeakyReLU,
+    nn.LogSigmoid,
+    nn.Mish,
+    nn.ReLU,
+    nn.ReLU6,
+    nn.SELU,
+    nn.SiLU,
+    nn.Sigmoid,
+    nn.Softplus,
+    nn.Softshrink,
+    nn.Softsign,
+    nn.Tanh,
+    nn.Tanhshrink,
+    nn.Threshold,
+)
+
 # Layers that treat every image by itself and keep no state; what dropout draws, it
 # draws for every number by itself.
 _ROWWISE = (
+    *ELEMENTWISE,
     nn.AdaptiveAvgPool2d,
     nn.AdaptiveMaxPool2d,
     nn.AvgPool2d,
     nn.Conv2d,
     nn.Dropout,
-    nn.ELU,
     nn.Flatten,
-    nn.GELU,
     nn.GroupNorm,
     nn.Identity,
     nn.LayerNorm,
-    nn.LeakyReLU,
     nn.Linear,
     nn.MaxPool2d,
-    nn.ReLU,
-    nn.ReLU6,
-    nn.SELU,
-    nn.Sigmoid,
-    nn.SiLU,
-    nn.Softplus,
-    nn.Tanh,
     nn.ZeroPad2d,
 )
 _HOOKS = (

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sklearn_l2cnn.training._layers import cheaper_order
+from sklearn_l2cnn.training._layers import ELEMENTWISE, cheaper_order
 from sklearn_l2cnn.training._stack_layers import (
     added_bias,
     convolved,
@@ -23,25 +23,7 @@ from sklearn_l2cnn.training._stack_layers import (
     side_by_side,
 )
 
-# Layers that do the same to every number, or to the pixels of every channel.
-_PLAIN = (
-    nn.CELU,
-    nn.ELU,
-    nn.GELU,
-    nn.Hardsigmoid,
-    nn.Hardswish,
-    nn.Hardtanh,
-    nn.Identity,
-    nn.LeakyReLU,
-    nn.Mish,
-    nn.ReLU,
-    nn.ReLU6,
-    nn.SELU,
-    nn.SiLU,
-    nn.Sigmoid,
-    nn.Softplus,
-    nn.Tanh,
-)
+_PLAIN = (*ELEMENTWISE, nn.Identity)
 _OF_MAPS = (
     nn.AdaptiveAvgPool2d,
     nn.AdaptiveMaxPool2d,
