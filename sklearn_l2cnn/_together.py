@@ -50,6 +50,7 @@ def fit_together(members, part_of, size, order, warm=False, then=None):
     """
     device = resolve_device(members[0][0].device)
     at_a_time = max(1, _IMAGE_BYTES // max(1, size))
+    epochs = members[0][0].max_epochs
     outcomes = []
     for start in range(0, len(members), at_a_time):
         crews = [
@@ -57,7 +58,7 @@ def fit_together(members, part_of, size, order, warm=False, then=None):
             for number, row in enumerate(members[start : start + at_a_time], start)
         ]
         for group in [[k] for k in order] if warm else [order]:
-            if not _train(crews, group, device, warm):
+            if not _train(crews, group, device, epochs, warm):
                 return None
         outcomes += [crew.outcomes for crew in crews]
     return outcomes
@@ -77,7 +78,7 @@ class _Crew:
     """
 
     def __init__(self, members, part, device, number, then):
-        self.members, self.device, self.number = members, device, number
+        self.members, self.device, self.number = list(members), device, number
         self.then = then
         self.outcomes = [None] * len(members)
         self.nets = [None] * len(members)
@@ -110,16 +111,16 @@ class _Crew:
             net = equipped(clf, self.material, self.device, start)
             if net.objective.penalty is not None:  # who has no such layer says so here
                 strengths(net.module_, net.objective.alpha, net.objective.penalize)
+            if self.fold is None:
+                self.fold = loaded(clf, net, self.material)
+                self.batch_size = net.batch_size
+            else:
+                net.batch_size = self.batch_size
+                draw_seeds(net.generator, 1)  # as `loaded` does
         except ValueError as error:
             self.outcomes[k] = error
             return None
         self.nets[k] = net
-        if self.fold is None:
-            self.fold = loaded(clf, net, self.material)
-            self.batch_size = net.batch_size
-        else:
-            net.batch_size = self.batch_size
-            draw_seeds(net.generator, 1)  # as `loaded` does
         seed = self.fold.seed, self.number, zlib.crc32(repr(clf.alpha).encode())
         return Member(net, guests_of(clf), seed)
 
@@ -129,11 +130,12 @@ class _Crew:
             self.outcomes[k] = member.error
         else:
             clf, self.last = self.members[k], self.nets[k]
-            finish(clf, self.nets[k], 0)
+            finish(clf, self.last, 0)
             self.outcomes[k] = clf if self.then is None else self.then(clf, self.number)
+        self.members[k] = self.nets[k] = None  # what is kept of it is the outcome
 
 
-def _train(crews, chosen, device, warm):
+def _train(crews, chosen, device, epochs, warm):
     """Train some members of every crew together; say whether that could be done."""
     lots, folds, taken = [], [], []
     for crew in crews:
@@ -150,7 +152,6 @@ def _train(crews, chosen, device, warm):
             taken.append((crew, k, member))
     if lots:
         with isolated(folds[0].seed, device) as threads:
-            epochs = crews[0].members[0].max_epochs
             train_together(lots, folds, epochs, threads)
     for crew, k, member in taken:
         crew.take(k, member)

@@ -242,6 +242,16 @@ def test_an_alpha_that_fails_leaves_the_others_alone(images):
     assert_same(together, one_by_one, X)
 
 
+def test_weights_that_are_all_zero_fail_as_one_by_one(images):
+    X, y = images
+    folds = [(np.flatnonzero(y < 2), np.arange(9)), (np.arange(97), np.arange(9))]
+    options = {"class_weight": {0: 0.0, 1: 0.0, 2: 1.0}}
+    together, one_by_one = both_ways(X, y, folds=folds, **options)
+    assert {str(error) for error in together[0]} == {str(one_by_one[0][0])}
+    assert "must leave at least one class" in str(together[0][0])
+    assert_same(together[1:], one_by_one[1:], X)
+
+
 def test_times_are_shares(images):
     X, y = images
     start = time.perf_counter()
