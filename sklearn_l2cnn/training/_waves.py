@@ -16,9 +16,8 @@ from sklearn_l2cnn.training._forward import network_input
 from sklearn_l2cnn.training._layers import work
 from sklearn_l2cnn.training._stack import leaves
 
-# What Python does for a step costs about as much as so many multiplications. A fleet
-# does some ten times that in a step: less is mostly Python, more leaves the cache.
-_STEP = 6e8
+# Multiplications of a fleet in a step: of fewer much is Python, more leave the cache.
+_STEP = 1.2e9
 
 # Bytes that a fleet may take, and all that are at work at a time, beside the images.
 _FLEET_BYTES = 1 << 29
@@ -114,10 +113,12 @@ def parts_of(lots, most):
         groups = math.ceil(len(lots) / most)
         cuts = min(2, width) if groups == 1 else 1
     parts = []
-    for places in _even_parts(list(by_fold), groups):
-        for k in range(cuts):
+    for number, places in enumerate(_even_parts(list(by_fold), groups)):
+        # an odd last fleet would leave one of two threads without work
+        odd = cuts == 1 and groups % 2 == 1 and number == groups - 1
+        for k in range(cuts + odd):
             parts.append(
-                [lot for place in places for lot in _part(by_fold[place], k, cuts)]
+                [lot for p in places for lot in _part(by_fold[p], k, cuts + odd)]
             )
     return [part for part in parts if part]
 
