@@ -84,14 +84,16 @@ class Fleet:
         self.stopped = stopped
         self.members, self.places = list(members), list(places)
         self.folds = folds
-        self.batches = None
-        self.callbacks = [member.net.callbacks_ for member in members]
+        self.batches = self.stack = None
 
     # -- the loop ---------------------------------------------------------------------
 
     def train(self, epochs):
         """Train for so many epochs; what became of each is in the members and nets."""
-        everybody = list(zip(self.members, self.callbacks, self.places, strict=True))
+        everybody = [
+            (member, member.net.callbacks_, place)
+            for member, place in zip(self.members, self.places, strict=True)
+        ]
         try:
             for member, _, place in everybody:
                 net, fold = member.net, self.folds[place]
@@ -118,7 +120,7 @@ class Fleet:
                 member.error = member.net.single_image(len(self.folds[place].y))
                 member.error.__cause__ = error
         finally:
-            if self.members:
+            if self.members and self.stack is not None:
                 self.stack.release()
             for member, callbacks, _ in everybody:
                 member.net.callbacks_ = callbacks

@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.nn import functional
 
-from sklearn_l2cnn.training._layers import ELEMENTWISE, cheaper_order
+from sklearn_l2cnn.training._layers import ELEMENTWISE, cheaper_order, has_hooks
 from sklearn_l2cnn.training._stack_layers import (
     added_bias,
     convolved,
@@ -57,8 +56,7 @@ def why_not(module):
     layers = leaves(module)
     if layers is None:
         return f"a network of class {type(module).__name__} is no torch.nn.Sequential"
-    parts = [part for part in module.modules() if part is not module]
-    if any(part._forward_hooks or part._forward_pre_hooks for part in parts):
+    if any(map(has_hooks, module.modules())):
         return "the network has hooks"
     if len({id(p) for p in module.parameters()}) < len(
         [p for _, layer in layers for p in layer.parameters()]
@@ -274,25 +272,7 @@ def _joined(tensors):
 
 
 def _calling(layer):
-    function = functional_of(layer)
-    return lambda x, batch: function(x)
-
-
-def functional_of(layer):
-    """Return the function that a layer without weights is, without its hooks."""
-    kind = type(layer)
-    if kind is nn.ReLU:
-        return torch.relu_ if layer.inplace else torch.relu
-    if kind is nn.MaxPool2d:
-        return lambda x: functional.max_pool2d(
-            x,
-            layer.kernel_size,
-            layer.stride,
-            layer.padding,
-            layer.dilation,
-            layer.ceil_mode,
-        )
-    return layer.forward
+    return lambda x, batch: layer.forward(x)
 
 
 def _flattening(n):
