@@ -52,14 +52,19 @@ def fit_together(members, part_of, size, order, warm=False, then=None):
     at_a_time = max(1, _IMAGE_BYTES // max(1, size))
     epochs = members[0][0].max_epochs
     outcomes = []
+    known = False
     for start in range(0, len(members), at_a_time):
-        crews = [
-            _Crew(row, part_of(number), device, number, then)
-            for number, row in enumerate(members[start : start + at_a_time], start)
-        ]
+        crews = []
+        for number, row in enumerate(members[start : start + at_a_time], start):
+            crews.append(_Crew(row, part_of(number), device, number, then))
+            if not known:  # before the other folds are made ready in vain
+                reason = crews[-1].why_no_fleet()
+                if reason:
+                    _logger.info("The networks are trained one by one: %s.", reason)
+                    return None
+                known = reason is not None
         for group in [[k] for k in order] if warm else [order]:
-            if not _train(crews, group, device, epochs, warm):
-                return None
+            _train(crews, group, device, epochs, warm)
         outcomes += [crew.outcomes for crew in crews]
     return outcomes
 
@@ -96,6 +101,20 @@ class _Crew:
         found = {k: value for k, value in vars(lead).items() if k not in known}
         for member in members[1:]:
             vars(member).update(found)
+
+    def why_no_fleet(self):
+        """Say why the members cannot be trained together.
+
+        Returns
+        -------
+        reason : str
+            Empty where they can; None where no member can be trained at all.
+        """
+        for k in range(len(self.members)):
+            member = self.equip(k)
+            if member is not None:
+                return why_no_fleet(member.net, member.guests) or ""
+        return None
 
     def equip(self, k, start=None):
         """Make the net of a member, from the network of a net or a new one.
@@ -136,16 +155,13 @@ class _Crew:
 
 
 def _train(crews, chosen, device, epochs, warm):
-    """Train some members of every crew together; say whether that could be done."""
+    """Train some members of every crew together."""
     lots, folds, taken = [], [], []
     for crew in crews:
         for k in chosen:
             member = crew.equip(k, crew.last if warm else None)
             if member is None:
                 continue
-            if not taken and (reason := why_no_fleet(member.net, member.guests)):
-                _logger.info("The networks are trained one by one: %s.", reason)
-                return False
             if not folds or folds[-1] is not crew.fold:
                 folds.append(crew.fold)
             lots.append(Lot(member, len(folds) - 1))
@@ -155,4 +171,3 @@ def _train(crews, chosen, device, epochs, warm):
             train_together(lots, folds, epochs, threads)
     for crew, k, member in taken:
         crew.take(k, member)
-    return True

@@ -171,7 +171,7 @@ class Fleet:
                 rule.follow_rates()
             ragged = self.batches.ragged(batch, index)
             logits = stack.logits(batch.images, True, ragged)
-            losses = stack_losses(logits, batch, index, smoothing)
+            losses = stack_losses(logits, batch.labels, batch.shares, index, smoothing)
             for parameter in stack.parameters:
                 parameter.grad = None
             losses.sum().backward()
@@ -224,15 +224,12 @@ class Fleet:
         loss, correct = torch.zeros(
             (2, self.stack.size), dtype=torch.float64, device=index.device
         )
+        smoothing = self.rule.objective.label_smoothing
         with torch.no_grad():
             for images, labels, shares in validation_chunks(folds, self.batches.pixels):
                 logits = self.stack.logits(images, False)
                 labels, shares = labels[index], shares[index]
-                smoothing = self.rule.objective.label_smoothing
-                losses = cross_entropy(
-                    logits, labels, reduction="none", label_smoothing=smoothing
-                )
-                loss += (losses * shares).sum(dim=1)
+                loss += stack_losses(logits, labels, shares, index, smoothing)
                 correct += ((logits.argmax(dim=1) == labels) * shares).sum(dim=1)
         for member, place, lost, hits in zip(
             self.members, self.places, loss.tolist(), correct.tolist(), strict=True
@@ -275,13 +272,14 @@ class Fleet:
             self._form(self.members, generators, self.rule.memory(kept))
 
 
-def stack_losses(logits, batch, index, smoothing):
-    """Return the mean of weight times cross-entropy of every network.
+def stack_losses(logits, labels, shares, index, smoothing):
+    """Return the summed share times cross-entropy of every network.
 
     Parameters
     ----------
     logits : Tensor of shape (K, n_classes, n)
-    batch : Batch
+    labels : Tensor of shape (folds or K, n) or (folds or K, n, n_classes)
+    shares : Tensor of shape (folds or K, n)
     index : Tensor of int64 of shape (K,)
         Of the fold of each network.
     smoothing : float
@@ -290,7 +288,6 @@ def stack_losses(logits, batch, index, smoothing):
     -------
     losses : Tensor of shape (K,)
     """
-    labels, shares = batch.labels, batch.shares
     if labels.ndim == 3:
         labels = labels.transpose(1, 2)
     if len(labels) < len(index):

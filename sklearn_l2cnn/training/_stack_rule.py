@@ -48,6 +48,7 @@ class StackRule:
         self.objective = nets[0].objective
         self.penalty = self.objective.penalty
         self.trained = [p for p in stack.parameters if p.requires_grad]
+        self.places = {weight: k for k, weight in enumerate(self.trained)}
         self.weights = [p for p in self.trained if p.ndim >= 2]
         self.alphas = self._strengths()
         model = nets[0].optimizer_
@@ -170,35 +171,30 @@ class StackRule:
     def _decays(self):
         if not (self.objective.decoupled and hasattr(self.penalty, "gradient")):
             return []
-        places = self._places()
         return [
-            (
-                weight,
-                self.penalty.gradient(weight) * (alpha * self._rate_of(places[weight])),
-            )
+            (weight, self.penalty.gradient(weight) * (alpha * self._rate_of(weight)))
             for weight, alpha in self.alphas
         ]
 
-    def _places(self):
-        return {weight: k for k, weight in enumerate(self.trained)}
-
-    def _rate_of(self, place):
-        return self.rate if self.columns is None else self.columns[place]
+    def _rate_of(self, weight):
+        if self.columns is None:
+            return self.rate
+        return self.columns[self.places[weight]]
 
     def _update_apart(self):
         """Make the optimizer's update where the networks have rates of their own."""
         options = self.optimizer.param_groups[0]
-        for place, weight in enumerate(self.trained):
-            state, rate = self.optimizer.state[weight], self.columns[place]
+        for weight in self.trained:
+            state, rate = self.optimizer.state[weight], self._rate_of(weight)
             if self.is_adam:
                 _adam(weight, state, options, rate)
             else:
                 _sgd(weight, state, options, rate)
 
     def _shrink(self):
-        options, places = self.optimizer.param_groups[0], self._places()
+        options = self.optimizer.param_groups[0]
         for weight, alpha in self.alphas:
-            step = self._rate_of(places[weight])
+            step = self._rate_of(weight)
             if not self.objective.decoupled:
                 if self.is_adam:
                     state = self.optimizer.state[weight]
