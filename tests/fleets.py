@@ -48,6 +48,13 @@ def normed(input_shape, n_classes):
     ).double()
 
 
+def reused(input_shape, n_classes):
+    """One activation that stands in several places."""
+    tanh = nn.Tanh()
+    layers = nn.Conv2d(input_shape[0], 4, 3), tanh, nn.Flatten(), nn.Linear(144, 5)
+    return nn.Sequential(*layers, tanh, nn.Linear(5, n_classes)).double()
+
+
 def biased(input_shape, n_classes):
     """A convolution with a bias in front of a batch norm."""
     layers = nn.Conv2d(input_shape[0], 4, 3), nn.BatchNorm2d(4), nn.ReLU()

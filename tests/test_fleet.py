@@ -17,6 +17,7 @@ from tests.fleets import (
     dense,
     normed,
     parameters_of,
+    reused,
 )
 
 
@@ -37,6 +38,7 @@ def images(digits):
         {},
         {"architecture": double},
         {"architecture": dense},
+        {"architecture": reused},
         {"penalty": "l1"},
         {"penalty": "group", "optimizer": "sgd"},
         {"penalty": "elasticnet", "optimizer": "adamw"},

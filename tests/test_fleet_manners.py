@@ -153,6 +153,23 @@ def untracked(input_shape, n_classes):
     return nn.Sequential(nn.Flatten(), norm, nn.Linear(64, n_classes))
 
 
+def norm_twice(input_shape, n_classes):
+    norm = nn.BatchNorm1d(64, affine=False)  # without parameters, but it remembers
+    return nn.Sequential(nn.Flatten(), norm, nn.Tanh(), norm, nn.Linear(64, n_classes))
+
+
+def dense_twice(input_shape, n_classes):
+    layer = nn.Linear(64, 64)
+    layers = nn.Flatten(), layer, nn.ReLU(), layer
+    return nn.Sequential(*layers, nn.ReLU(), nn.Linear(64, n_classes))
+
+
+def watched(input_shape, n_classes):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, n_classes))
+    network.register_forward_hook(lambda module, given, logits: 2 * logits)
+    return network
+
+
 def jitter(batch):
     return batch + 0.01
 
@@ -169,6 +186,9 @@ def jitter(batch):
             {"architecture": untracked, "batch_size": 20},
             "BatchNorm1d.* cannot be stacked",
         ),
+        ({"architecture": norm_twice, "batch_size": 20}, "share parameters"),
+        ({"architecture": dense_twice}, "share parameters"),
+        ({"architecture": watched}, "has hooks"),
         ({"augment": jitter}, "functions of the user"),
         ({"architecture": "unet"}, "no torch.nn.Sequential"),
     ],

@@ -255,6 +255,25 @@ def test_constants_go_into_the_bias_or_into_one_filter(constants, options, left)
     assert support["0"].sum() == left
 
 
+def test_an_activation_in_several_places():
+    relu = nn.ReLU()
+    network = nn.Sequential(
+        nn.Conv2d(1, 3, 3),
+        relu,
+        nn.Conv2d(3, 4, 3),
+        relu,
+        nn.Flatten(),
+        nn.Linear(8, N_CLASSES),
+    )
+    with torch.no_grad():
+        network[2].weight[1] = 0
+        network[2].bias[1] = -3.0  # which the ReLU turns into 0
+    clf = holding(network, (6, 5, 1))
+    pruned, support = prune(clf, return_support=True)
+    assert_same_logits(pruned, clf, (6, 5, 1))
+    assert support["2"].tolist() == [True, False, True, True]
+
+
 def test_all_filters_dead():
     network = two_convolutions([1.0, 2.0], padding=1)
     network[0].weight.data[:] = 0

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from sklearn_l2cnn.architectures import compute_dtype
-from sklearn_l2cnn.training import ELEMENTWISE, has_hooks
+from sklearn_l2cnn.training import ELEMENTWISE, has_hooks, leaves
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _POOLS = (
@@ -100,7 +100,7 @@ def find_links(network, input_shape):
             "layers was expected. Of the named networks 'plain', 'two_conv', "
             "'conv_pool', 'four_conv' and 'conv_dropout' are such."
         )
-    named = list(_leaves(network))
+    named = leaves(network)
     shapes = _shapes([layer for _, layer in named], network, input_shape)
     shared = _shared(network)
     places = [k for k, (_, layer) in enumerate(named) if type(layer) in _WITH_FILTERS]
@@ -108,15 +108,6 @@ def find_links(network, input_shape):
         _link(named[here : there + 1], shapes[here : there + 1], shared)
         for here, there in pairwise(places)
     ]
-
-
-def _leaves(sequence, prefix=""):
-    """Yield the layers of a sequence by name, those of sequences within it too."""
-    for name, layer in sequence.named_children():
-        if type(layer) is nn.Sequential and not has_hooks(layer):
-            yield from _leaves(layer, f"{prefix}{name}.")
-        else:
-            yield prefix + name, layer
 
 
 def _shapes(layers, network, input_shape):

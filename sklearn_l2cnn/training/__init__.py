@@ -16,7 +16,7 @@ from sklearn_l2cnn.training._fleet_batches import Fold
 from sklearn_l2cnn.training._forward import pixel_map
 from sklearn_l2cnn.training._frozen import freeze, frozen_anew
 from sklearn_l2cnn.training._isolation import draw_seeds, isolated
-from sklearn_l2cnn.training._layers import ELEMENTWISE, has_hooks
+from sklearn_l2cnn.training._layers import ELEMENTWISE, has_hooks, leaves
 from sklearn_l2cnn.training._net import Diverged, Net
 from sklearn_l2cnn.training._objective import Objective
 from sklearn_l2cnn.training._precision import (
@@ -52,6 +52,7 @@ __all__ = [
     "has_hooks",
     "held_out",
     "isolated",
+    "leaves",
     "lowered_dtype",
     "normalized_weights",
     "over_chunks",

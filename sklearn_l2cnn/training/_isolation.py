@@ -42,6 +42,16 @@ def isolated(seed, device):
         yield threads
 
 
+def lone_threads(number):
+    """Return a pool of threads in each of which torch computes in that one alone."""
+    return ThreadPoolExecutor(
+        number,
+        thread_name_prefix="l2cnn",
+        initializer=torch.set_num_threads,  # for the kernels of that thread
+        initargs=(1,),
+    )
+
+
 @contextmanager
 def torch_threads(number):
     """Let torch use so many threads, and as many as before afterwards."""
@@ -72,12 +82,7 @@ def each_in_one_thread(function, items, threads):
     with torch_threads(1):
         if threads == 1:
             return [function(item) for item in items]
-        with ThreadPoolExecutor(
-            threads,
-            thread_name_prefix="l2cnn",
-            initializer=torch.set_num_threads,
-            initargs=(1,),
-        ) as pool:
+        with lone_threads(threads) as pool:
             return list(pool.map(function, items))
 
 

@@ -66,6 +66,29 @@ def has_hooks(module):
     return any(getattr(module, hooks) for hooks in _HOOKS)
 
 
+def leaves(sequence):
+    """List the layers of a sequence, those of sequences in it too, with their names.
+
+    A layer that stands in several places has as many names; a sequence with hooks of
+    its own counts as one layer.
+
+    Parameters
+    ----------
+    sequence : torch.nn.Sequential
+
+    Returns
+    -------
+    layers : list of tuple (str, torch.nn.Module)
+    """
+    found = []
+    for name, layer in sequence._modules.items():  # `named_children` names each once
+        if type(layer) is nn.Sequential and not has_hooks(layer):
+            found += [(f"{name}.{inner}", part) for inner, part in leaves(layer)]
+        else:
+            found.append((name, layer))
+    return found
+
+
 def layers_by_image(module):
     """List the layers of a network that treats every image by itself.
 

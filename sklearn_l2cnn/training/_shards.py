@@ -8,9 +8,10 @@ tree. How many threads work on the tree changes nothing but the time.
 """
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
+
+from sklearn_l2cnn.training._isolation import lone_threads
 
 # A batch of W multiplications takes about W / shards + shards * _STEP where there are
 # as many threads: what Python and torch do around the kernels of a shard goes one shard
@@ -63,12 +64,7 @@ class Shards:
         self.threads = threads
 
     def __enter__(self):
-        self.pool = ThreadPoolExecutor(
-            max(1, self.threads - 1),
-            thread_name_prefix="l2cnn",
-            initializer=torch.set_num_threads,  # the kernels of that thread alone
-            initargs=(1,),
-        )
+        self.pool = lone_threads(max(1, self.threads - 1))
         return self
 
     def __exit__(self, *exception):

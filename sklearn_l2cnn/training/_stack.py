@@ -12,7 +12,12 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from sklearn_l2cnn.training._layers import ELEMENTWISE, cheaper_order, has_hooks
+from sklearn_l2cnn.training._layers import (
+    ELEMENTWISE,
+    cheaper_order,
+    has_hooks,
+    leaves,
+)
 from sklearn_l2cnn.training._stack_layers import (
     added_bias,
     convolved,
@@ -33,36 +38,20 @@ _OF_MAPS = (
 _STATES = ("running_mean", "running_var")
 
 
-def leaves(module):
-    """List the layers of a sequence, those of sequences in it too, with their names.
-
-    Returns
-    -------
-    layers : list of tuple (str, torch.nn.Module), or None for what is no sequence
-    """
-    if type(module) is not nn.Sequential:
-        return None
-    found = []
-    for name, child in module.named_children():
-        if type(child) is nn.Sequential:
-            found += [(f"{name}.{inner}", layer) for inner, layer in leaves(child)]
-        else:
-            found.append((name, child))
-    return found
-
-
 def why_not(module):
     """Say why a network cannot be one of a stack; None where it can."""
-    layers = leaves(module)
-    if layers is None:
+    if type(module) is not nn.Sequential:
         return f"a network of class {type(module).__name__} is no torch.nn.Sequential"
     if any(map(has_hooks, module.modules())):
         return "the network has hooks"
-    if len({id(p) for p in module.parameters()}) < len(
-        [p for _, layer in layers for p in layer.parameters()]
-    ):
+    layers, flat = leaves(module), False
+    tensors = [
+        id(tensor)
+        for _, layer in layers
+        for tensor in (*layer.parameters(), *layer.buffers())
+    ]
+    if len(set(tensors)) < len(tensors):
         return "layers of the network share parameters"
-    flat = False
     for name, layer in layers:
         if not _is_held(layer, flat):
             return f"layer {name!r}, {layer}, cannot be stacked"

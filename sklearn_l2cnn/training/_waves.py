@@ -6,15 +6,15 @@ are: the numbers do not depend on the machine.
 
 import math
 import threading
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from typing import NamedTuple
 
 import torch
 
 from sklearn_l2cnn.training._fleet import Fleet, kind_of
 from sklearn_l2cnn.training._forward import network_input
-from sklearn_l2cnn.training._layers import work
-from sklearn_l2cnn.training._stack import leaves
+from sklearn_l2cnn.training._isolation import lone_threads
+from sklearn_l2cnn.training._layers import leaves, work
 
 # Multiplications of a fleet in a step: of fewer much is Python, more leave the cache.
 _STEP = 1.2e9
@@ -71,12 +71,7 @@ def train_together(lots, folds, epochs, threads):
         for fleet in fleets:
             fleet.train(epochs)
         return
-    with ThreadPoolExecutor(
-        min(threads, len(fleets)),
-        thread_name_prefix="l2cnn-fleet",
-        initializer=torch.set_num_threads,
-        initargs=(1,),
-    ) as pool:
+    with lone_threads(min(threads, len(fleets))) as pool:
         runs = [pool.submit(fleet.train, epochs) for fleet in fleets]
         try:
             for run in runs:
