@@ -10,19 +10,15 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-import sklearn
 import torch
 from sklearn.base import clone
 from sklearn.dummy import DummyClassifier
-from sklearn.exceptions import UnsetMetadataPassedError
-from sklearn.metrics import accuracy_score, get_scorer, log_loss, make_scorer
+from sklearn.metrics import get_scorer, log_loss
 from sklearn.model_selection import (
     GridSearchCV,
-    GroupKFold,
     KFold,
     RepeatedStratifiedKFold,
     ShuffleSplit,
-    StratifiedKFold,
     cross_val_score,
 )
 from sklearn.pipeline import make_pipeline
@@ -31,60 +27,20 @@ from skorch.callbacks import GradientNormClipping
 
 from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV, _search
 from sklearn_l2cnn._members import fit_one_by_one
-from tests.conftest import SmallNet, double, tiny
-
-ALPHAS = [1.0, 1e-3]
-MORE = [1e-3, 10.0, 0.1]
-NETWORK = {"architecture": double, "max_epochs": 3, "lr": 0.01, "random_state": 0}
-TIMES = {f"{m}_{w}_time" for m in ("mean", "std") for w in ("fit", "score")}
+from tests.conftest import SmallNet, tiny
+from tests.searches import (
+    MORE,
+    NETWORK,
+    assert_same_results,
+    assert_same_search,
+    searches,
+)
 
 
 @pytest.fixture
 def some(digits):
     X, y = digits
     return X[:150], y[:150]
-
-
-@pytest.fixture
-def routing():
-    with sklearn.config_context(enable_metadata_routing=True):
-        yield
-
-
-def searches(search=(), network=(), alphas=ALPHAS):
-    """A search of ours and the one that it must equal."""
-    search, network = {"cv": 3} | dict(search), NETWORK | dict(network)
-    return (
-        L2CNNClassifierCV(alphas, **search, **network),
-        GridSearchCV(L2CNNClassifier(**network), {"alpha": alphas}, **search),
-    )
-
-
-def assert_same_results(mine, theirs, exact=False):
-    assert list(mine) == list(theirs)
-    for key in set(theirs) - TIMES:
-        if exact or np.asarray(mine[key]).dtype.kind != "f":
-            np.testing.assert_array_equal(mine[key], theirs[key], err_msg=key)
-        else:
-            np.testing.assert_allclose(mine[key], theirs[key], rtol=1e-9, err_msg=key)
-        assert np.asarray(mine[key]).dtype == np.asarray(theirs[key]).dtype, key
-    for key in TIMES:
-        assert mine[key].shape == theirs[key].shape and (mine[key] >= 0).all()
-
-
-def assert_same_search(mine, theirs, X, exact=False):
-    assert_same_results(mine.cv_results_, theirs.cv_results_, exact)
-    assert mine.best_index_ == theirs.best_index_
-    assert mine.best_params_ == theirs.best_params_ == {"alpha": mine.alpha_}
-    assert mine.n_splits_ == theirs.n_splits_
-    assert mine.multimetric_ == theirs.multimetric_
-    if hasattr(theirs, "best_score_"):
-        assert mine.best_score_ == pytest.approx(theirs.best_score_, rel=1e-9)
-    else:
-        assert not hasattr(mine, "best_score_")
-    for name in ("predict", "predict_proba", "decision_function", "predict_log_proba"):
-        ours, expected = getattr(mine, name)(X), getattr(theirs, name)(X)
-        assert np.array_equal(ours, expected) and ours.dtype == expected.dtype
 
 
 SEARCHES = {
@@ -278,134 +234,6 @@ def test_a_fit_that_fails_changes_nothing(some):
         mine.set_params(lr=1e200, optimizer="sgd").fit(X, y)
     mine.set_params(lr=0.01, optimizer="adam")
     assert vars(mine) == before
-
-
-# -- weights, groups, routing ---------------------------------------------------------
-
-
-def test_weights_reach_training_and_score(some):
-    X, y = some
-    weight = np.random.RandomState(0).randint(0, 4, len(y))
-    mine = searches()[0].fit(X, y, weight)
-    for k, (train, test) in enumerate(StratifiedKFold(3).split(X, y)):
-        for a, alpha in enumerate(ALPHAS):
-            one = L2CNNClassifier(alpha, **NETWORK).fit(
-                X[train], y[train], weight[train]
-            )
-            score = one.score(X[test], y[test], weight[test])
-            assert mine.cv_results_[f"split{k}_test_score"][a] == score
-            assert mine.scores_path_[a, k, -1] == pytest.approx(score, rel=1e-6)
-    alone = L2CNNClassifier(mine.alpha_, **NETWORK).fit(X, y, weight)
-    assert np.array_equal(mine.predict_proba(X), alone.predict_proba(X))
-    assert mine.score(X, y, weight) == alone.score(X, y, weight) != alone.score(X, y)
-
-
-def test_weight_is_repetition_within_a_fold(some):
-    X, y = some
-    weight = np.random.RandomState(0).randint(0, 4, len(y))
-    folds = list(StratifiedKFold(3).split(X, y))
-    number = np.empty(len(y), dtype=int)
-    for k, (_, test) in enumerate(folds):
-        number[test] = k
-    many = np.repeat(np.arange(len(y)), weight)
-    repeated = [
-        (np.flatnonzero(number[many] != k), np.flatnonzero(number[many] == k))
-        for k in range(3)
-    ]
-    weighted = searches({"cv": folds}, alphas=4)[0].fit(X, y, 7.0 * weight)
-    plain = searches({"cv": repeated}, alphas=4)[0].fit(X[many], y[many])
-    assert np.array_equal(weighted.alphas_, plain.alphas_)
-    for key in plain.cv_results_:
-        if key.startswith("split"):
-            assert np.allclose(weighted.cv_results_[key], plain.cv_results_[key])
-    assert np.array_equal(weighted.predict_proba(X), plain.predict_proba(X))
-
-
-@pytest.mark.parametrize("several", [False, True])
-def test_a_scorer_that_takes_no_weight_is_told_of(some, several):
-    X, y = some
-
-    def plain(clf, X, y):
-        return clf.score(X, y)
-
-    scoring = {"plain": plain, "accuracy": "accuracy"} if several else plain
-    refit = "plain" if several else True
-    mine = searches({"scoring": scoring, "refit": refit})[0]
-    weight = np.random.RandomState(0).randint(0, 4, len(y))
-    with pytest.warns(UserWarning, match="takes no sample_weight") as caught:
-        mine.fit(X, y, weight)
-    assert len(caught) == 1
-    train, test = next(StratifiedKFold(3).split(X, y))
-    one = L2CNNClassifier(ALPHAS[0], **NETWORK).fit(X[train], y[train], weight[train])
-    name = "plain" if several else "score"
-    found = mine.cv_results_[f"split0_test_{name}"][0]
-    assert found == one.score(X[test], y[test])
-    if several:
-        weighted = mine.cv_results_["split0_test_accuracy"][0]
-        assert weighted == one.score(X[test], y[test], weight[test]) != found
-
-
-def test_groups_go_to_the_splitter(some):
-    X, y = some
-    groups = np.arange(len(y)) % 5
-    mine, theirs = searches({"cv": GroupKFold(3)})
-    mine.fit(X, y, groups=groups)
-    assert_same_search(mine, theirs.fit(X, y, groups=groups), X)
-
-
-@pytest.mark.parametrize("scoring", ["default", "one", "several"])
-def test_routing(some, routing, scoring):
-    X, y = some
-    groups, weight = np.arange(len(y)) % 5, np.random.RandomState(0).rand(len(y))
-    mine, theirs = searches({"cv": GroupKFold(3)})
-    theirs.estimator.set_fit_request(sample_weight=True)
-    if scoring == "default":
-        mine.set_score_request(sample_weight=True)
-        theirs.estimator.set_score_request(sample_weight=True)
-    else:
-        weighted = make_scorer(accuracy_score).set_score_request(sample_weight=True)
-        plain = make_scorer(accuracy_score).set_score_request(sample_weight=False)
-        several = {"weighted": weighted, "plain": plain}
-        chosen = weighted if scoring == "one" else several
-        refit = True if scoring == "one" else "plain"
-        mine.set_params(scoring=chosen, refit=refit)
-        theirs.set_params(scoring=chosen, refit=refit)
-    mine.fit(X, y, sample_weight=weight, groups=groups)
-    theirs.fit(X, y, sample_weight=weight, groups=groups)
-    assert_same_search(mine, theirs, X)
-    ours = mine.score(X, y, sample_weight=weight)
-    if scoring == "several":  # the metric that decides asks for none
-        assert ours == mine.best_estimator_.score(X, y)
-    else:
-        assert ours == theirs.score(X, y, sample_weight=weight)
-        assert ours != mine.best_estimator_.score(X, y)
-
-
-def test_routing_asks_for_what_scorers_want(some, routing):
-    X, y = some
-    with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
-        searches()[0].fit(X, y, sample_weight=np.ones(len(y)))
-    mine = searches()[0].set_score_request(sample_weight=False)
-    weight = np.random.RandomState(0).rand(len(y))
-    mine.fit(X, y, sample_weight=weight)
-    assert not np.array_equal(
-        mine.predict_proba(X), searches()[0].fit(X, y).predict_proba(X)
-    )
-
-
-def test_routing_through_a_search_over_the_search(some, routing):
-    X, y = some
-    inner = searches({"cv": GroupKFold(2)}, {"max_epochs": 1}, [1e-3, 1.0])[0]
-    inner.set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
-    outer = GridSearchCV(inner, {"lr": [1e-3, 1e-2]}, cv=GroupKFold(2))
-    groups = np.arange(len(y)) % 5
-    outer.fit(X, y, sample_weight=np.ones(len(y)), groups=groups)
-    assert outer.best_params_ == {"lr": 1e-2}
-
-
-def test_metadata_needs_routing(some):
-    with pytest.raises(ValueError, match="colour.*enable_metadata_routing=True"):
-        searches()[0].fit(*some, colour=1)
 
 
 # -- an ordinary estimator ------------------------------------------------------------

@@ -10,18 +10,14 @@ import pytest
 import torch
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError, UnsetMetadataPassedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import check_estimator
 from torch import nn
 
 from sklearn_l2cnn import L2CNNClassifier
-from sklearn_l2cnn.architectures import build_network
 from sklearn_l2cnn.feature_extraction import CNNFeatures
 from tests.conftest import SmallNet, double, quick
 from tests.test_common import a_build_for_cuda_is_no_device  # noqa: F401
@@ -30,6 +26,16 @@ from tests.test_transformers import outcomes
 
 # What a transformer of scikit-learn gets that keeps dtypes: ours has the network's.
 PRESERVES = {"check_transformer_preserve_dtypes"}
+
+
+class Counting(L2CNNClassifier):
+    """Counts how often it was trained."""
+
+    trained = 0
+
+    def fit(self, X, y, sample_weight=None):
+        type(self).trained += 1
+        return super().fit(X, y, sample_weight)
 
 
 def features(layer="last", pool="flatten", **parameters):
@@ -198,14 +204,6 @@ def test_a_part_made_of_layers_is_one_output(digits):
     np.testing.assert_allclose(found, pooled.fit_transform(X), rtol=1e-5, atol=1e-6)
 
 
-class Counting(L2CNNClassifier):
-    trained = 0
-
-    def fit(self, X, y, sample_weight=None):
-        type(self).trained += 1
-        return super().fit(X, y, sample_weight)
-
-
 @pytest.mark.parametrize("layer", ["conv9", 9, -10, True, 1.5, ["conv1", "x"], "x*"])
 def test_a_wrong_layer_lists_what_there_is_before_anything_is_trained(digits, layer):
     if layer == 1.5:
@@ -311,211 +309,3 @@ def test_tensors_go_through_under_dispatch(digits):
         found = features().fit_transform(torch.tensor(X), torch.tensor(y))
     assert isinstance(found, torch.Tensor)
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-6)
-
-
-# -- the estimator inside -------------------------------------------------------------
-
-
-def test_what_is_trained_is_a_clone_that_learns_the_same(digits):
-    X, y = digits
-    inner = quick(alpha=0.01)
-    transformer = CNNFeatures(inner).fit(X, y)
-    assert not hasattr(inner, "net_") and transformer.estimator_ is not inner
-    alone = clone(inner).fit(X, y)
-    assert np.array_equal(
-        transformer.estimator_.predict_proba(X), alone.predict_proba(X)
-    )
-    default = CNNFeatures(image_shape=(8, 8)).fit(X[:40].reshape(40, -1), y[:40])
-    assert type(default.estimator_) is L2CNNClassifier
-    assert default.estimator_.image_shape == (8, 8)
-
-
-def test_random_state_replaces_that_of_the_estimator(digits):
-    X, y = digits[0][:60], digits[1][:60]
-    expected = features(random_state=7).fit_transform(X, y)
-    for inner in (
-        quick(random_state=0),
-        GridSearchCV(quick(), {"alpha": [1e-4]}, cv=2),
-    ):
-        found = CNNFeatures(inner, random_state=7).fit(X, y)
-        assert np.array_equal(found.transform(X), expected)
-        assert found.estimator.get_params().get("random_state", 0) == 0
-    frozen = FrozenEstimator(quick(random_state=0).fit(X, y))
-    found = CNNFeatures(frozen, random_state=7).fit_transform(X)
-    assert np.array_equal(found, features().fit_transform(X, y))
-    one, other = (CNNFeatures(random_state=1).fit_transform(X, y) for _ in range(2))
-    assert np.array_equal(one, other)
-
-
-def test_what_is_frozen_stays(digits):
-    X, y = digits
-    clf = quick().fit(X, y)
-    expected = CNNFeatures(quick()).fit(X, y).transform(X)
-    transformer = CNNFeatures(FrozenEstimator(clf)).fit(X[:5])
-    assert transformer.module_ is clf.module_
-    assert np.array_equal(transformer.transform(X), expected)
-    assert np.array_equal(clone(transformer).fit(X[:5], y[:5]).transform(X), expected)
-    with pytest.raises(ValueError, match="CNNFeatures is expecting images of 8 x 8"):
-        CNNFeatures(FrozenEstimator(clf)).fit(np.zeros((4, 9, 8)))
-    with pytest.raises(NotFittedError):
-        CNNFeatures(FrozenEstimator(quick())).fit(X)
-
-
-def test_a_search_inside_gives_the_best(digits):
-    X, y = digits
-    search = GridSearchCV(quick(max_epochs=1), {"alpha": [0.0, 10.0]}, cv=2)
-    transformer = CNNFeatures(search).fit(X, y)
-    best = transformer.estimator_.best_estimator_
-    assert transformer.module_ is best.module_
-    frozen = CNNFeatures(FrozenEstimator(transformer.estimator_)).fit(X)
-    assert np.array_equal(frozen.transform(X), transformer.transform(X))
-
-
-def test_a_search_outside_sets_alpha(digits):
-    def accuracy_of_the_network(pipeline, X, y):
-        return pipeline[0].estimator_.score(X, y)
-
-    X, y = digits
-    pipeline = make_pipeline(features(max_epochs=15), LogisticRegression(max_iter=1000))
-    grid = {"cnnfeatures__estimator__alpha": [1e-3, 1e3]}
-    search = GridSearchCV(pipeline, grid, cv=2, scoring=accuracy_of_the_network)
-    search.fit(X, y)
-    low, high = search.cv_results_["mean_test_score"]
-    assert low > 0.5 > high
-    assert search.best_estimator_[0].estimator_.alpha == 1e-3
-    assert search.best_estimator_.score(X, y) > 0.8  # the regression's
-
-
-@pytest.mark.parametrize("wrap", [lambda p: p, FrozenEstimator, "search"])
-def test_pipelines_are_refused_with_what_to_do(digits, wrap):
-    pipeline = make_pipeline(FunctionTransformer(), Counting())
-    if wrap == "search":
-        wrapped = GridSearchCV(pipeline, {"counting__alpha": [1.0]})
-    else:
-        wrapped = wrap(pipeline)
-    Counting.trained = 0
-    with pytest.raises(
-        ValueError,
-        match=r"Put the steps in front of this transformer: "
-        r"make_pipeline\(\.\.\., CNNFeatures\(Counting\(\)\)\)",
-    ):
-        CNNFeatures(wrapped).fit(*digits)
-    assert Counting.trained == 0
-
-
-def test_other_estimators_have_no_network(digits):
-    with pytest.raises(TypeError, match="has no network"):
-        CNNFeatures(LogisticRegression()).fit(*digits)
-
-
-# -- weights and metadata -------------------------------------------------------------
-
-
-def test_weights_reach_the_training(digits):
-    X, y = digits[0][:60], digits[1][:60]
-    weight = np.arange(60) % 3
-    weighted = features().fit(X, y, sample_weight=weight)
-    repeated = features().fit(np.repeat(X, weight, axis=0), np.repeat(y, weight))
-    assert np.array_equal(weighted.transform(X), repeated.transform(X))
-    assert not np.array_equal(weighted.transform(X), features().fit_transform(X, y))
-
-
-def test_validation_data_reach_the_training(digits):
-    X, y = digits
-    transformer = features().fit(X[:200], y[:200], X_val=X[200:], y_val=y[200:])
-    assert len(transformer.estimator_.validation_scores_) == 3
-
-
-def test_metadata_are_routed(digits):
-    X, y = digits[0][:60], digits[1][:60]
-    weight = np.arange(60) % 3
-    expected = features().fit(X, y, sample_weight=weight).transform(X)
-    with config_context(enable_metadata_routing=True):
-        asking = quick().set_fit_request(sample_weight=True)
-        pipeline = make_pipeline(CNNFeatures(asking), LogisticRegression())
-        pipeline[1].set_fit_request(sample_weight=False)
-        pipeline.fit(X, y, sample_weight=weight)
-        assert np.array_equal(pipeline[0].transform(X), expected)
-        with pytest.raises(UnsetMetadataPassedError):
-            features().fit(X, y, sample_weight=weight)
-        # whom nobody else could ask is asked for
-        default = CNNFeatures(device="cpu")
-        assert default.get_metadata_routing().consumes("fit", ["sample_weight"])
-        deaf = CNNFeatures(quick().set_fit_request(sample_weight=False))
-        assert not deaf.get_metadata_routing().consumes("fit", ["sample_weight"])
-
-
-# -- backbones ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "squeezenet1_1"])
-def test_a_backbone_gives_what_its_last_layer_was_given(tmp_path, name):
-    theirs = published(name).eval()
-    path = save(theirs, tmp_path / "weights.pth")
-    X = np.random.RandomState(0).uniform(size=(5, 64, 64, 3))
-    backbone = CNNFeatures(name, pretrained=path, standardize=False).fit(X)
-    found = backbone.transform(X)
-    if name == "resnet18":
-        theirs.fc = nn.Identity()
-    else:
-        theirs.classifier[1 if name.startswith("squeeze") else 3] = nn.Identity()
-    with torch.no_grad():
-        images = torch.tensor(X, dtype=torch.float32).permute(0, 3, 1, 2)
-        expected = theirs(images).flatten(1).numpy()
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
-    assert backbone.layers_ == ["last"]
-    assert backbone.get_feature_names_out()[0].startswith("last_0")
-
-
-def test_a_state_of_our_own_keeps_what_its_head_has_learnt(tmp_path, digits):
-    X, y = digits[0][:40], digits[1][:40]
-    clf = quick(architecture="resnet18", max_epochs=1).fit(X, y)
-    path = save(clf.module_, tmp_path / "weights.pth")
-    found = CNNFeatures("resnet18", pretrained=path).fit_transform(X)
-    expected = CNNFeatures(FrozenEstimator(clf)).fit_transform(X)
-    assert found.shape == (40, 128)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-    for layer in ("layer1", "fc.relu", -1):
-        CNNFeatures("resnet18", pretrained=path, layer=layer).fit(X)
-    with pytest.raises(ValueError, match="layers are 'conv1'"):
-        CNNFeatures("resnet18", pretrained=path, layer="conv9").fit(X)
-
-
-def test_a_backbone_standardises_by_the_weighted_images_alone(tmp_path):
-    network = build_network("plain", (1, 6, 6), 4)
-    path = save(network, tmp_path / "weights.pth")
-    rng = np.random.RandomState(0)
-    X = rng.normal(3, 2, size=(30, 6, 6))
-    weight = rng.randint(0, 3, 30)
-    weighted = CNNFeatures("plain", pretrained=path).fit(X, sample_weight=weight)
-    repeats = np.repeat(X, weight, axis=0)
-    mean, scale = repeats.mean(), repeats.std()
-    images = torch.tensor((X - mean) / scale, dtype=torch.float32)[:, None]
-    with torch.no_grad():
-        expected = network.eval()[:-1](images).numpy()
-    np.testing.assert_allclose(weighted.transform(X), expected, rtol=1e-4, atol=1e-5)
-    order = rng.permutation(len(repeats))
-    other = CNNFeatures("plain", pretrained=path).fit(repeats[order])
-    assert np.array_equal(other.transform(X), weighted.transform(X))
-    again = pickle.loads(pickle.dumps(weighted))
-    assert np.array_equal(again.transform(X), weighted.transform(X))
-    assert clone(weighted).fit(X[:2]).n_features_in_ == 36
-
-
-@pytest.mark.parametrize(
-    "parameters, message",
-    [
-        ({"estimator": "resnet18"}, "random weights. Give pretrained=True"),
-        ({"estimator": "resnet81", "pretrained": "x"}, "Did you mean"),
-        ({"estimator": quick(), "pretrained": True}, "for a name as estimator"),
-        ({"pretrained": "weights.pth"}, "for a name as estimator"),
-        (
-            {"estimator": quick(), "image_shape": (8, 8)},
-            r"Set it in the estimator: L2CNNClassifier\(image_shape=\(8, 8\)\)",
-        ),
-        ({"estimator": quick(), "channels": "first"}, "would be ignored here"),
-    ],
-)
-def test_contradictions_are_refused(digits, parameters, message):
-    with pytest.raises(ValueError, match=message):
-        CNNFeatures(**parameters).fit(*digits)

@@ -10,13 +10,8 @@ import torch
 from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import load_digits
-from sklearn.exceptions import UnsetMetadataPassedError
 from sklearn.feature_selection import SelectFromModel
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import estimator_checks
 from torch import nn
 
@@ -381,64 +376,6 @@ def test_nothing_selected_is_said(digits):
     found = selector(threshold=1e9).fit(X, y)
     with pytest.warns(UserWarning, match="No pixels were selected: threshold="):
         assert found.transform(X).shape == (300, 0)
-
-
-# -- the estimator inside -------------------------------------------------------------
-
-
-def test_what_is_frozen_needs_no_labels(digits):
-    X, y = digits
-    clf = quick(max_epochs=10).fit(X, y)
-    frozen = PixelSelector(FrozenEstimator(clf))
-    predicted = clone(frozen).fit(X, clf.predict(X)).pixel_importances_
-    found = clone(frozen).fit(X)
-    assert np.array_equal(found.pixel_importances_, predicted)
-    assert found.estimator_.estimator is clf
-    with pytest.raises(ValueError, match="y has labels that are not among the classes"):
-        clone(frozen).fit(X, y + 1)
-    with pytest.raises(ValueError, match="PixelSelector is expecting"):
-        clone(frozen).fit(np.zeros((4, 9, 8)))
-
-
-def test_a_search_inside_and_a_search_outside(digits):
-    X, y = digits
-    search = GridSearchCV(quick(max_epochs=1), {"alpha": [0.0, 10.0]}, cv=2)
-    found = PixelSelector(search, max_features=5).fit(X, y)
-    assert found.transform(X).shape == (300, 5)
-    pipeline = make_pipeline(selector(), LogisticRegression(max_iter=5000))
-    grid = {
-        "pixelselector__max_features": [2, 30],
-        "pixelselector__estimator__alpha": [1e-4],
-    }
-    outer = GridSearchCV(pipeline, grid, cv=2).fit(X / 255, y)
-    assert outer.best_params_["pixelselector__max_features"] == 30
-
-
-def test_other_estimators_are_refused(digits):
-    pipeline = make_pipeline(FunctionTransformer(), quick())
-    with pytest.raises(ValueError, match="Put the steps in front of this transformer"):
-        PixelSelector(pipeline).fit(*digits)
-    with pytest.raises(TypeError, match="has no network"):
-        PixelSelector(LogisticRegression()).fit(*digits)
-
-
-def test_metadata_are_routed(digits):
-    X, y = digits[0][:60], digits[1][:60]
-    weight = np.arange(60) % 3
-    expected = selector().fit(X, y, sample_weight=weight).pixel_importances_
-    with config_context(enable_metadata_routing=True):
-        asking = quick().set_fit_request(sample_weight=True)
-        inner = PixelSelector(asking).set_fit_request(sample_weight=True)
-        pipeline = make_pipeline(inner, LogisticRegression())
-        pipeline[1].set_fit_request(sample_weight=False)
-        pipeline.fit(X, y, sample_weight=weight)
-        assert np.array_equal(pipeline[0].pixel_importances_, expected)
-        with pytest.raises(UnsetMetadataPassedError):
-            selector().fit(X, y, sample_weight=weight)
-        frozen = PixelSelector(FrozenEstimator(pipeline[0].estimator_))
-        frozen.set_fit_request(sample_weight=True).fit(X, y, sample_weight=weight)
-        assert np.array_equal(frozen.pixel_importances_, expected)
-        PixelSelector().get_metadata_routing()
 
 
 @pytest.mark.parametrize(
