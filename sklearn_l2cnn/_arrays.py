@@ -66,6 +66,13 @@ def give_back(tensor, X):
     return _moved(tensor, X)
 
 
+def give_back_numbers(array, X):
+    """Return a numpy array as `give_back` does, itself where it holds no numbers."""
+    if not is_dispatched(X) or not holds_numbers(array):
+        return array
+    return give_back(torch.from_numpy(array), X)
+
+
 def _moved(array, like):
     """Return an array as one of the namespace, and on the device, of another."""
     namespace, _, device = get_namespace_and_device(like)

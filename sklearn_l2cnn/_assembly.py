@@ -8,9 +8,7 @@ import numpy as np
 import torch
 
 from sklearn_l2cnn._arrays import (
-    give_back,
-    holds_numbers,
-    is_dispatched,
+    give_back_numbers,
     on_host,
     same_kind,
     sorted_unique,
@@ -151,21 +149,20 @@ def statistics_of(data):
     return float(data.weight.sum()), *channel_statistics(data.images, data.rows, weight)
 
 
-def _pixels(clf):
+def pixels_of(estimator):
     """Return mean and scale of the channels, which images are standardised with."""
-    _, mean, variance = clf._seen_.statistics
-    if not clf.standardize:
+    _, mean, variance = estimator._seen_.statistics
+    if not estimator.standardize:
         return np.zeros(len(mean)), np.ones(len(mean))
     return mean, np.sqrt(np.where(variance > 0, variance, 1.0))
 
 
 def publish(clf, X):
     """Set the attributes that say what was seen, as arrays of the namespace of X."""
-    mean, scale = (torch.from_numpy(part) for part in _pixels(clf))
-    clf.channel_mean_, clf.channel_scale_ = give_back(mean, X), give_back(scale, X)
-    clf.classes_ = clf._seen_.classes
-    if is_dispatched(X) and holds_numbers(clf.classes_):
-        clf.classes_ = give_back(torch.from_numpy(clf.classes_), X)
+    mean, scale = pixels_of(clf)
+    clf.channel_mean_ = give_back_numbers(mean, X)
+    clf.channel_scale_ = give_back_numbers(scale, X)
+    clf.classes_ = give_back_numbers(clf._seen_.classes, X)
 
 
 def equipped(clf, material, device, start=None):
@@ -246,7 +243,7 @@ def _new_net(clf, network, device, order_seed):
             options["optimizer__capturable"] = True  # its step can be in a graph
     if "momentum" in inspect.signature(optimizer).parameters:
         options["optimizer__momentum"] = clf.momentum
-    mean, scale = _pixels(clf)
+    mean, scale = pixels_of(clf)
     frozen = freeze(network, clf.freeze)
     net = Net(
         network,
@@ -295,7 +292,7 @@ def update_net(clf, net):
     net.objective = _objective(clf)
     net.frozen = frozen_anew(net.module_, net.frozen, clf.freeze)
     net.augment = plan_for(clf.augment)
-    net.mean, net.scale = _pixels(clf)
+    net.mean, net.scale = pixels_of(clf)
     net.lower = lowered_dtype(clf.precision, torch.device(net.device))
     if net.lr != clf.lr:
         net.set_params(lr=clf.lr)

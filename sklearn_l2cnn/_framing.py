@@ -7,20 +7,22 @@ import torch
 ASPECTS = ("stretch", "crop", "pad")
 
 
-def two_sides(size):
+def two_sides(size, name="size"):
     """Return (height, width) of a size, which may be the one side of a square.
 
     Parameters
     ----------
     size : int or sequence of two int
+    name : str, default="size"
+        What it is called, for the message.
     """
     sides = (size, size) if isinstance(size, Integral) else tuple(size)
     if len(sides) != 2 or not all(
         isinstance(side, Integral) and side >= 1 for side in sides
     ):
         raise ValueError(
-            f"size={size!r} is no size: (height, width), two positive integers, or one "
-            "for both was expected."
+            f"{name}={size!r}: (height, width), two positive integers, or one for both "
+            "was expected."
         )
     return tuple(map(int, sides))
 

@@ -16,7 +16,7 @@ from sklearn.utils.validation import validate_data
 from sklearn_l2cnn._arrays import give_back
 from sklearn_l2cnn._documentation import DocumentationMixin
 from sklearn_l2cnn._images import as_images
-from sklearn_l2cnn._inputs import check_namespace
+from sklearn_l2cnn._inputs import check_namespace, take_over_features
 from sklearn_l2cnn._pixels import warn_about_units
 
 
@@ -116,11 +116,8 @@ class HoldingMixin(DocumentationMixin, MetaEstimatorMixin):
             params = process_routing(self, "fit", **params).estimator.fit
         self.estimator_ = self._seeded(clone(estimator)).fit(X, y, **params)
         clf = self._held()
-        self.n_features_in_ = clf.n_features_in_
+        take_over_features(self, clf)
         self.image_shape_ = clf.image_shape_
-        vars(self).pop("feature_names_in_", None)
-        if hasattr(clf, "feature_names_in_"):
-            self.feature_names_in_ = clf.feature_names_in_
         self._kind_ = give_back(torch.zeros(0), X)  # and where the images lay
         return clf
 

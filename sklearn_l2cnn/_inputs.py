@@ -20,6 +20,14 @@ from sklearn_l2cnn._documentation import DocumentationMixin
 from sklearn_l2cnn._images import as_images
 
 
+def take_over_features(estimator, fitted):
+    """Let an estimator know of the features what one knows that it has fitted."""
+    estimator.n_features_in_ = fitted.n_features_in_
+    vars(estimator).pop("feature_names_in_", None)
+    if hasattr(fitted, "feature_names_in_"):
+        estimator.feature_names_in_ = fitted.feature_names_in_
+
+
 class ParametersMixin(DocumentationMixin):
     """Parameters that may be transforms of torchvision.
 

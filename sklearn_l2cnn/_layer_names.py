@@ -11,6 +11,22 @@ def layer_of(parameter_name):
     return parameter_name.rpartition(".")[0] or parameter_name
 
 
+def names_of_weights(parameter_names):
+    """Name weights after their layers; a layer that has several, after themselves.
+
+    Examples
+    --------
+    >>> from sklearn_l2cnn._layer_names import names_of_weights
+    >>> names_of_weights(["conv1.weight", "lstm.in_weight", "lstm.out_weight"])
+    ['conv1', 'lstm.in_weight', 'lstm.out_weight']
+    """
+    layers = [layer_of(name) for name in parameter_names]
+    return [
+        layer if layers.count(layer) == 1 else name
+        for layer, name in zip(layers, parameter_names, strict=True)
+    ]
+
+
 def is_meant(pattern, name):
     """Say whether a pattern means a layer: by its name, or that of a part it lies in.
 

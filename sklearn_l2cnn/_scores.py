@@ -17,7 +17,7 @@ from sklearn.utils.metadata_routing import (
     process_routing,
 )
 
-from sklearn_l2cnn._layer_names import layer_of
+from sklearn_l2cnn._layer_names import names_of_weights
 
 
 def scorers_of(estimator, scoring):
@@ -169,12 +169,7 @@ def norms_of(module):
         for name, weight in module.named_parameters()
         if weight.ndim >= 2
     }
-    layers = [layer_of(name) for name in weights]
-    return {
-        # a layer that has several goes by the names of the weights
-        layer if layers.count(layer) == 1 else name: norm
-        for layer, (name, norm) in zip(layers, weights.items(), strict=True)
-    }
+    return dict(zip(names_of_weights(list(weights)), weights.values(), strict=True))
 
 
 def table(alphas, outcomes):

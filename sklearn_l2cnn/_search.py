@@ -8,7 +8,6 @@ from functools import partial
 from numbers import Integral
 
 import numpy as np
-import torch
 from sklearn import get_config
 from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
@@ -24,9 +23,7 @@ from sklearn.utils.validation import _num_samples
 from sklearn_l2cnn._alphas import alpha_grid, check_alphas
 from sklearn_l2cnn._arrays import (
     as_tensor_if_dispatched,
-    give_back,
-    holds_numbers,
-    is_dispatched,
+    give_back_numbers,
     on_host,
     same_kind,
     sorted_unique,
@@ -97,7 +94,7 @@ def search(clf, X, y, sample_weight, groups, params):
     clf.layer_names_ = layer_names(outcomes)
     arrays = {"alphas_": alphas, **paths(outcomes, clf.layer_names_, clf.max_epochs)}
     for name, array in arrays.items():
-        setattr(clf, name, _of_kind(array, X))
+        setattr(clf, name, give_back_numbers(array, X))
     if metric is not None or callable(clf.refit):
         _choose(clf, alphas, metric)
     if clf.refit:
@@ -272,13 +269,6 @@ def _report_failures(alphas, outcomes):
         FitFailedWarning,
         stacklevel=2,
     )
-
-
-def _of_kind(array, X):
-    """Return an array of numbers as one of the namespace, and on the device, of X."""
-    if not is_dispatched(X) or not holds_numbers(array):
-        return array
-    return give_back(torch.from_numpy(array), X)
 
 
 def _choose(clf, alphas, metric):

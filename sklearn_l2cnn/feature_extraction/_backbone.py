@@ -1,18 +1,17 @@
 """A network with the weights of others, as it is: nothing is trained."""
 
-import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 
 from sklearn_l2cnn._arrays import cast
+from sklearn_l2cnn._assembly import Seen, pixels_of, statistics_of
 from sklearn_l2cnn._inputs import check_images, check_weight
-from sklearn_l2cnn._pixels import channel_statistics, unit_of
+from sklearn_l2cnn._pixels import unit_of
 from sklearn_l2cnn._prediction import PredictionMixin
 from sklearn_l2cnn.architectures import build_backbone, compute_dtype
 from sklearn_l2cnn.training import (
     canonical_set,
     isolated,
-    normalized_weights,
     pixel_map,
     resolve_device,
 )
@@ -45,13 +44,6 @@ class Still:
     def unpark(self):
         """Bring the network to the device."""
         self.module_.to(self.device)
-
-
-class Seen:
-    """What a backbone knows of the images that it was fitted to."""
-
-    def __init__(self, unit):
-        self.unit = unit
 
 
 class Backbone(BaseEstimator):
@@ -92,22 +84,12 @@ class Backbone(BaseEstimator):
             network = build_backbone(
                 self.architecture, (depth, height, width), self.pretrained
             )
-        mean, scale = np.zeros(depth), np.ones(depth)
-        if self.standardize:
-            mean, scale = _pixels(images, weight)
-        self.net_ = Still(network.eval(), mean, scale, device)
-        self._seen_ = Seen(unit_of(images))
+        # merged and sorted, so that the order of the rows does not show
+        data = canonical_set(images, cast(weight * 0, "int64"), weight)
+        self._seen_ = Seen(None, unit_of(images), None, statistics_of(data))
+        self.net_ = Still(network.eval(), *pixels_of(self), device)
         return self
 
     # what a classifier says of its network
     module_ = PredictionMixin.module_
     device_ = PredictionMixin.device_
-
-
-def _pixels(images, weight):
-    """Return weighted mean and deviation of the channels, whatever order rows have."""
-    data = canonical_set(images, cast(weight * 0, "int64"), weight)
-    mean, variance = channel_statistics(
-        data.images, data.rows, normalized_weights(data.weight)
-    )
-    return mean, np.sqrt(np.where(variance > 0, variance, 1.0))

@@ -1,7 +1,6 @@
 """Places in a network where features are taken: from `layer` to columns with names."""
 
 import fnmatch
-import math
 from numbers import Integral
 from typing import NamedTuple
 
@@ -157,9 +156,3 @@ def feature_names(place, pool):
     if len(shape) == 3 and pool != "flatten":
         shape = shape[:1]
     return ["_".join([place.label, *map(str, index)]) for index in np.ndindex(shape)]
-
-
-def n_values(place, pool):
-    """Say how many features a place has."""
-    pools = len(place.shape) == 3 and pool != "flatten"
-    return place.shape[0] if pools else math.prod(place.shape)

@@ -8,7 +8,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_l2cnn._classifier import L2CNNClassifier
 from sklearn_l2cnn._documentation import DocumentationMixin
-from sklearn_l2cnn._inputs import all_or_nothing, check_namespace
+from sklearn_l2cnn._inputs import (
+    all_or_nothing,
+    check_namespace,
+    take_over_features,
+)
 from sklearn_l2cnn.feature_selection._prune import CONSTRAINTS, check_classifier, prune
 
 
@@ -161,10 +165,7 @@ class FilterSelector(DocumentationMixin, ClassifierMixin, BaseEstimator):
             }
             self._kind_ = self.estimator_.channel_mean_
             self.classes_ = self.estimator_.classes_
-            self.n_features_in_ = self.estimator_.n_features_in_
-            vars(self).pop("feature_names_in_", None)
-            if hasattr(self.estimator_, "feature_names_in_"):
-                self.feature_names_in_ = self.estimator_.feature_names_in_
+            take_over_features(self, self.estimator_)
         return self
 
     def predict(self, X):

@@ -37,10 +37,9 @@ def panels(caller, axes, n, size):
     import matplotlib.pyplot as plt
 
     if axes is None:
-        size = (size[0] * n, size[1])
-        return plt.subplots(1, n, figsize=size, layout="constrained", squeeze=False)[1][
-            0
-        ]
+        layout = {"figsize": (size[0] * n, size[1]), "layout": "constrained"}
+        _, rows = plt.subplots(1, n, squeeze=False, **layout)
+        return rows[0]
     axes = np.ravel(np.asarray(axes, dtype=object))
     if len(axes) != n:
         raise ValueError(

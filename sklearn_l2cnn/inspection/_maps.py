@@ -8,6 +8,7 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
 from sklearn_l2cnn._arrays import on_host
+from sklearn_l2cnn._framing import two_sides
 from sklearn_l2cnn._images import as_images
 from sklearn_l2cnn.architectures._trace import at_rest, chosen_layer
 from sklearn_l2cnn.inspection._inside import look_inside
@@ -238,7 +239,7 @@ def _window(size, patch, stride):
     """Return height and width of the patch of an occlusion, and of its steps."""
     if patch is None:
         patch = tuple(max(1, round(length / 8)) for length in size)
-    patch = _two(patch, "patch")
+    patch = two_sides(patch, "patch")
     if any(side > length for side, length in zip(patch, size, strict=True)):
         raise ValueError(
             f"patch={patch} is larger than the images, which have "
@@ -246,22 +247,10 @@ def _window(size, patch, stride):
         )
     if stride is None:
         stride = tuple(max(1, side // 2) for side in patch)
-    stride = _two(stride, "stride")
+    stride = two_sides(stride, "stride")
     if any(step > side for step, side in zip(stride, patch, strict=True)):
         raise ValueError(
             f"stride={stride} leaves out pixels between patches of patch={patch}; it "
             "can be as large as the patch at most."
         )
     return patch, stride
-
-
-def _two(value, name):
-    sides = (value, value) if isinstance(value, Integral) else tuple(value)
-    if len(sides) != 2 or not all(
-        isinstance(side, Integral) and side >= 1 for side in sides
-    ):
-        raise ValueError(
-            f"{name}={value!r}; a positive integer, or two for height and width, was "
-            "expected."
-        )
-    return tuple(map(int, sides))
