@@ -1,5 +1,8 @@
 """Pictures with lines: what is drawn is what is held, and that is what was fitted."""
 
+import pickle
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
@@ -181,13 +184,35 @@ def test_zero_stands_below_the_others(alphas, places):
         (np.logspace(-3, -1, 5), ["$10^{-3}$", "$10^{-2}$", "$10^{-1}$"]),
         (np.logspace(-8, 3, 12), [f"$10^{{{k}}}$" for k in range(-8, 4, 2)]),
         ([0, 0.02, 0.03], ["0", "0.02", "0.03"]),
+        (
+            [0, *np.logspace(-5, 2, 8)],
+            ["0", *(f"$10^{{{k}}}$" for k in (-4, -2, 0, 2))],
+        ),
         ([0], ["0"]),
     ],
 )
 def test_ticks_are_few_and_say_what_they_are(alphas, labels):
-    places, found = alpha_ticks(alphas)
+    places, found = alpha_ticks(alphas, most=6)
     assert found == labels
     assert len(places) == len(labels) and places == sorted(places)
+
+
+@pytest.mark.parametrize("width", [6.5, 8, 13])
+@pytest.mark.parametrize("alphas", [[0, *np.logspace(-5, 2, 8)], [1e-4, 1.5e-4, 2e-4]])
+def test_labels_of_an_axis_do_not_meet(plt, width, alphas):
+    figure, axes = plt.subplots(1, 3, figsize=(width, 2.5), layout="constrained")
+    AlphaPathDisplay.from_estimator(Path(alphas).fit(), axes=axes)
+    figure.canvas.draw()
+    for ax in axes:
+        boxes = [text.get_window_extent() for text in ax.get_xticklabels()]
+        assert len(boxes) >= 2
+        for left, right in pairwise(boxes):
+            assert left.x1 < right.x0
+
+
+def test_a_figure_can_be_pickled(fitted):
+    display = TrainingCurveDisplay.from_estimator(fitted)
+    assert len(pickle.loads(pickle.dumps(display.figure_)).axes) == 2
 
 
 # --- AlphaPathDisplay

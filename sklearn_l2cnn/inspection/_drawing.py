@@ -16,6 +16,9 @@ COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 DASHES = ("-", "--", "-.", ":")
 
+# Inches that a label of an axis of alpha takes.
+_LABEL = 0.5
+
 
 def panels(caller, axes, n, size):
     """Return n axes to draw in: those given, or those of a new figure.
@@ -115,13 +118,13 @@ def alpha_places(alphas):
     return np.where(alphas > 0, alphas, positive[0] / step)
 
 
-def alpha_ticks(alphas, most=6):
+def alpha_ticks(alphas, most):
     """Choose where an axis of alpha is labelled, and how.
 
     Parameters
     ----------
     alphas : ndarray of shape (n_alphas,)
-    most : int, default=6
+    most : int
         Labels beside that of 0.
 
     Returns
@@ -141,8 +144,10 @@ def alpha_ticks(alphas, most=6):
     decades = np.arange(np.ceil(low - 1e-9), np.floor(high + 1e-9) + 1)
     if len(decades) > 1:
         every = int(np.ceil(len(decades) / most))
-        places += [float(10.0**decade) for decade in decades[::every]]
-        labels += [f"$10^{{{decade:.0f}}}$" for decade in decades[::every]]
+        # not the first beside a 0, unless all are labelled
+        decades = decades[every - 1 if places else 0 :: every]
+        places += [float(10.0**decade) for decade in decades]
+        labels += [f"$10^{{{decade:.0f}}}$" for decade in decades]
     else:
         chosen = positive[:: int(np.ceil(len(positive) / most))]
         places += chosen.tolist()
@@ -156,7 +161,8 @@ def set_alpha_axis(ax, alphas):
 
     ax.set_xscale("log")
     ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xticks(*alpha_ticks(alphas))
+    inches = ax.bbox.width / ax.figure.dpi
+    ax.set_xticks(*alpha_ticks(alphas, most=int(np.clip(inches / _LABEL, 2, 6))))
     ax.set_xlabel("alpha")
     places = np.unique(alpha_places(alphas))
     # the same for all panels, also where one has nothing to show at an end
@@ -177,7 +183,7 @@ def set_alpha_axis(ax, alphas):
 
 def set_log_y(ax, values):
     """Make the y-axis logarithmic where the values call for it and allow it."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     values = np.asarray(values, dtype=float)
     values = values[np.isfinite(values)]
@@ -186,7 +192,7 @@ def set_log_y(ax, values):
     ax.set_yscale("log")
     if values.max() < 100 * values.min():  # too few powers of ten to go by
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:g}"))
+        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())
 
 
