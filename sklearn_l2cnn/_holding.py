@@ -71,7 +71,9 @@ class HoldingMixin(DocumentationMixin, MetaEstimatorMixin):
         -------
         routing : MetadataRouter
         """
+        # pipelines ask for fit_transform, of which a router of 1.6 knows nothing
         mapping = MethodMapping().add(caller="fit", callee="fit")
+        mapping.add(caller="fit_transform", callee="fit")
         router = MetadataRouter(owner=self.__class__.__name__)
         return router.add(estimator=self._to_fit(), method_mapping=mapping)
 
