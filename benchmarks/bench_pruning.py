@@ -120,8 +120,9 @@ def run(options):
     _options.show(figures)
     for seed in (1, 2) if options.full else ():
         clf, free = fitted(task, alpha, seed), fitted(task, 0, seed)
-        figures += seen(task, seed, alpha, clf, free, options)
-        _options.show(figures[-5:])
+        more = seen(task, seed, alpha, clf, free, options)
+        _options.show(more)
+        figures += more
     return figures
 
 

@@ -151,9 +151,10 @@ def statistics_of(data):
 
 def pixels_of(estimator):
     """Return mean and scale of the channels, which images are standardised with."""
-    _, mean, variance = estimator._seen_.statistics
     if not estimator.standardize:
-        return np.zeros(len(mean)), np.ones(len(mean))
+        depth = estimator.image_shape_[2]
+        return np.zeros(depth), np.ones(depth)
+    _, mean, variance = estimator._seen_.statistics
     return mean, np.sqrt(np.where(variance > 0, variance, 1.0))
 
 

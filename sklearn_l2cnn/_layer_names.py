@@ -11,20 +11,27 @@ def layer_of(parameter_name):
     return parameter_name.rpartition(".")[0] or parameter_name
 
 
-def names_of_weights(parameter_names):
-    """Name weights after their layers; a layer that has several, after themselves.
+def by_layer(values):
+    """Name what belongs to weights after their layers.
+
+    A layer that has several weights goes by their names.
+
+    Parameters
+    ----------
+    values : dict
+        By the names of the weights.
 
     Examples
     --------
-    >>> from sklearn_l2cnn._layer_names import names_of_weights
-    >>> names_of_weights(["conv1.weight", "lstm.in_weight", "lstm.out_weight"])
-    ['conv1', 'lstm.in_weight', 'lstm.out_weight']
+    >>> from sklearn_l2cnn._layer_names import by_layer
+    >>> by_layer({"conv1.weight": 1, "lstm.in_weight": 2, "lstm.out_weight": 3})
+    {'conv1': 1, 'lstm.in_weight': 2, 'lstm.out_weight': 3}
     """
-    layers = [layer_of(name) for name in parameter_names]
-    return [
-        layer if layers.count(layer) == 1 else name
-        for layer, name in zip(layers, parameter_names, strict=True)
-    ]
+    layers = [layer_of(name) for name in values]
+    return {
+        layer if layers.count(layer) == 1 else name: value
+        for layer, (name, value) in zip(layers, values.items(), strict=True)
+    }
 
 
 def is_meant(pattern, name):

@@ -17,7 +17,7 @@ from sklearn.utils.metadata_routing import (
     process_routing,
 )
 
-from sklearn_l2cnn._layer_names import names_of_weights
+from sklearn_l2cnn._layer_names import by_layer
 
 
 def scorers_of(estimator, scoring):
@@ -164,12 +164,13 @@ def measure(classifier, scorers, params, X, y):
 
 def norms_of(module):
     """Return the Frobenius norm of every weight of two or more dimensions."""
-    weights = {
-        name: float(weight.detach().norm())
-        for name, weight in module.named_parameters()
-        if weight.ndim >= 2
-    }
-    return dict(zip(names_of_weights(list(weights)), weights.values(), strict=True))
+    return by_layer(
+        {
+            name: float(weight.detach().norm())
+            for name, weight in module.named_parameters()
+            if weight.ndim >= 2
+        }
+    )
 
 
 def table(alphas, outcomes):

@@ -57,12 +57,12 @@ def fit_together(members, part_of, size, order, warm=False, then=None):
         crews = []
         for number, row in enumerate(members[start : start + at_a_time], start):
             crews.append(_Crew(row, part_of(number), device, number, then))
-            if not known:  # before the other folds are made ready in vain
-                reason = crews[-1].why_no_fleet()
-                if reason:
+            # before the other folds are made ready in vain
+            if not known and (member := crews[-1].any_member()) is not None:
+                if reason := why_no_fleet(member.net, member.guests):
                     _logger.info("The networks are trained one by one: %s.", reason)
                     return None
-                known = reason is not None
+                known = True
         for group in [[k] for k in order] if warm else [order]:
             _train(crews, group, device, epochs, warm)
         outcomes += [crew.outcomes for crew in crews]
@@ -102,19 +102,10 @@ class _Crew:
         for member in members[1:]:
             vars(member).update(found)
 
-    def why_no_fleet(self):
-        """Say why the members cannot be trained together.
-
-        Returns
-        -------
-        reason : str
-            Empty where they can; None where no member can be trained at all.
-        """
-        for k in range(len(self.members)):
-            member = self.equip(k)
-            if member is not None:
-                return why_no_fleet(member.net, member.guests) or ""
-        return None
+    def any_member(self):
+        """Make the first member whose fit has not failed already, or return None."""
+        made = map(self.equip, range(len(self.members)))
+        return next((member for member in made if member is not None), None)
 
     def equip(self, k, start=None):
         """Make the net of a member, from the network of a net or a new one.

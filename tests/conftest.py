@@ -24,6 +24,13 @@ def digits():
     return (X[:300].reshape(-1, 8, 8) * 15).astype(np.uint8), y[:300]
 
 
+@pytest.fixture
+def some(digits):
+    """Half of them."""
+    X, y = digits
+    return X[:150], y[:150]
+
+
 @pytest.fixture(scope="session")
 def colours():
     """60 small random colour images of three classes that differ in brightness."""

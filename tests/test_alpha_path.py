@@ -15,13 +15,6 @@ from sklearn_l2cnn._members import fit_one_by_one
 from tests.conftest import SmallNet, tiny
 from tests.test_classifier_cv import NETWORK
 
-
-@pytest.fixture
-def some(digits):
-    X, y = digits
-    return X[:150], y[:150]
-
-
 # of networks of float64 that are trained together, or one by one
 CLOSE = {"rtol": 1e-9, "atol": 0}
 

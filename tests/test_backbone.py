@@ -12,7 +12,6 @@ from torch import nn
 from sklearn_l2cnn.architectures import build_network
 from sklearn_l2cnn.feature_extraction import CNNFeatures
 from tests.conftest import quick
-from tests.test_common import a_build_for_cuda_is_no_device  # noqa: F401
 from tests.test_pretrained import published, save
 
 

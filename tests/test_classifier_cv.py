@@ -36,13 +36,6 @@ from tests.searches import (
     searches,
 )
 
-
-@pytest.fixture
-def some(digits):
-    X, y = digits
-    return X[:150], y[:150]
-
-
 SEARCHES = {
     "three folds": {},
     "five folds by default": {"cv": None},

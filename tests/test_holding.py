@@ -15,7 +15,6 @@ from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn.feature_extraction import CNNFeatures
 from sklearn_l2cnn.feature_selection import PixelSelector
 from tests.conftest import quick
-from tests.test_common import a_build_for_cuda_is_no_device  # noqa: F401
 from tests.test_feature_extraction import Counting, features
 from tests.test_pixel_selector import selector
 

@@ -12,12 +12,6 @@ from tests.searches import ALPHAS, NETWORK, assert_same_search, searches
 
 
 @pytest.fixture
-def some(digits):
-    X, y = digits
-    return X[:150], y[:150]
-
-
-@pytest.fixture
 def routing():
     with sklearn.config_context(enable_metadata_routing=True):
         yield

@@ -84,9 +84,12 @@ class Backbone(BaseEstimator):
             network = build_backbone(
                 self.architecture, (depth, height, width), self.pretrained
             )
-        # merged and sorted, so that the order of the rows does not show
-        data = canonical_set(images, cast(weight * 0, "int64"), weight)
-        self._seen_ = Seen(None, unit_of(images), None, statistics_of(data))
+        statistics = None
+        if self.standardize:
+            # merged and sorted, so that the order of the rows does not show
+            data = canonical_set(images, cast(weight * 0, "int64"), weight)
+            statistics = statistics_of(data)
+        self._seen_ = Seen(None, unit_of(images), None, statistics)
         self.net_ = Still(network.eval(), *pixels_of(self), device)
         return self
 

@@ -3,7 +3,7 @@
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_l2cnn._layer_names import names_of_weights
+from sklearn_l2cnn._layer_names import by_layer
 
 
 def fitted_part(estimator, attributes, wanted, hint=""):
@@ -102,9 +102,10 @@ def layer_weights(module):
     >>> {name: weight.shape for name, weight in layer_weights(network).items()}
     {'0': (2, 1, 3, 3), '2': (4, 5)}
     """
-    weights = {
-        name: parameter.detach().cpu().double().numpy()
-        for name, parameter in module.named_parameters()
-        if parameter.ndim >= 2
-    }
-    return dict(zip(names_of_weights(list(weights)), weights.values(), strict=True))
+    return by_layer(
+        {
+            name: parameter.detach().cpu().double().numpy()
+            for name, parameter in module.named_parameters()
+            if parameter.ndim >= 2
+        }
+    )

@@ -48,7 +48,6 @@ class StackRule:
         self.objective = nets[0].objective
         self.penalty = self.objective.penalty
         self.trained = [p for p in stack.parameters if p.requires_grad]
-        self.places = {weight: k for k, weight in enumerate(self.trained)}
         self.weights = [p for p in self.trained if p.ndim >= 2]
         self.alphas = self._strengths()
         model = nets[0].optimizer_
@@ -124,7 +123,7 @@ class StackRule:
         self.rates = rates
         self.rate = rates[0] if len(set(rates)) == 1 else None
         if self.rate is None:
-            self.columns = [self._spread(rates, weight) for weight in self.trained]
+            self.columns = {w: self._spread(rates, w) for w in self.trained}
         else:
             self.columns = None
             for group in self.optimizer.param_groups:
@@ -177,9 +176,7 @@ class StackRule:
         ]
 
     def _rate_of(self, weight):
-        if self.columns is None:
-            return self.rate
-        return self.columns[self.places[weight]]
+        return self.rate if self.columns is None else self.columns[weight]
 
     def _update_apart(self):
         """Make the optimizer's update where the networks have rates of their own."""
