@@ -1,9 +1,10 @@
 r"""Which pixels of an image speak for a class: saliency, as arithmetic on tensors.
 
 Four definitions, each a function of a network and a batch of images. They are short, so
-they are written out here rather than taken from a library such as Captum: there is no
-dependency, and the maps are in the units of the pixels and the shape of the images that
-the estimator takes, which a library that sees the network alone cannot know.
+they are written out here rather than taken from Captum (https://captum.ai), to whose
+numbers the tests hold them: so there is one dependency less, chunks bound the memory of
+every method, the maps of an occlusion have the dtype of the network, and its windows
+end with the image, where Captum's hang over the edge.
 
 Sources: gradients, K. Simonyan et al., "Deep inside convolutional networks" (2014);
 integrated gradients, M. Sundararajan et al., "Axiomatic attribution for deep networks"
