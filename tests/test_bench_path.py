@@ -8,16 +8,15 @@ import torch
 from sklearn.datasets import load_digits
 
 from benchmarks import bench_path
-from benchmarks._measure import interleaved
-from benchmarks.bench_path import (
-    FUSED,
-    GRID,
-    WAYS,
+from benchmarks._agreement import (
     Agreement,
     Contiguous,
-    Problem,
     Recorder,
+    of_seeds,
+    one_agreement,
 )
+from benchmarks._measure import interleaved
+from benchmarks._searches import FUSED, GRID, WAYS, Problem, fused, grid
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +79,11 @@ def test_the_control_computes_channels_first(problem):
 
 def test_a_recorder_knows_the_predictions_of_every_network(problem):
     one, two = Recorder(), Recorder()
-    found = bench_path.grid(problem, scoring=one)
+    found = grid(problem, scoring=one)
     assert len(one.seen) == 4 and {alpha for alpha, _ in one.seen} == {*problem.alphas}
-    plain = bench_path.grid(problem)
+    plain = grid(problem)
     assert found.best_score_ == plain.best_score_
-    bench_path.fused(problem, scoring=two)
+    fused(problem, scoring=two)
     assert two.seen.keys() == one.seen.keys()
     key = next(iter(one.seen))
     two.seen = {**one.seen, key: one.seen[key] + 1}
@@ -99,13 +98,13 @@ def test_agreement_is_judged_by_the_control(problem):
         Agreement(0.2, (0.1, 0.1), True, 0.002, 0.001),
         Agreement(0.4, (0.1, 1.0), False, 0.001, 0.002),
     ]
-    points, same, apart = bench_path.of_seeds(problem, seeds, judged=True)
+    points, same, apart = of_seeds(problem, seeds, judged=True)
     assert (points.value, points.verdict) == (0.4, "reached")
     assert (same.value, same.wanted, same.verdict) == (1, 2, "NOT reached")
     assert apart.value == pytest.approx(0.0015)
     assert apart.wanted == pytest.approx(1.5 * 0.0015)
     assert apart.verdict == "reached"
-    found = bench_path.one_agreement(problem)
+    found = one_agreement(problem)
     assert found.tied and found.points <= 100 / 60
     assert found.alphas[0] in problem.alphas
 
