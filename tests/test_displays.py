@@ -110,10 +110,10 @@ def test_without_validation_there_is_one_panel(three):
 
 def test_given_axes_are_used(fitted, plt):
     figure, axes = plt.subplots(2, 1)
-    display = TrainingCurveDisplay.from_estimator(fitted, axes=axes)
+    display = TrainingCurveDisplay.from_estimator(fitted, ax=axes)
     assert list(display.axes_) == list(axes) and display.figure_ is figure
     _, ax = plt.subplots()
-    display.plot(axes=ax)
+    display.plot(ax=ax)
     assert list(display.axes_) == [ax] and display.validation_line_ is None
     assert len(plt.get_fignums()) == 2
     assert display.plot(line_kw={"linewidth": 5}).loss_line_.get_linewidth() == 5
@@ -201,7 +201,7 @@ def test_ticks_are_few_and_say_what_they_are(alphas, labels):
 @pytest.mark.parametrize("alphas", [[0, *np.logspace(-5, 2, 8)], [1e-4, 1.5e-4, 2e-4]])
 def test_labels_of_an_axis_do_not_meet(plt, width, alphas):
     figure, axes = plt.subplots(1, 3, figsize=(width, 2.5), layout="constrained")
-    AlphaPathDisplay.from_estimator(Path(alphas).fit(), axes=axes)
+    AlphaPathDisplay.from_estimator(Path(alphas).fit(), ax=axes)
     figure.canvas.draw()
     for ax in axes:
         boxes = [text.get_window_extent() for text in ax.get_xticklabels()]
@@ -336,10 +336,10 @@ def test_of_several_scores_one_is_drawn():
 def test_the_path_takes_three_axes(plt):
     cv = Path([0.1, 1]).fit()
     figure, axes = plt.subplots(3, 1)
-    display = AlphaPathDisplay.from_estimator(make_pipeline(cv), axes=axes)
+    display = AlphaPathDisplay.from_estimator(make_pipeline(cv), ax=axes)
     assert list(display.axes_) == list(axes) and display.figure_ is figure
-    with pytest.raises(ValueError, match="draws 3 panels, but axes holds 1"):
-        display.plot(axes=axes[0])
+    with pytest.raises(ValueError, match="draws 3 panels, but ax holds 1"):
+        display.plot(ax=axes[0])
 
 
 def test_many_layers_have_a_legend_of_two():
@@ -406,7 +406,7 @@ def test_shrinkage_along_a_path(digits, plt):
     assert display.weight_alphas == [cv.alpha_]
     assert len(display.axes_) == 2 and len(display.histograms_) == 1
     _, ax = plt.subplots()
-    assert list(display.plot(axes=ax).axes_) == [ax]
+    assert list(display.plot(ax=ax).axes_) == [ax]
 
 
 def test_classifiers_that_cannot_be_compared_are_refused(digits, three):

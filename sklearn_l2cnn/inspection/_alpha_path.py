@@ -156,7 +156,7 @@ class AlphaPathDisplay:
         return float(self.alphas[np.nanargmax(means)])
 
     @classmethod
-    def from_estimator(cls, estimator, *, metric=None, axes=None):
+    def from_estimator(cls, estimator, *, metric=None, ax=None):
         """Draw the path of a fitted search over alpha.
 
         Parameters
@@ -166,7 +166,7 @@ class AlphaPathDisplay:
             that ends in one.
         metric : str, default=None
             Of several scores, which to draw; None is the one that `refit` names.
-        axes
+        ax
             As in :meth:`plot`.
 
         Returns
@@ -197,21 +197,21 @@ class AlphaPathDisplay:
             alpha=getattr(cv, "alpha_", None),
             score_name=_name_of(cv, metric),
         )
-        return display.plot(axes=axes)
+        return display.plot(ax=ax)
 
-    def plot(self, *, axes=None):
+    def plot(self, *, ax=None):
         """Draw the three panels.
 
         Parameters
         ----------
-        axes : array-like of three matplotlib Axes, default=None
+        ax : array-like of three matplotlib Axes, default=None
             Where to draw; None makes a figure.
 
         Returns
         -------
         self : AlphaPathDisplay
         """
-        self.axes_ = panels(f"{type(self).__name__}.plot", axes, 3, (4, 3.4))
+        self.axes_ = panels(f"{type(self).__name__}.plot", ax, 3, (4, 3.4))
         self.figure_ = self.axes_[0].figure
         places = alpha_places(self.alphas)
         self._draw_scores(self.axes_[0], places)
@@ -219,8 +219,8 @@ class AlphaPathDisplay:
             self.axes_[1], self.alphas, self.norms, self.layer_names
         )
         self._draw_losses(self.axes_[2], places)
-        for ax in self.axes_[1:]:
-            self._mark(ax, self.alpha, VERMILLION, ":")
+        for panel in self.axes_[1:]:
+            self._mark(panel, self.alpha, VERMILLION, ":")
         return self
 
     def _draw_scores(self, ax, places):

@@ -20,14 +20,14 @@ DASHES = ("-", "--", "-.", ":")
 _LABEL = 0.5
 
 
-def panels(caller, axes, n, size):
+def panels(caller, ax, n, size):
     """Return n axes to draw in: those given, or those of a new figure.
 
     Parameters
     ----------
     caller : str
         Who draws, for messages.
-    axes : matplotlib Axes, array-like of such, or None
+    ax : matplotlib Axes, array-like of such, or None
     n : int
     size : tuple of float
         Width and height of a new panel in inches.
@@ -39,15 +39,15 @@ def panels(caller, axes, n, size):
     check_matplotlib_support(caller)
     import matplotlib.pyplot as plt
 
-    if axes is None:
+    if ax is None:
         layout = {"figsize": (size[0] * n, size[1]), "layout": "constrained"}
         _, rows = plt.subplots(1, n, squeeze=False, **layout)
         return rows[0]
-    axes = np.ravel(np.asarray(axes, dtype=object))
+    axes = np.ravel(np.asarray(ax, dtype=object))
     if len(axes) != n:
         raise ValueError(
-            f"{caller} draws {n} panel{'s' * (n > 1)}, but axes holds {len(axes)}. "
-            f"plt.subplots(1, {n}) makes what is needed, and so does axes=None."
+            f"{caller} draws {n} panel{'s' * (n > 1)}, but ax holds {len(axes)}. "
+            f"plt.subplots(1, {n}) makes what is needed, and so does ax=None."
         )
     return axes
 

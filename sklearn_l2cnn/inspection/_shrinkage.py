@@ -77,7 +77,7 @@ class ShrinkageDisplay:
         self.weight_alphas = weight_alphas
 
     @classmethod
-    def from_estimator(cls, estimator, *, axes=None, bins=60):
+    def from_estimator(cls, estimator, *, ax=None, bins=60):
         """Draw what the penalty did along the path of a search over alpha.
 
         Parameters
@@ -86,7 +86,7 @@ class ShrinkageDisplay:
             A fitted :class:`~sklearn_l2cnn.L2CNNClassifierCV`, or a pipeline or search
             that ends in one. The histogram is of the network that was fitted in the
             end, with the chosen alpha: no other is kept.
-        axes, bins
+        ax, bins
             As in :meth:`plot`.
 
         Returns
@@ -114,10 +114,10 @@ class ShrinkageDisplay:
             weights=list(kept.values()),
             weight_alphas=list(kept),
         )
-        return display.plot(axes=axes, bins=bins)
+        return display.plot(ax=ax, bins=bins)
 
     @classmethod
-    def from_estimators(cls, estimators, *, axes=None, bins=60):
+    def from_estimators(cls, estimators, *, ax=None, bins=60):
         """Draw what the penalty did to classifiers that differ in alpha.
 
         Parameters
@@ -126,7 +126,7 @@ class ShrinkageDisplay:
             Fitted :class:`~sklearn_l2cnn.L2CNNClassifier` with networks of the same
             layers, or pipelines or searches that end in one. The histogram is of at
             most four of them, from the weakest to the strongest.
-        axes, bins
+        ax, bins
             As in :meth:`plot`.
 
         Returns
@@ -161,14 +161,14 @@ class ShrinkageDisplay:
             weights=[_flat(layers[k]) for k in shown],
             weight_alphas=alphas[order][shown].tolist(),
         )
-        return display.plot(axes=axes, bins=bins)
+        return display.plot(ax=ax, bins=bins)
 
-    def plot(self, *, axes=None, bins=60):
+    def plot(self, *, ax=None, bins=60):
         """Draw both panels.
 
         Parameters
         ----------
-        axes : matplotlib Axes or array-like of two, default=None
+        ax : matplotlib Axes or array-like of two, default=None
             Where to draw: the norms alone in one, the histogram in the second. None
             makes a figure.
         bins : int, default=60
@@ -179,9 +179,9 @@ class ShrinkageDisplay:
         self : ShrinkageDisplay
         """
         most = 1 + bool(self.weights)
-        n_panels = most if axes is None else min(np.size(axes), most)
+        n_panels = most if ax is None else min(np.size(ax), most)
         name = f"{type(self).__name__}.plot"
-        self.axes_ = panels(name, axes, n_panels, (4.6, 3.4))
+        self.axes_ = panels(name, ax, n_panels, (4.6, 3.4))
         self.figure_ = self.axes_[0].figure
         self.norm_lines_ = draw_norms(
             self.axes_[0], self.alphas, self.norms, self.layer_names

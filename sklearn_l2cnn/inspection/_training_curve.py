@@ -67,7 +67,7 @@ class TrainingCurveDisplay:
         self.best_epoch = best_epoch
 
     @classmethod
-    def from_estimator(cls, estimator, *, axes=None, line_kw=None):
+    def from_estimator(cls, estimator, *, ax=None, line_kw=None):
         """Draw how the training of a classifier went.
 
         Parameters
@@ -75,7 +75,7 @@ class TrainingCurveDisplay:
         estimator : estimator
             A fitted :class:`~sklearn_l2cnn.L2CNNClassifier`, or a pipeline or search
             that ends in one.
-        axes, line_kw
+        ax, line_kw
             As in :meth:`plot`.
 
         Returns
@@ -97,14 +97,14 @@ class TrainingCurveDisplay:
             validation_scores=scores,
             best_epoch=best,
         )
-        return display.plot(axes=axes, line_kw=line_kw)
+        return display.plot(ax=ax, line_kw=line_kw)
 
-    def plot(self, *, axes=None, line_kw=None):
+    def plot(self, *, ax=None, line_kw=None):
         """Draw the curves.
 
         Parameters
         ----------
-        axes : matplotlib Axes or array-like of two, default=None
+        ax : matplotlib Axes or array-like of two, default=None
             Where to draw: the losses alone in one, the accuracy in the second. None
             makes a figure.
         line_kw : dict, default=None
@@ -115,9 +115,9 @@ class TrainingCurveDisplay:
         self : TrainingCurveDisplay
         """
         validated = self.validation_scores is not None
-        n_panels = 1 + validated if axes is None else min(np.size(axes), 1 + validated)
+        n_panels = 1 + validated if ax is None else min(np.size(ax), 1 + validated)
         name = f"{type(self).__name__}.plot"
-        self.axes_ = panels(name, axes, n_panels, (4.6, 3.4))
+        self.axes_ = panels(name, ax, n_panels, (4.6, 3.4))
         self.figure_ = self.axes_[0].figure
         epochs = np.arange(1, 1 + len(self.data_loss))
         style = {
@@ -129,11 +129,11 @@ class TrainingCurveDisplay:
         self.validation_line_ = None
         if n_panels == 2:
             self._draw_validation(self.axes_[1], epochs, style)
-        for ax in self.axes_:
-            self._mark_best(ax)
-            ax.set_xlabel("epoch")
-            ax.xaxis.get_major_locator().set_params(integer=True)
-            add_legend(ax, len(ax.lines))
+        for panel in self.axes_:
+            self._mark_best(panel)
+            panel.set_xlabel("epoch")
+            panel.xaxis.get_major_locator().set_params(integer=True)
+            add_legend(panel, len(panel.lines))
         return self
 
     def _draw_losses(self, ax, epochs, style):
