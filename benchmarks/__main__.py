@@ -11,6 +11,7 @@ from benchmarks import (
     _options,
     _report,
     bench_accuracy,
+    bench_extraction,
     bench_features,
     bench_first,
     bench_growth,
@@ -35,6 +36,7 @@ BENCHMARKS = {
     "growth": bench_growth,
     "images": bench_images,
     "features": bench_features,
+    "extraction": bench_extraction,
     "path": bench_path,
     "pruning": bench_pruning,
 }

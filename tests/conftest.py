@@ -96,6 +96,7 @@ def plt():
     matplotlib = pytest.importorskip("matplotlib")
     import matplotlib.pyplot as plt
 
+    plt.close("all")  # those of doctests, which switching would close with a warning
     plt.switch_backend("Agg")
     before = dict(matplotlib.rcParams)
     yield plt

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import threading
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,9 @@ from sklearn.utils.estimator_checks import check_estimator
 from torch import nn
 
 from sklearn_l2cnn import L2CNNClassifier
-from sklearn_l2cnn.feature_extraction import CNNFeatures
+from sklearn_l2cnn.feature_extraction import CNNFeatures, _features
+from sklearn_l2cnn.feature_extraction._places import pooled
+from sklearn_l2cnn.training._isolation import torch_threads
 from tests.conftest import SmallNet, double, quick
 from tests.test_common import a_build_for_cuda_is_no_device  # noqa: F401
 from tests.test_pretrained import published, save
@@ -233,6 +236,31 @@ def test_features_do_not_depend_on_neighbours(digits, layer):
     assert np.array_equal(clone(transformer).fit_transform(X, y), whole)
     again = pickle.loads(pickle.dumps(transformer))
     assert np.array_equal(again.transform(X), whole)
+
+
+def test_features_do_not_depend_on_the_number_of_threads(digits, monkeypatch):
+    X, y = digits
+    transformer = features(["0", "last"]).fit(X, y)
+    monkeypatch.setattr("sklearn_l2cnn.training._batches._CHUNK_VALUES", 32 * 64)
+    found, used = {}, set()
+
+    def seen(values, pool):
+        used.add(threading.get_ident())
+        return pooled(values, pool)
+
+    monkeypatch.setattr(_features, "pooled", seen)
+    for threads in (1, 2, 5):
+        used.clear()
+        with torch_threads(threads):
+            found[threads] = transformer.transform(X)
+        # the threads of a pool, or this one
+        assert (threading.get_ident() in used) is (threads == 1)
+    assert np.array_equal(found[1], found[2]) and np.array_equal(found[1], found[5])
+    # who knows what a network of the user's remembers
+    alone = features("conv", architecture=SmallNet).fit(X, y)
+    used.clear()
+    alone.transform(X)
+    assert used == {threading.get_ident()}
 
 
 def test_looking_changes_nothing(digits):

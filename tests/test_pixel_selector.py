@@ -1,6 +1,7 @@
 """PixelSelector: importances by their definition, pixels that are known to matter."""
 
 import pickle
+import threading
 import warnings
 
 import numpy as np
@@ -17,7 +18,9 @@ from torch import nn
 
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn.datasets import make_shapes
-from sklearn_l2cnn.feature_selection import PixelSelector
+from sklearn_l2cnn.feature_selection import PixelSelector, _contributions
+from sklearn_l2cnn.feature_selection._contributions import _slope
+from sklearn_l2cnn.training._isolation import torch_threads
 from tests.conftest import SmallNet, double, quick
 from tests.test_common import a_build_for_cuda_is_no_device  # noqa: F401
 from tests.test_feature_extraction import assert_all_checks, network_input
@@ -266,6 +269,26 @@ def test_importances_in_chunks_and_under_other_modes(digits, monkeypatch):
     np.testing.assert_allclose(again, expected.pixel_importances_, rtol=1e-4, atol=1e-6)
     assert pickle.dumps(expected.estimator_.module_.state_dict()) == before
     assert all(p.grad is None for p in expected.estimator_.module_.parameters())
+
+
+def test_importances_do_not_depend_on_the_number_of_threads(digits, monkeypatch):
+    X, y = digits
+    frozen = PixelSelector(FrozenEstimator(quick().fit(X, y)))
+    monkeypatch.setattr("sklearn_l2cnn.training._batches._CHUNK_VALUES", 32 * 64)
+    found, used = {}, set()
+
+    def seen(*args):
+        used.add(threading.get_ident())
+        return _slope(*args)
+
+    monkeypatch.setattr(_contributions, "_slope", seen)
+    for threads in (1, 2, 5):
+        used.clear()
+        with torch_threads(threads), torch.inference_mode(threads == 5):
+            found[threads] = clone(frozen).fit(X, y).pixel_importances_
+        # the threads of a pool, or this one
+        assert (threading.get_ident() in used) is (threads == 1)
+    assert np.array_equal(found[1], found[2]) and np.array_equal(found[1], found[5])
 
 
 def test_devices_and_precisions(digits, device):

@@ -1,5 +1,8 @@
 """A look into networks: which layers run, and what they give out."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch import nn
@@ -11,6 +14,7 @@ from sklearn_l2cnn.architectures._trace import (
     chosen_layer,
     layer_outputs,
     trace,
+    watching,
 )
 
 
@@ -86,6 +90,34 @@ def test_work_in_place_does_not_change_what_was_kept():
     # and gradients go through it
     [gradient] = torch.autograd.grad(logits[:, 0].sum(), outputs["wrapped.0"])
     assert gradient.any() and not gradient[outputs["wrapped.0"] < 0].any()
+
+
+class Meeting(nn.Module):
+    """Two layers, between which every run waits for another one."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(3, 3), nn.Linear(3, 2)
+        self.barrier = threading.Barrier(2, timeout=60)
+
+    def forward(self, images):
+        hidden = self.first(images)
+        self.barrier.wait()
+        return self.second(hidden)
+
+
+def test_runs_in_several_threads_are_told_apart():
+    module, images = Meeting(), torch.randn(3, 4, 3)
+    with ThreadPoolExecutor(2) as pool, watching(module, ["first"], ["second"]) as run:
+        found = list(pool.map(run, images[:2]))
+        # one that is watched and one that is not
+        watched = pool.submit(run, images[0])
+        module(images[2])
+        found.append(watched.result())
+    for (_, outputs, inputs), seen in zip(found, images[[0, 1, 0]], strict=True):
+        assert torch.equal(outputs["first"], module.first(seen))
+        assert torch.equal(inputs["second"], outputs["first"])
+    assert hooks_of(module) == 0
 
 
 def test_modes_come_back_part_by_part_and_nothing_is_learnt():

@@ -4,6 +4,7 @@ What is public of a network is its names of layers and its forward. Hooks see th
 they work with every module, run where the module runs, and are gone afterwards.
 """
 
+import threading
 from contextlib import contextmanager
 from numbers import Integral
 
@@ -131,34 +132,38 @@ def layer_outputs(module, images, names):
         From names to tensors ``(n, ...)``, of the last run of each; a later layer that
         works in place does not change them.
     """
-    logits, outputs, _ = layer_values(module, images, names)
+    with watching(module, outputs_of=names) as run:
+        logits, outputs, _ = run(images)
     return logits, outputs
 
 
-def layer_values(module, images, outputs_of=(), inputs_of=()):
-    """Run a network and keep what some layers give out, and what some are given.
+@contextmanager
+def watching(module, outputs_of=(), inputs_of=()):
+    """Watch what some layers give out, and what some are given.
 
     What a layer is given need not be what another gives out: a network may flatten,
     pool or add in between.
 
     Parameters
     ----------
-    module, images
-        As for `layer_outputs`.
+    module : torch.nn.Module
     outputs_of, inputs_of : iterable of str
         Names of modules.
 
-    Returns
-    -------
-    logits : Tensor of shape (n, n_classes)
-    outputs, inputs : dict
-        From names to tensors ``(n, ...)``, of the last run of each.
+    Yields
+    ------
+    run : callable
+        Of images, as for `layer_outputs`. It returns the logits and two dicts from
+        names to tensors ``(n, ...)``, of the last run of each: outputs, inputs. Several
+        threads may call it at a time, and what others make the network do is not seen.
     """
-    outputs, inputs, handles = {}, {}, []
+    seen, handles = threading.local(), []
 
     def keeper(name):
         def keep(layer, given, output):
-            outputs[name] = _tensor_of(output)
+            if not getattr(seen, "running", False):
+                return None
+            seen.outputs[name] = _tensor_of(output)
             # the next layer gets a copy, which it may change
             return output.clone() if isinstance(output, torch.Tensor) else None
 
@@ -166,10 +171,19 @@ def layer_values(module, images, outputs_of=(), inputs_of=()):
 
     def taker(name):
         def take(layer, given):
-            inputs[name] = given[0]
+            if not getattr(seen, "running", False):
+                return None
+            seen.inputs[name] = given[0]
             return (given[0].clone(), *given[1:])
 
         return take
+
+    def run(images):
+        seen.running, seen.outputs, seen.inputs = True, {}, {}
+        try:
+            return module(images), seen.outputs, seen.inputs
+        finally:
+            del seen.running, seen.outputs, seen.inputs
 
     try:
         for name in outputs_of:
@@ -178,11 +192,10 @@ def layer_values(module, images, outputs_of=(), inputs_of=()):
         for name in inputs_of:
             layer = module.get_submodule(name)
             handles.append(layer.register_forward_pre_hook(taker(name)))
-        logits = module(images)
+        yield run
     finally:
         for handle in handles:
             handle.remove()
-    return logits, outputs, inputs
 
 
 def last_with_weights(layers):

@@ -23,10 +23,15 @@ from sklearn_l2cnn.feature_extraction._places import (
     POOLS,
     feature_names,
     find_places,
+    looking_at,
     pooled,
-    values_at,
 )
-from sklearn_l2cnn.training import autocast, isolated, over_chunks
+from sklearn_l2cnn.training import (
+    autocast,
+    chunk_threads,
+    isolated,
+    over_chunks,
+)
 
 # What is said of the images where there is no estimator to say it.
 _OF_A_NAME = {
@@ -240,14 +245,17 @@ class CNNFeatures(HoldingMixin, TransformerMixin, BaseEstimator):
         net = clf.net_
 
         def of_chunk(part, chunk):
-            with autocast(net.lower, chunk.device):
-                values = values_at(self._places_, net.module_, chunk)
-            columns = [pooled(value, self.pool).to(net.dtype) for value in values]
-            return torch.cat(columns, dim=1)[: part.stop - part.start]
+            with torch.inference_mode():
+                with autocast(net.lower, chunk.device):
+                    values = values_of(chunk)
+                columns = [pooled(value, self.pool).to(net.dtype) for value in values]
+                return torch.cat(columns, dim=1)[: part.stop - part.start]
 
+        threads = chunk_threads(net.module_)  # before there is a hook of our own
+        with looking_at(self._places_, net.module_) as values_of:
+            parts = over_chunks(net, images, of_chunk, threads=threads)
         with torch.inference_mode():
-            # one chunk at a time: hooks would see those of other threads
-            features = torch.cat(over_chunks(net, images, of_chunk))
+            features = torch.cat(parts)
         # numpy has no bfloat16
         if features.dtype != torch.float64:
             features = features.float()

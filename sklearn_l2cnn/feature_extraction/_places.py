@@ -1,6 +1,7 @@
 """Places in a network where features are taken: from `layer` to columns with names."""
 
 import fnmatch
+from contextlib import contextmanager
 from numbers import Integral
 from typing import NamedTuple
 
@@ -11,8 +12,8 @@ from sklearn_l2cnn.architectures._trace import (
     at_rest,
     chosen_layer,
     last_with_weights,
-    layer_values,
     trace,
+    watching,
 )
 
 POOLS = ("flatten", "mean", "max")
@@ -104,20 +105,35 @@ def _last(network, image, layers, headless):
 
 
 def _shape_at(network, image, name, entering):
-    with torch.no_grad(), at_rest(network):
-        values = values_at([Place("", name, entering, ())], network, image)
-    return tuple(values[0].shape[1:])
+    place = Place("", name, entering, ())
+    with torch.no_grad(), at_rest(network), looking_at([place], network) as values_of:
+        return tuple(values_of(image)[0].shape[1:])
 
 
-def values_at(places, network, images):
-    """Run a network and return the values at some places, a tensor for each."""
-    _, outputs, inputs = layer_values(
-        network,
-        images,
-        [place.layer for place in places if not place.entering],
-        [place.layer for place in places if place.entering],
-    )
-    return [(inputs if p.entering else outputs)[p.layer] for p in places]
+@contextmanager
+def looking_at(places, network):
+    """Watch a network at some places.
+
+    Parameters
+    ----------
+    places : list of Place
+    network : torch.nn.Module
+
+    Yields
+    ------
+    values_of : callable
+        Of images. It runs the network and returns the values, a tensor for each place;
+        several threads may call it at a time.
+    """
+    leaving = [place.layer for place in places if not place.entering]
+    entering = [place.layer for place in places if place.entering]
+    with watching(network, leaving, entering) as run:
+
+        def values_of(images):
+            _, outputs, inputs = run(images)
+            return [(inputs if p.entering else outputs)[p.layer] for p in places]
+
+        yield values_of
 
 
 def pooled(values, pool):

@@ -1,6 +1,11 @@
 """From weighted images to a trained network."""
 
-from sklearn_l2cnn.training._batches import over_chunks, predict_logits, resident
+from sklearn_l2cnn.training._batches import (
+    chunk_threads,
+    over_chunks,
+    predict_logits,
+    resident,
+)
 from sklearn_l2cnn.training._callbacks import (
     BestWeights,
     CallbackSupportMixin,
@@ -44,6 +49,7 @@ __all__ = [
     "auto_batch_size",
     "autocast",
     "canonical_set",
+    "chunk_threads",
     "class_factors",
     "computes_bfloat16",
     "draw_seeds",

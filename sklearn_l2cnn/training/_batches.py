@@ -202,7 +202,12 @@ def chunk_rows(image_shape, device):
     return min(max(1 << (rows.bit_length() - 1), fewest), most)
 
 
-def over_chunks(net, images, compute, rows=None, threads=1):
+def chunk_threads(module):
+    """Return in how many threads a network may work, each on a chunk of its own."""
+    return torch.get_num_threads() if remembers_nothing(module) else 1
+
+
+def over_chunks(net, images, compute, rows=None, threads=None):
     """Call a function with images in chunks of one size, as a network sees them.
 
     A short last chunk is padded, so that what is computed of an image does not depend
@@ -221,8 +226,9 @@ def over_chunks(net, images, compute, rows=None, threads=1):
         many images count as the slice has rows.
     rows : array of int of shape (m,), default=None
         Which of the images, in which order; None is all.
-    threads : int, default=1
-        How many chunks are worked on at a time, on a CPU.
+    threads : int, default=None
+        How many chunks are worked on at a time, on a CPU; None is `chunk_threads`. The
+        modes of torch that the caller is in do not reach other threads.
 
     Returns
     -------
@@ -247,6 +253,8 @@ def over_chunks(net, images, compute, rows=None, threads=1):
         chunk = upload(chunk.contiguous()).permute(0, 3, 1, 2)
         return compute(part, network_input(chunk, *pixels))
 
+    if threads is None:
+        threads = chunk_threads(net.module_)
     threads = threads if device.type == "cpu" else 1
     return each_in_one_thread(of_chunk, range(0, n_rows, size), threads)
 
@@ -278,8 +286,7 @@ def predict_logits(net, images, views=((),)):
             )
             return output[: part.stop - part.start]
 
-    threads = torch.get_num_threads() if remembers_nothing(net.module_) else 1
-    logits = over_chunks(net, images, of_chunk, threads=threads)
+    logits = over_chunks(net, images, of_chunk)
     with torch.inference_mode():
         logits = torch.cat(logits)
     # numpy has no bfloat16, and nobody expects probabilities of half precision
