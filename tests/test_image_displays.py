@@ -304,13 +304,19 @@ def test_mistakes_of_predictions():
         MistakesDisplay.from_predictions(y, probabilities[:4], images=images)
     with pytest.raises(ValueError, match=r"images has shape \(5, 4\)"):
         MistakesDisplay.from_predictions(y, y, images=images.reshape(5, 4))
+    message = "Labels like 'b', .* like 1, .*Mix of label input types"
+    with pytest.raises(ValueError, match=message):
+        MistakesDisplay.from_predictions(y, [1, 0, 1, 0, 1], images=images)
+    empty = MistakesDisplay.from_predictions(y[:0], y[:0], images=images[:0])
+    assert "no mistakes among 0 images" in words(empty)
 
 
 def test_what_is_shown_of_mistakes(grey, digits, folder):
     X, y = digits
-    labels = np.roll(NAMES[y], 1)  # so that nearly all are mistakes
+    labels = np.roll(y, 1)  # so that nearly all are mistakes
     # rows are shown as the network sees them
-    display = MistakesDisplay.from_estimator(grey, X.reshape(300, -1), labels)
+    named = NAMES[labels]
+    display = MistakesDisplay.from_estimator(grey, X.reshape(300, -1), named)
     np.testing.assert_allclose(display.images, X[display.indices] / 255)
     # images as they are, whatever becomes of them on the way
     small = make_pipeline(ImageResizer((4, 4)), quick()).fit(X, y)

@@ -1,6 +1,7 @@
 """MistakesDisplay: the images that a classifier is most certain and wrong about."""
 
 import numpy as np
+from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_consistent_length
 
 from sklearn_l2cnn._arrays import on_host
@@ -144,6 +145,7 @@ class MistakesDisplay:
         if y_pred.ndim == 2:
             confidences = y_pred.max(axis=1)
             y_pred = _labels(y_pred, y_true, classes)
+        _refuse_mixed(y_true, y_pred)
         wrong = np.flatnonzero(y_true != y_pred)
         if confidences is not None:
             wrong = wrong[np.argsort(-confidences[wrong], kind="stable")]
@@ -200,6 +202,20 @@ class MistakesDisplay:
         which = "" if n == total else f"{n} of "
         order = ", the most confident first" if self.confidences is not None else ""
         return f"{which}{total} mistake{'s' * (total > 1)}{among}{order}"
+
+
+def _refuse_mixed(y_true, y_pred):
+    """Raise where labels are of kinds of which none is ever equal to another."""
+    if not len(y_true):
+        return
+    try:
+        unique_labels(y_true, y_pred)
+    except ValueError as error:
+        raise ValueError(
+            f"Labels like {y_true.tolist()[0]!r}, what images are, cannot be compared "
+            f"with those like {y_pred.tolist()[0]!r}, what they were taken for: "
+            f"{error}. Pass the labels that the classifier was fitted to."
+        ) from error
 
 
 def _labels(probabilities, y_true, classes):
