@@ -1,8 +1,11 @@
 """The benchmarks are fair: everybody learns the same, and noise gets no verdict."""
 
+from argparse import Namespace
+from functools import partial
+
 import pytest
 
-from benchmarks import _tasks
+from benchmarks import _tasks, bench_extraction
 from benchmarks._measure import (
     CONTROL,
     Figure,
@@ -75,3 +78,16 @@ def test_verdicts(figure, verdict):
 
 def test_the_exponent_of_a_square_is_two():
     assert exponent([1, 2, 4], [3.0, 12.0, 48.0]) == pytest.approx(2)
+
+
+def test_features_by_hand_are_ours(monkeypatch):
+    few = partial(bench_extraction.noise, 9)
+    monkeypatch.setattr(bench_extraction, "noise", lambda n, shape: few(shape))
+    options = Namespace(full=False, device="cpu")
+    for case in (bench_extraction.backbone, bench_extraction.small):
+        name, features, X = case(options)
+        control, hand, alone = bench_extraction.compare(name, features, X, repeats=1)
+        assert "9 images" in hand.what and hand.value.median > 0
+        assert float(hand.note.split()[1]) < 1e-5
+        assert alone.note.endswith("the same to the last bit")
+        assert "NOT" not in alone.note and control.wanted is None
