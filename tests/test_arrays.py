@@ -8,6 +8,7 @@ import torch
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.exceptions import DataConversionWarning
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_l2cnn import L2CNNClassifier
@@ -20,6 +21,8 @@ from sklearn_l2cnn._arrays import (
 )
 from sklearn_l2cnn._images import as_images
 from sklearn_l2cnn._pixels import channel_statistics, standardized
+from sklearn_l2cnn.feature_extraction import CNNFeatures
+from sklearn_l2cnn.feature_selection import PixelSelector
 from sklearn_l2cnn.training._canonical import canonical_form, canonical_set
 from sklearn_l2cnn.training._weights import held_out
 from tests.conftest import SmallNet, quick, tiny
@@ -284,3 +287,22 @@ def test_gradients_do_not_come_along(digits, dispatch):
     X = torch.from_numpy(digits[0]).float().requires_grad_()
     clf = L2CNNClassifier(architecture=tiny, max_epochs=1, random_state=0)
     assert not clf.fit(X, torch.from_numpy(digits[1])).predict_proba(X).requires_grad
+
+
+def test_what_comes_out_can_be_computed_with(digits, dispatch):
+    X, y = map(torch.from_numpy, digits)
+    clf = quick().fit(X, y)
+    features = CNNFeatures(FrozenEstimator(clf)).fit(X)
+    for method in (
+        clf.predict,
+        clf.predict_proba,
+        clf.decision_function,
+        features.transform,
+        PixelSelector(FrozenEstimator(clf), max_features=9).fit(X).transform,
+    ):
+        found = method(X[:5])
+        assert not found.is_inference()
+        found += 1
+        weight = torch.ones(found.shape, requires_grad=True)
+        (weight * found).sum().backward()
+        assert torch.equal(weight.grad, found.to(weight.dtype))

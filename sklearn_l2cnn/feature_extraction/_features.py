@@ -254,8 +254,7 @@ class CNNFeatures(HoldingMixin, TransformerMixin, BaseEstimator):
         threads = chunk_threads(net.module_)  # before there is a hook of our own
         with looking_at(self._places_, net.module_) as values_of:
             parts = over_chunks(net, images, of_chunk, threads=threads)
-        with torch.inference_mode():
-            features = torch.cat(parts)
+        features = torch.cat(parts)  # outside of the mode: a user may compute with it
         # numpy has no bfloat16
         if features.dtype != torch.float64:
             features = features.float()

@@ -286,9 +286,8 @@ def predict_logits(net, images, views=((),)):
             )
             return output[: part.stop - part.start]
 
-    logits = over_chunks(net, images, of_chunk)
-    with torch.inference_mode():
-        logits = torch.cat(logits)
+    # outside of the mode, so that what a user gets can be computed with
+    logits = torch.cat(over_chunks(net, images, of_chunk))
     # numpy has no bfloat16, and nobody expects probabilities of half precision
     return logits if logits.dtype == torch.float64 else logits.float()
 
