@@ -34,6 +34,11 @@ def held(estimator, who):
     clf : estimator
         One that has a network, or will have one.
     """
+    if isinstance(estimator, type):
+        raise TypeError(
+            f"estimator={estimator.__name__} is a class; an estimator was expected, "
+            f"{estimator.__name__}()."
+        )
     inner = estimator
     while True:
         if hasattr(inner, "best_estimator_"):

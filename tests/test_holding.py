@@ -11,7 +11,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from sklearn_l2cnn import L2CNNClassifier
+from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
 from sklearn_l2cnn.feature_extraction import CNNFeatures
 from sklearn_l2cnn.feature_selection import PixelSelector
 from tests.conftest import quick
@@ -111,6 +111,9 @@ def test_pipelines_are_refused_with_what_to_do(digits, wrap):
 def test_other_estimators_have_no_network(digits):
     with pytest.raises(TypeError, match="has no network"):
         CNNFeatures(LogisticRegression()).fit(*digits)
+    for cls in (L2CNNClassifier, L2CNNClassifierCV):
+        with pytest.raises(TypeError, match=rf"is a class.*, {cls.__name__}\(\)"):
+            CNNFeatures(cls).fit(*digits)
 
 
 # -- weights and metadata -------------------------------------------------------------

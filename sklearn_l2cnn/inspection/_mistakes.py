@@ -211,10 +211,11 @@ def _refuse_mixed(y_true, y_pred):
     try:
         unique_labels(y_true, y_pred)
     except ValueError as error:
+        reason = str(error).rstrip(".")
         raise ValueError(
             f"Labels like {y_true.tolist()[0]!r}, what images are, cannot be compared "
             f"with those like {y_pred.tolist()[0]!r}, what they were taken for: "
-            f"{error}. Pass the labels that the classifier was fitted to."
+            f"{reason}. Pass labels of the kind that the classifier was fitted to."
         ) from error
 
 
