@@ -5,12 +5,11 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from captum import attr
 
 from sklearn_l2cnn.architectures import build_network
 from sklearn_l2cnn.inspection import saliency
 from tests.conftest import quick
-
-attr = pytest.importorskip("captum.attr")
 
 
 def in_float64(input_shape, n_classes, name):
