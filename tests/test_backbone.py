@@ -7,6 +7,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
+from skorch.exceptions import DeviceWarning
 from torch import nn
 
 from sklearn_l2cnn.architectures import build_network
@@ -86,3 +87,29 @@ def test_a_backbone_standardises_by_the_weighted_images_alone(tmp_path):
 def test_contradictions_are_refused(digits, parameters, message):
     with pytest.raises(ValueError, match=message):
         CNNFeatures(**parameters).fit(*digits)
+
+
+def test_a_backbone_from_cuda_is_read_without(tmp_path, digits, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    path = save(build_network("plain", (1, 8, 8), 4), tmp_path / "weights.pth")
+    fitted = CNNFeatures("plain", pretrained=path, device="cpu").fit(digits[0])
+    expected = fitted.transform(digits[0])
+    fitted.estimator_.net_.device = "cuda"  # as if it had been
+    state = pickle.dumps(fitted)
+    with pytest.warns(DeviceWarning, match="no CUDA devices are available"):
+        again = pickle.loads(state)
+    assert again.estimator_.device_ == "cpu"
+    assert np.array_equal(again.transform(digits[0]), expected)
+
+
+@pytest.mark.gpu
+def test_what_is_pickled_lies_on_the_cpu(tmp_path, digits, cuda):
+    path = save(build_network("plain", (1, 8, 8), 4), tmp_path / "weights.pth")
+    fitted = CNNFeatures("plain", pretrained=path, device="cuda").fit(digits[0])
+    found = fitted.transform(digits[0])
+    net = fitted.estimator_.net_
+    assert all(p.is_cuda for p in net.module_.parameters())
+    state = net.__getstate__()
+    assert not any(p.is_cuda for p in state["module_"].parameters())
+    again = pickle.loads(pickle.dumps(fitted))
+    assert np.array_equal(again.transform(digits[0]), found)

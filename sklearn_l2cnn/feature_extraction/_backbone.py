@@ -1,7 +1,10 @@
 """A network with the weights of others, as it is: nothing is trained."""
 
+import copy
+
 import torch
 from sklearn.base import BaseEstimator
+from skorch.utils import get_map_location
 
 from sklearn_l2cnn._arrays import cast
 from sklearn_l2cnn._assembly import Seen, pixels_of, statistics_of
@@ -44,6 +47,14 @@ class Still:
     def unpark(self):
         """Bring the network to the device."""
         self.module_.to(self.device)
+
+    def __getstate__(self):
+        # from a CPU, so that machines without this one's device can read it
+        return {**vars(self), "module_": copy.deepcopy(self.module_).cpu()}
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        self.device = str(get_map_location(self.device))
 
 
 class Backbone(BaseEstimator):
