@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -261,6 +263,31 @@ def test_features_do_not_depend_on_the_number_of_threads(digits, monkeypatch):
     used.clear()
     alone.transform(X)
     assert used == {threading.get_ident()}
+
+
+def test_features_are_held_once():
+    code = """if True:
+        import resource
+        import numpy as np
+        from sklearn.frozen import FrozenEstimator
+        from sklearn_l2cnn import L2CNNClassifier
+        from sklearn_l2cnn.feature_extraction import CNNFeatures
+
+        def peak():
+            return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+        X = np.random.RandomState(0).randint(0, 256, (3000, 28, 28)).astype(np.uint8)
+        clf = L2CNNClassifier(architecture="conv_pool", max_epochs=1)
+        frozen = FrozenEstimator(clf.fit(X[:20], np.arange(20) % 2))
+        features = CNNFeatures(frozen, layer="conv1").fit(X)
+        features.transform(X[:600])
+        before = peak()
+        size = features.transform(X).nbytes
+        print((peak() - before) / size)
+    """
+    done = [sys.executable, "-c", code]
+    found = subprocess.run(done, capture_output=True, text=True, check=True)
+    assert 0.5 < float(found.stdout) < 1.4
 
 
 def test_looking_changes_nothing(digits):

@@ -11,7 +11,7 @@ from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils.metadata_routing import _routing_enabled
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from sklearn_l2cnn._arrays import give_back, on_host
+from sklearn_l2cnn._arrays import give_back, is_tensor, on_host
 from sklearn_l2cnn._classifier import L2CNNClassifier
 from sklearn_l2cnn._holding import HoldingMixin
 from sklearn_l2cnn._images import as_images
@@ -24,6 +24,7 @@ from sklearn_l2cnn.feature_extraction._places import (
     feature_names,
     find_places,
     looking_at,
+    n_features,
     pooled,
 )
 from sklearn_l2cnn.training import (
@@ -243,21 +244,25 @@ class CNNFeatures(HoldingMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         clf, images = self._check_images(X, "transform")
         net = clf.net_
+        widths = [n_features(place, self.pool) for place in self._places_]
+        features = torch.empty(
+            (len(images), sum(widths)),
+            # numpy has no bfloat16
+            dtype=torch.float64 if net.dtype == torch.float64 else torch.float32,
+            device=images.device if is_tensor(images) else "cpu",
+        )
+        columns = features.split(widths, dim=1)
 
         def of_chunk(part, chunk):
             with torch.inference_mode():
                 with autocast(net.lower, chunk.device):
                     values = values_of(chunk)
-                columns = [pooled(value, self.pool).to(net.dtype) for value in values]
-                return torch.cat(columns, dim=1)[: part.stop - part.start]
+                for column, value in zip(columns, values, strict=True):
+                    column[part] = pooled(value, self.pool)[: part.stop - part.start]
 
         threads = chunk_threads(net.module_)  # before there is a hook of our own
         with looking_at(self._places_, net.module_) as values_of:
-            parts = over_chunks(net, images, of_chunk, threads=threads)
-        features = torch.cat(parts)  # outside of the mode: a user may compute with it
-        # numpy has no bfloat16
-        if features.dtype != torch.float64:
-            features = features.float()
+            over_chunks(net, images, of_chunk, threads=threads)
         return give_back(features, X)
 
     def get_feature_names_out(self, input_features=None):

@@ -1,6 +1,7 @@
 """Places in a network where features are taken: from `layer` to columns with names."""
 
 import fnmatch
+import math
 from contextlib import contextmanager
 from numbers import Integral
 from typing import NamedTuple
@@ -168,7 +169,15 @@ def feature_names(place, pool):
     >>> feature_names(Place("conv1", "conv1", False, (2, 3, 3)), "mean")
     ['conv1_0', 'conv1_1']
     """
-    shape = place.shape
-    if len(shape) == 3 and pool != "flatten":
-        shape = shape[:1]
+    shape = _pooled_shape(place, pool)
     return ["_".join([place.label, *map(str, index)]) for index in np.ndindex(shape)]
+
+
+def n_features(place, pool):
+    """Count the features that a place has."""
+    return math.prod(_pooled_shape(place, pool))
+
+
+def _pooled_shape(place, pool):
+    maps = len(place.shape) == 3
+    return place.shape[:1] if maps and pool != "flatten" else place.shape
