@@ -97,6 +97,23 @@ def interleaved(ways, repeats, control=None):
     return seconds, results
 
 
+def memory(of="VmHWM"):
+    """Return the bytes of memory of this process, on Linux.
+
+    Parameters
+    ----------
+    of : {"VmHWM", "VmRSS"}, default="VmHWM"
+        The most that there were, or those that there are. The ``ru_maxrss`` of
+        `resource` is no such thing: a process inherits it from the one that starts it.
+
+    Returns
+    -------
+    size : int
+    """
+    with open("/proc/self/status") as file:
+        return next(1024 * int(line.split()[1]) for line in file if line.startswith(of))
+
+
 def in_new_process(code):
     """Run code in a new process; return the numbers it prints."""
     command = [sys.executable, "-c", code]

@@ -9,22 +9,15 @@ from benchmarks import _options
 from benchmarks._measure import Figure, Ratio, in_new_process
 
 CODE = """
-import resource, sys
 from benchmarks import _peers, _tasks
+from benchmarks._measure import memory
 small = _tasks.synthetic(500, 28, width=8, batch_size=128, epochs=1)
 task = _tasks.synthetic({n}, 28, width=8, batch_size=128, epochs=1)
 _peers.PEERS[{peer!r}](small)  # libraries are loaded, threads are there
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-def now():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize() / 2**20
-
-before = now()
+before = memory("VmRSS")
 _peers.PEERS[{peer!r}](task)
-print(before, peak())
+print(before / 2**20, memory() / 2**20)
 """
 
 

@@ -11,7 +11,9 @@ from benchmarks._measure import (
     Figure,
     Ratio,
     control_pair,
+    in_new_process,
     interleaved,
+    memory,
     ratio,
 )
 from benchmarks._peers import PEERS, ours
@@ -91,3 +93,12 @@ def test_features_by_hand_are_ours(monkeypatch):
         assert float(hand.note.split()[1]) < 1e-5
         assert alone.note.endswith("the same to the last bit")
         assert "NOT" not in alone.note and control.wanted is None
+
+
+def test_memory_is_that_of_a_process_whoever_started_it():
+    ballast = bytearray(b"1") * 2**28
+    code = "from benchmarks._measure import memory; x = bytearray({}); print(memory())"
+    [little] = in_new_process(code.format("8"))
+    [more] = in_new_process(code.format("b'1') * (2**27"))
+    assert little < 2**27 < more < len(ballast)
+    assert memory("VmRSS") <= memory()

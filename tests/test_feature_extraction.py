@@ -2,8 +2,6 @@
 
 import copy
 import pickle
-import subprocess
-import sys
 import threading
 
 import numpy as np
@@ -20,6 +18,7 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import check_estimator
 from torch import nn
 
+from benchmarks._measure import in_new_process
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn.feature_extraction import CNNFeatures, _features
 from sklearn_l2cnn.feature_extraction._places import pooled
@@ -267,27 +266,23 @@ def test_features_do_not_depend_on_the_number_of_threads(digits, monkeypatch):
 
 def test_features_are_held_once():
     code = """if True:
-        import resource
         import numpy as np
         from sklearn.frozen import FrozenEstimator
+        from benchmarks._measure import memory
         from sklearn_l2cnn import L2CNNClassifier
         from sklearn_l2cnn.feature_extraction import CNNFeatures
-
-        def peak():
-            return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
         X = np.random.RandomState(0).randint(0, 256, (3000, 28, 28)).astype(np.uint8)
         clf = L2CNNClassifier(architecture="conv_pool", max_epochs=1)
         frozen = FrozenEstimator(clf.fit(X[:20], np.arange(20) % 2))
         features = CNNFeatures(frozen, layer="conv1").fit(X)
         features.transform(X[:600])
-        before = peak()
+        before = memory()
         size = features.transform(X).nbytes
-        print((peak() - before) / size)
+        print((memory() - before) / size)
     """
-    done = [sys.executable, "-c", code]
-    found = subprocess.run(done, capture_output=True, text=True, check=True)
-    assert 0.5 < float(found.stdout) < 1.4
+    [share] = in_new_process(code)
+    assert 0.5 < share < 1.4
 
 
 def test_looking_changes_nothing(digits):
