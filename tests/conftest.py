@@ -104,6 +104,11 @@ def plt():
     assert dict(matplotlib.rcParams) == before
 
 
+linux = pytest.mark.skipif(
+    not os.path.exists("/proc/self/status"), reason="memory is read as Linux tells it"
+)
+
+
 class SmallNet(nn.Module):
     """A network of one's own, with what the built-in one lacks: norm and dropout."""
 

@@ -18,6 +18,7 @@ from benchmarks._measure import (
 )
 from benchmarks._peers import PEERS, ours
 from benchmarks.bench_growth import exponent
+from tests.conftest import linux
 
 TORCH_PEERS = [name for name in PEERS if name not in ("ours", "Keras")]
 
@@ -95,6 +96,7 @@ def test_features_by_hand_are_ours(monkeypatch):
         assert "NOT" not in alone.note and control.wanted is None
 
 
+@linux
 def test_memory_is_that_of_a_process_whoever_started_it():
     ballast = bytearray(b"1") * 2**28
     code = "from benchmarks._measure import memory; x = bytearray({}); print(memory())"

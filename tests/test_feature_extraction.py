@@ -23,7 +23,7 @@ from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn.feature_extraction import CNNFeatures, _features
 from sklearn_l2cnn.feature_extraction._places import pooled
 from sklearn_l2cnn.training._isolation import torch_threads
-from tests.conftest import SmallNet, double, quick
+from tests.conftest import SmallNet, double, linux, quick
 from tests.test_common import a_build_for_cuda_is_no_device  # noqa: F401
 from tests.test_pretrained import published, save
 from tests.test_transformers import outcomes
@@ -264,6 +264,7 @@ def test_features_do_not_depend_on_the_number_of_threads(digits, monkeypatch):
     assert used == {threading.get_ident()}
 
 
+@linux
 def test_features_are_held_once():
     code = """if True:
         import numpy as np
