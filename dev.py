@@ -16,7 +16,9 @@ import venv
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-TESTS = "-m", "pytest", "-n", "2"  # processes; most tests keep one core busy
+# Two processes, as most tests keep one core busy. Each takes a half, so that what tests
+# of a file share is made once, and then from what the other has left.
+TESTS = "-m", "pytest", "-n", "2", "--dist", "worksteal"
 
 
 def environment(name, requirements):

@@ -35,7 +35,6 @@ CONFIGURATIONS = {
         "max_epochs": 60,
         "n_iter_no_change": 20,
     },
-    "batch of 8": {"batch_size": 8},
     "raw pixels": {"standardize": False},
     "bfloat16": {"precision": "bfloat16"},
     "elastic net and more": {
@@ -49,6 +48,7 @@ CONFIGURATIONS = {
     "dropout": {"architecture": "conv_dropout", "lr": 3e-3},
 }
 SLOW = {
+    "batch of 8": {"batch_size": 8},
     "group": {"penalty": "group"},
     "two_conv": {"architecture": "two_conv"},
     "conv_pool": {"architecture": "conv_pool"},
