@@ -38,7 +38,17 @@ def words_of(path, folder, *few):
     return done.stdout
 
 
-@pytest.mark.parametrize("path", SYSTEMS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(
+            path,
+            id=path.stem,
+            marks=[pytest.mark.slow] if "resnet" in path.stem else [],
+        )
+        for path in SYSTEMS
+    ],
+)
 def test_a_system_runs(path, tmp_path):
     few = ["--rows", "80", "--epochs", "1", "--seeds", "2", "--jobs", "1"]
     said = words_of(path, tmp_path, *few)
