@@ -18,6 +18,7 @@ from benchmarks import _options
 from benchmarks._measure import Figure, control_pair, interleaved, ratio
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn.feature_extraction import CNNFeatures
+from sklearn_l2cnn.training._isolation import torch_threads
 
 OURS, ALONE, BY_HAND = "CNNFeatures", "in one thread", "by hand"
 MOST_TIMES = 1.1  # the time of the loop by hand
@@ -66,12 +67,8 @@ def by_hand(features, X, size=64):
 
 
 def in_one_thread(features, X):
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with torch_threads(1):
         return features.transform(X)
-    finally:
-        torch.set_num_threads(before)
 
 
 def compare(name, features, X, repeats):

@@ -99,8 +99,8 @@ def test_features_by_hand_are_ours(monkeypatch):
 @linux
 def test_memory_is_that_of_a_process_whoever_started_it():
     ballast = bytearray(b"1") * 2**28
-    code = "from benchmarks._measure import memory; x = bytearray({}); print(memory())"
-    [little] = in_new_process(code.format("8"))
-    [more] = in_new_process(code.format("b'1') * (2**27"))
+    code = "from benchmarks._measure import memory; x = {}; print(memory())"
+    [little] = in_new_process(code.format("bytearray(8)"))
+    [more] = in_new_process(code.format("bytearray(b'1') * 2**27"))
     assert little < 2**27 < more < len(ballast)
     assert memory("VmRSS") <= memory()

@@ -161,7 +161,7 @@ def watching(module, outputs_of=(), inputs_of=()):
 
     def keeper(name):
         def keep(layer, given, output):
-            if not getattr(seen, "running", False):
+            if not hasattr(seen, "outputs"):  # somebody else's run
                 return None
             seen.outputs[name] = _tensor_of(output)
             # the next layer gets a copy, which it may change
@@ -171,7 +171,7 @@ def watching(module, outputs_of=(), inputs_of=()):
 
     def taker(name):
         def take(layer, given):
-            if not getattr(seen, "running", False):
+            if not hasattr(seen, "inputs"):
                 return None
             seen.inputs[name] = given[0]
             return (given[0].clone(), *given[1:])
@@ -179,11 +179,11 @@ def watching(module, outputs_of=(), inputs_of=()):
         return take
 
     def run(images):
-        seen.running, seen.outputs, seen.inputs = True, {}, {}
+        seen.outputs, seen.inputs = {}, {}
         try:
             return module(images), seen.outputs, seen.inputs
         finally:
-            del seen.running, seen.outputs, seen.inputs
+            del seen.outputs, seen.inputs
 
     try:
         for name in outputs_of:

@@ -49,8 +49,11 @@ class Still:
         self.module_.to(self.device)
 
     def __getstate__(self):
-        # from a CPU, so that machines without this one's device can read it
-        return {**vars(self), "module_": copy.deepcopy(self.module_).cpu()}
+        state = dict(vars(self))
+        if self.device != "cpu":
+            # from a CPU, so that machines without this one's device can read it
+            state["module_"] = copy.deepcopy(self.module_).cpu()
+        return state
 
     def __setstate__(self, state):
         vars(self).update(state)
