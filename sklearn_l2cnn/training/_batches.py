@@ -6,6 +6,7 @@ import torch
 
 from sklearn_l2cnn._arrays import cast, copied, dtype_name, empty
 from sklearn_l2cnn._pixels import pieces, standardized
+from sklearn_l2cnn.training._dense import RowByRow
 from sklearn_l2cnn.training._forward import logits_of, network_input, pixel_map
 from sklearn_l2cnn.training._isolation import each_in_one_thread
 from sklearn_l2cnn.training._layers import forward_of, remembers_nothing
@@ -251,7 +252,8 @@ def over_chunks(net, images, compute, rows=None, threads=None):
         if missing:
             chunk = torch.cat([chunk, chunk[-1:].expand(missing, -1, -1, -1)])
         chunk = upload(chunk.contiguous()).permute(0, 3, 1, 2)
-        return compute(part, network_input(chunk, *pixels))
+        with RowByRow():
+            return compute(part, network_input(chunk, *pixels))
 
     if threads is None:
         threads = chunk_threads(net.module_)
