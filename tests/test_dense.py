@@ -1,4 +1,4 @@
-"""Dense layers: equal rows give equal bits, wherever they stand and on any processor."""
+"""Dense layers: equal rows give equal bits, wherever they stand, on any processor."""
 
 import os
 import subprocess
