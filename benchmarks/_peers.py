@@ -21,7 +21,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from sklearn_l2cnn import L2CNNClassifier
-from sklearn_l2cnn.training import draw_seeds
+from sklearn_l2cnn._utils.seeds import draw_seeds
 
 
 class Trained(NamedTuple):

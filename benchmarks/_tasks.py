@@ -8,8 +8,8 @@ import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
+from sklearn_l2cnn._data.canonical import canonical_set
 from sklearn_l2cnn.datasets import load_cifar10, load_mnist
-from sklearn_l2cnn.training import canonical_set
 
 
 class Task(NamedTuple):

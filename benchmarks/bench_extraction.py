@@ -17,8 +17,8 @@ import torchvision
 from benchmarks import _options
 from benchmarks._measure import Figure, control_pair, interleaved, ratio
 from sklearn_l2cnn import L2CNNClassifier
+from sklearn_l2cnn._training.runtime import torch_threads
 from sklearn_l2cnn.feature_extraction import CNNFeatures
-from sklearn_l2cnn.training._isolation import torch_threads
 
 OURS, ALONE, BY_HAND = "CNNFeatures", "in one thread", "by hand"
 MOST_TIMES = 1.1  # the time of the loop by hand

@@ -2,11 +2,11 @@
 
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from sklearn_l2cnn._inputs import ParametersMixin
-from sklearn_l2cnn._learning import LearningMixin
-from sklearn_l2cnn._parameters import CONSTRAINTS
-from sklearn_l2cnn._prediction import PredictionMixin
-from sklearn_l2cnn.training import CallbackSupportMixin
+from sklearn_l2cnn._estimator._learning import LearningMixin
+from sklearn_l2cnn._estimator.parameters import CONSTRAINTS
+from sklearn_l2cnn._estimator.prediction import PredictionMixin
+from sklearn_l2cnn._utils.estimators import ParametersMixin
+from sklearn_l2cnn._utils.sklearn_compat import CallbackSupportMixin
 
 
 class L2CNNClassifier(

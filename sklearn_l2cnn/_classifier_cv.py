@@ -2,9 +2,9 @@
 
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from sklearn_l2cnn._inputs import ParametersMixin
-from sklearn_l2cnn._parameters import SEARCH_CONSTRAINTS
-from sklearn_l2cnn._searching import SearchMixin
+from sklearn_l2cnn._estimator.parameters import SEARCH_CONSTRAINTS
+from sklearn_l2cnn._search._searching import SearchMixin
+from sklearn_l2cnn._utils.estimators import ParametersMixin
 
 
 class L2CNNClassifierCV(ParametersMixin, SearchMixin, ClassifierMixin, BaseEstimator):

@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils._param_validation import Interval
 
-from sklearn_l2cnn._documentation import DocumentationMixin
-from sklearn_l2cnn._framing import reflected
+from sklearn_l2cnn._data.framing import reflected
+from sklearn_l2cnn._utils.estimators import DocumentationMixin
+from sklearn_l2cnn._utils.sklearn_compat import Interval
 
 __all__ = ["Augmentation"]
 

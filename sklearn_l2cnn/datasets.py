@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from sklearn_l2cnn._files import MODES, Reading, read_image
-from sklearn_l2cnn._framing import ASPECTS, two_sides
-from sklearn_l2cnn._images import pixel_names
+from sklearn_l2cnn._data.files import MODES, Reading, read_image
+from sklearn_l2cnn._data.framing import ASPECTS, two_sides
+from sklearn_l2cnn._data.images import pixel_names
+from sklearn_l2cnn._utils.sklearn_compat import Interval, StrOptions, validate_params
 
 __all__ = [
     "load_cifar10",

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from sklearn_l2cnn import L2CNNClassifier
-from tests.images import picture
+from tests.pictures import picture
 
 
 @pytest.fixture(scope="session")

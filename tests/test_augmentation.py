@@ -21,8 +21,8 @@ from sklearn_l2cnn.augmentation import (
     varied,
     views_for,
 )
-from tests._loops import parameters_of
 from tests.conftest import SmallNet, double, quick
+from tests.loops import parameters_of
 
 
 @pytest.fixture

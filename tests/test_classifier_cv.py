@@ -25,10 +25,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from skorch.callbacks import GradientNormClipping
 
-from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV, _search
-from sklearn_l2cnn._members import fit_one_by_one
+from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
+from sklearn_l2cnn._search import _search
+from sklearn_l2cnn._search._members import fit_one_by_one
 from tests.conftest import SmallNet, tiny
-from tests.searches import (
+from tests.search.searches import (
     MORE,
     NETWORK,
     assert_same_results,

@@ -1,11 +1,11 @@
 """Networks by name: (input shape, classes) -> torch.nn.Module."""
 
+from sklearn_l2cnn._utils.layers import compute_dtype
 from sklearn_l2cnn.architectures._backbone import build_backbone
 from sklearn_l2cnn.architectures._plain import plain
 from sklearn_l2cnn.architectures._registry import (
     ARCHITECTURES,
     build_network,
-    compute_dtype,
     list_architectures,
 )
 from sklearn_l2cnn.architectures._sequences import (

@@ -6,6 +6,7 @@ import os
 
 import torch
 
+from sklearn_l2cnn._utils.layers import compute_dtype
 from sklearn_l2cnn.architectures._heads import has_dropout, set_dropout
 from sklearn_l2cnn.architectures._plain import plain
 from sklearn_l2cnn.architectures._sequences import (
@@ -198,14 +199,6 @@ def _sizes(name, input_shape, error):
         f"sides of {sides}, among the sizes that were tried. Resize the images, or "
         "choose 'plain' or 'resnet18', which take every size."
     )
-
-
-def compute_dtype(network):
-    """Return the floating dtype that a network computes in: that of its parameters."""
-    for tensor in (*network.parameters(), *network.buffers()):
-        if tensor.is_floating_point():
-            return tensor.dtype
-    return torch.float32
 
 
 def _check_logits(network, input_shape, n_classes):

@@ -6,18 +6,16 @@ import torch
 from sklearn.base import BaseEstimator
 from skorch.utils import get_map_location
 
-from sklearn_l2cnn._arrays import cast
-from sklearn_l2cnn._assembly import Seen, pixels_of, statistics_of
-from sklearn_l2cnn._inputs import check_images, check_weight
-from sklearn_l2cnn._pixels import unit_of
-from sklearn_l2cnn._prediction import PredictionMixin
-from sklearn_l2cnn.architectures import build_backbone, compute_dtype
-from sklearn_l2cnn.training import (
-    canonical_set,
-    isolated,
-    pixel_map,
-    resolve_device,
-)
+from sklearn_l2cnn._data.arrays import cast
+from sklearn_l2cnn._data.canonical import canonical_set
+from sklearn_l2cnn._data.pixels import unit_of
+from sklearn_l2cnn._data.validation import check_images, check_weight
+from sklearn_l2cnn._estimator._assembly import Seen, pixels_of, statistics_of
+from sklearn_l2cnn._estimator.prediction import PredictionMixin
+from sklearn_l2cnn._training.forward import pixel_map
+from sklearn_l2cnn._training.runtime import isolated, resolve_device
+from sklearn_l2cnn._utils.layers import compute_dtype
+from sklearn_l2cnn.architectures import build_backbone
 
 
 class Still:

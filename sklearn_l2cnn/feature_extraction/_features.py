@@ -6,18 +6,25 @@ from numbers import Integral
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
-from sklearn.utils._param_validation import HasMethods, StrOptions
-from sklearn.utils.metadata_routing import _routing_enabled
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
 
-from sklearn_l2cnn._arrays import give_back, is_tensor, on_host
 from sklearn_l2cnn._classifier import L2CNNClassifier
-from sklearn_l2cnn._holding import HoldingMixin
-from sklearn_l2cnn._images import as_images
-from sklearn_l2cnn._inputs import all_or_nothing
+from sklearn_l2cnn._data.arrays import give_back, is_tensor, on_host
+from sklearn_l2cnn._data.images import as_images
+from sklearn_l2cnn._estimator.wrapping import HoldingMixin
+from sklearn_l2cnn._training.batches import chunk_threads, over_chunks
+from sklearn_l2cnn._training.runtime import autocast, isolated
+from sklearn_l2cnn._utils.estimators import all_or_nothing
+from sklearn_l2cnn._utils.sklearn_compat import (
+    HasMethods,
+    StrOptions,
+    check_feature_names_in,
+    fit_context,
+    routing_enabled,
+)
+from sklearn_l2cnn._utils.trace import blank_image
 from sklearn_l2cnn.architectures import build_network
-from sklearn_l2cnn.architectures._trace import blank_image
 from sklearn_l2cnn.feature_extraction._backbone import Backbone
 from sklearn_l2cnn.feature_extraction._places import (
     POOLS,
@@ -26,12 +33,6 @@ from sklearn_l2cnn.feature_extraction._places import (
     looking_at,
     n_features,
     pooled,
-)
-from sklearn_l2cnn.training import (
-    autocast,
-    chunk_threads,
-    isolated,
-    over_chunks,
 )
 
 # What is said of the images where there is no estimator to say it.
@@ -190,7 +191,7 @@ class CNNFeatures(HoldingMixin, TransformerMixin, BaseEstimator):
         self.device = device
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=False)  # the estimator's are its own
+    @fit_context(prefer_skip_nested_validation=False)  # the estimator's are its own
     def fit(self, X, y=None, sample_weight=None, **fit_params):
         """Train the network, or look at what is there, and find the layer.
 
@@ -280,7 +281,7 @@ class CNNFeatures(HoldingMixin, TransformerMixin, BaseEstimator):
             ``"<layer>_<channel>"`` of maps that are pooled.
         """
         check_is_fitted(self)
-        _check_feature_names_in(self, input_features)
+        check_feature_names_in(self, input_features)
         names = [
             name for place in self._places_ for name in feature_names(place, self.pool)
         ]
@@ -307,7 +308,7 @@ class CNNFeatures(HoldingMixin, TransformerMixin, BaseEstimator):
             estimator = Backbone(self.estimator, pretrained=self.pretrained, **mine)
         else:
             return self.estimator
-        if _routing_enabled():  # nobody else could ask for it
+        if routing_enabled():  # nobody else could ask for it
             estimator.set_fit_request(sample_weight=True)
         return estimator
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from sklearn_l2cnn.architectures._trace import (
+from sklearn_l2cnn._utils.trace import (
     at_rest,
     chosen_layer,
     last_with_weights,

@@ -1,18 +1,18 @@
 """FilterSelector: a network trained, pruned, and used, as one classifier."""
 
-from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import get_tags
-from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_l2cnn._classifier import L2CNNClassifier
-from sklearn_l2cnn._documentation import DocumentationMixin
-from sklearn_l2cnn._inputs import (
+from sklearn_l2cnn._data.validation import check_namespace
+from sklearn_l2cnn._utils.estimators import (
+    DocumentationMixin,
     all_or_nothing,
-    check_namespace,
     take_over_features,
 )
+from sklearn_l2cnn._utils.sklearn_compat import HasMethods, fit_context
 from sklearn_l2cnn.feature_selection._prune import CONSTRAINTS, check_classifier, prune
 
 
@@ -110,7 +110,7 @@ class FilterSelector(DocumentationMixin, ClassifierMixin, BaseEstimator):
         self.random_state = random_state
 
     # the estimator is one of ours, which looks at its own parameters
-    @_fit_context(prefer_skip_nested_validation=False)
+    @fit_context(prefer_skip_nested_validation=False)
     def fit(
         self,
         X,

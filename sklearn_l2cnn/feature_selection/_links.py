@@ -11,8 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from sklearn_l2cnn.architectures import compute_dtype
-from sklearn_l2cnn.training import ELEMENTWISE, has_hooks, leaves
+from sklearn_l2cnn._utils.layers import ELEMENTWISE, compute_dtype, has_hooks, leaves
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 _POOLS = (

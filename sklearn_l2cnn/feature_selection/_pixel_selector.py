@@ -5,29 +5,29 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, _fit_context
+from sklearn.base import BaseEstimator
 from sklearn.feature_selection import SelectorMixin
-from sklearn.feature_selection._from_model import _calculate_threshold
-from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
-from sklearn.utils.metadata_routing import _routing_enabled
-from sklearn.utils.validation import (
-    _check_feature_names_in,
-    _num_features,
-    check_is_fitted,
-)
+from sklearn.utils.validation import check_is_fitted
 
-from sklearn_l2cnn._arrays import as_tensor, give_back, on_host, same_kind
 from sklearn_l2cnn._classifier import L2CNNClassifier
-from sklearn_l2cnn._holding import HoldingMixin
-from sklearn_l2cnn._images import as_images, in_form, ndim_of
-from sklearn_l2cnn._inputs import all_or_nothing, check_weight
-from sklearn_l2cnn._validation import check_targets, encode_labels
-from sklearn_l2cnn.feature_selection._contributions import contributions
-from sklearn_l2cnn.training import (
-    canonical_set,
-    normalized_weights,
-    predict_logits,
+from sklearn_l2cnn._data.arrays import as_tensor, give_back, on_host, same_kind
+from sklearn_l2cnn._data.canonical import canonical_set, normalized_weights
+from sklearn_l2cnn._data.images import as_images, in_form, ndim_of
+from sklearn_l2cnn._data.validation import check_targets, check_weight, encode_labels
+from sklearn_l2cnn._estimator.wrapping import HoldingMixin
+from sklearn_l2cnn._training.batches import predict_logits
+from sklearn_l2cnn._utils.estimators import all_or_nothing
+from sklearn_l2cnn._utils.sklearn_compat import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    calculate_threshold,
+    check_feature_names_in,
+    fit_context,
+    num_features,
+    routing_enabled,
 )
+from sklearn_l2cnn.feature_selection._contributions import contributions
 
 
 class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
@@ -159,7 +159,7 @@ class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
         self.n_steps = n_steps
         self.random_state = random_state
 
-    @_fit_context(prefer_skip_nested_validation=False)  # the estimator's are its own
+    @fit_context(prefer_skip_nested_validation=False)  # the estimator's are its own
     def fit(self, X, y=None, sample_weight=None, **fit_params):
         """Train the network, and find what each pixel contributes.
 
@@ -182,7 +182,7 @@ class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
         self : object
         """
         with all_or_nothing(self):
-            _calculate_threshold(None, np.zeros(1), self.threshold)  # or it raises
+            calculate_threshold(None, np.zeros(1), self.threshold)  # or it raises
             self.max_features_ = _limit(self.max_features, X)
             clf = self._fit_held(X, y, sample_weight, fit_params)
             self._ndim_ = ndim_of(X)
@@ -271,7 +271,7 @@ class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
             Of the selected values, or of all with ``output="images"``.
         """
         check_is_fitted(self)
-        names = _check_feature_names_in(self, input_features)
+        names = check_feature_names_in(self, input_features)
         return names if self.output == "images" else names[self.get_support()]
 
     @property
@@ -280,7 +280,7 @@ class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
         if self.threshold is None and self.max_features is not None:
             return -np.inf
         importances = self._on_host_["importances"]
-        return _calculate_threshold(None, importances, self.threshold)
+        return calculate_threshold(None, importances, self.threshold)
 
     @property
     def support_(self):
@@ -318,7 +318,7 @@ class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
         if self.estimator is not None:
             return self.estimator
         estimator = L2CNNClassifier()
-        if _routing_enabled():  # nobody else could ask for it
+        if routing_enabled():  # nobody else could ask for it
             estimator.set_fit_request(sample_weight=True)
         return estimator
 
@@ -357,7 +357,7 @@ class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
 
     def _chosen(self, X):
         """Validate rows of selected values."""
-        wanted, found = int(self.get_support().sum()), _num_features(X)
+        wanted, found = int(self.get_support().sum()), num_features(X)
         if found != wanted:
             raise ValueError(
                 f"X has {found} features, but {wanted} values of selected pixels were "

@@ -8,14 +8,14 @@ from numbers import Real
 import numpy as np
 import torch
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_l2cnn._classifier import L2CNNClassifier
-from sklearn_l2cnn._layer_names import by_pattern
+from sklearn_l2cnn._training.runtime import isolated
+from sklearn_l2cnn._utils.layer_names import by_pattern
+from sklearn_l2cnn._utils.sklearn_compat import Interval, validate_params
 from sklearn_l2cnn.feature_selection._links import find_links
 from sklearn_l2cnn.feature_selection._removal import filter_norms, remove, silence
-from sklearn_l2cnn.training import isolated
 
 CONSTRAINTS = {
     "threshold": [Interval(Real, 0, None, closed="left")],

@@ -8,7 +8,8 @@ in marker as well.
 from numbers import Real
 
 import numpy as np
-from sklearn.utils._optional_dependencies import check_matplotlib_support
+
+from sklearn_l2cnn._utils.sklearn_compat import check_matplotlib_support
 
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
 ORANGE, SKY = "#E69F00", "#56B4E9"

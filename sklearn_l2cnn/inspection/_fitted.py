@@ -3,7 +3,7 @@
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_l2cnn._layer_names import by_layer
+from sklearn_l2cnn._utils.layer_names import by_layer
 
 
 def fitted_part(estimator, attributes, wanted, hint=""):

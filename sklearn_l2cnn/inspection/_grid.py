@@ -1,9 +1,9 @@
 """Grids of small images, which all pictures of images are drawn with."""
 
 import numpy as np
-from sklearn.utils._optional_dependencies import check_matplotlib_support
 
-from sklearn_l2cnn._pixels import as_float64
+from sklearn_l2cnn._data.pixels import as_float64
+from sklearn_l2cnn._utils.sklearn_compat import check_matplotlib_support
 
 # Both are told apart by all eyes, and in grey.
 SIGNED, UNSIGNED = "RdBu_r", "viridis"

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_l2cnn._arrays import as_tensor, on_host
-from sklearn_l2cnn._images import as_images
-from sklearn_l2cnn._pixels import standardized
-from sklearn_l2cnn.architectures._trace import blank_image, trace
+from sklearn_l2cnn._data.arrays import as_tensor, on_host
+from sklearn_l2cnn._data.images import as_images
+from sklearn_l2cnn._data.pixels import standardized
+from sklearn_l2cnn._utils.trace import blank_image, trace
 from sklearn_l2cnn.inspection._fitted import unwrapped
 
 # What is read of a classifier.

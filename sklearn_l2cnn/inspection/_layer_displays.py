@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from sklearn_l2cnn._arrays import on_host
-from sklearn_l2cnn.architectures._trace import at_rest, chosen_layer, layer_outputs
+from sklearn_l2cnn._data.arrays import on_host
+from sklearn_l2cnn._utils.trace import at_rest, chosen_layer, layer_outputs
 from sklearn_l2cnn.inspection._grid import (
     SIGNED,
     UNSIGNED,

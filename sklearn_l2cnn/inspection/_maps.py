@@ -5,12 +5,12 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions, validate_params
 
-from sklearn_l2cnn._arrays import on_host
-from sklearn_l2cnn._framing import two_sides
-from sklearn_l2cnn._images import as_images
-from sklearn_l2cnn.architectures._trace import at_rest, chosen_layer
+from sklearn_l2cnn._data.arrays import on_host
+from sklearn_l2cnn._data.framing import two_sides
+from sklearn_l2cnn._data.images import as_images
+from sklearn_l2cnn._utils.sklearn_compat import Interval, StrOptions, validate_params
+from sklearn_l2cnn._utils.trace import at_rest, chosen_layer
 from sklearn_l2cnn.inspection._inside import look_inside
 from sklearn_l2cnn.inspection._saliency import (
     chunks,

@@ -4,8 +4,8 @@ import numpy as np
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_consistent_length
 
-from sklearn_l2cnn._arrays import on_host
-from sklearn_l2cnn._images import as_images, ndim_of
+from sklearn_l2cnn._data.arrays import on_host
+from sklearn_l2cnn._data.images import as_images, ndim_of
 from sklearn_l2cnn.inspection._grid import Grid, as_pictures, columns_for, draw_image
 from sklearn_l2cnn.inspection._inside import look_inside
 

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 from torch.nn.functional import interpolate
 
-from sklearn_l2cnn.architectures._trace import layer_outputs
+from sklearn_l2cnn._utils.trace import layer_outputs
 
 # So many pixel values, and so many images, go through the network at a time.
 _CHUNK_VALUES = 1 << 20

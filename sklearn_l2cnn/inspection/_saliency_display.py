@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sklearn_l2cnn._arrays import on_host
+from sklearn_l2cnn._data.arrays import on_host
 from sklearn_l2cnn.inspection._grid import (
     SIGNED,
     UNSIGNED,

@@ -1,6 +1,6 @@
 """Who is penalised, and how strongly."""
 
-from sklearn_l2cnn._layer_names import by_pattern, layer_of
+from sklearn_l2cnn._utils.layer_names import by_pattern, layer_of
 
 
 def filters_of(module):

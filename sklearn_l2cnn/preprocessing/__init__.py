@@ -1,10 +1,7 @@
 """Image transformers: reading, size, layout, colour, intensity."""
 
 from sklearn_l2cnn.preprocessing._colour import ToChannels, ToGray
-from sklearn_l2cnn.preprocessing._contrast import (
-    ContrastNormalizer,
-    HistogramEqualizer,
-)
+from sklearn_l2cnn.preprocessing._contrast import ContrastNormalizer, HistogramEqualizer
 from sklearn_l2cnn.preprocessing._geometry import (
     CenterCropper,
     ImagePadder,

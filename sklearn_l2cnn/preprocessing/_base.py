@@ -4,20 +4,20 @@ from numbers import Real
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, TransformerMixin, _fit_context
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
 
-from sklearn_l2cnn._arrays import as_tensor, give_back
-from sklearn_l2cnn._images import as_images, in_form, ndim_of, pixel_names
-from sklearn_l2cnn._inputs import (
-    ParametersMixin,
-    all_or_nothing,
-    check_images,
-    check_namespace,
-    check_weight,
+from sklearn_l2cnn._data.arrays import as_tensor, give_back
+from sklearn_l2cnn._data.images import as_images, in_form, ndim_of, pixel_names
+from sklearn_l2cnn._data.pixels import pieces, unit_of, warn_about_units
+from sklearn_l2cnn._data.validation import check_images, check_namespace, check_weight
+from sklearn_l2cnn._utils.estimators import ParametersMixin, all_or_nothing
+from sklearn_l2cnn._utils.sklearn_compat import (
+    Interval,
+    StrOptions,
+    check_feature_names_in,
+    fit_context,
 )
-from sklearn_l2cnn._pixels import pieces, unit_of, warn_about_units
 
 NUMBER = [Interval(Real, None, None, closed="neither")]
 IMAGE_SHAPE = {"image_shape": [tuple, list, None]}
@@ -59,7 +59,7 @@ class ImageTransformer(ParametersMixin, TransformerMixin, BaseEstimator):
     # Whether images that are counted otherwise than those in fit come out wrong.
     _compares_units = False
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None):
         """Learn the shape of images, and what else there is to learn.
 
@@ -118,7 +118,7 @@ class ImageTransformer(ParametersMixin, TransformerMixin, BaseEstimator):
             ``"pixel_<row>_<column>"``, with ``"_<channel>"`` where there are several.
         """
         check_is_fitted(self)
-        names = _check_feature_names_in(self, input_features)
+        names = check_feature_names_in(self, input_features)
         if self._keeps_pixels:
             return names
         return pixel_names(self.output_shape_, self._ways()[1])
@@ -208,7 +208,7 @@ class InvertibleMixin:
 class PartialFitMixin:
     """`partial_fit`, for transformers that learn in pieces."""
 
-    @_fit_context(prefer_skip_nested_validation=True)
+    @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None):
         """Learn from some images, beside all that were seen before.
 

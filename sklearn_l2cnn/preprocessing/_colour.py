@@ -3,8 +3,8 @@
 from numbers import Integral
 
 import torch
-from sklearn.utils._param_validation import Options
 
+from sklearn_l2cnn._utils.sklearn_compat import Options
 from sklearn_l2cnn.preprocessing._base import FORM, NUMBER, ImageTransformer
 from sklearn_l2cnn.preprocessing._values import floating, rounded, white_of
 

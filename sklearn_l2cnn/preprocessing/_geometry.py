@@ -3,15 +3,15 @@
 from numbers import Integral
 
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
 
-from sklearn_l2cnn._framing import (
+from sklearn_l2cnn._data.framing import (
     ASPECTS,
     central_box,
     inner_place,
     reflected,
     two_sides,
 )
+from sklearn_l2cnn._utils.sklearn_compat import Interval, StrOptions
 from sklearn_l2cnn.preprocessing._base import (
     FORM,
     NUMBER,

@@ -9,16 +9,15 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from joblib import effective_n_jobs
-from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_l2cnn._arrays import (
+from sklearn_l2cnn._data.arrays import (
     dtype_name,
     flatnonzero,
     is_tensor,
     tensor_to_numpy,
 )
-from sklearn_l2cnn._files import (
+from sklearn_l2cnn._data.files import (
     MODES,
     Reading,
     is_file,
@@ -27,9 +26,10 @@ from sklearn_l2cnn._files import (
     read_image,
     white_for,
 )
-from sklearn_l2cnn._framing import ASPECTS, two_sides
-from sklearn_l2cnn._images import as_images
-from sklearn_l2cnn._inputs import check_weight
+from sklearn_l2cnn._data.framing import ASPECTS, two_sides
+from sklearn_l2cnn._data.images import as_images
+from sklearn_l2cnn._data.validation import check_weight
+from sklearn_l2cnn._utils.sklearn_compat import Interval, StrOptions
 from sklearn_l2cnn.preprocessing._base import FORM, ImageTransformer
 from sklearn_l2cnn.preprocessing._colour import to_depth
 from sklearn_l2cnn.preprocessing._geometry import INTERPOLATIONS, SIZE, fitted

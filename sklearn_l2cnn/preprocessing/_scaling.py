@@ -1,10 +1,10 @@
 """Pixels in a range."""
 
 import numpy as np
-from sklearn.utils._param_validation import StrOptions
 
-from sklearn_l2cnn._arrays import dtype_name, flatnonzero
-from sklearn_l2cnn._pixels import pieces
+from sklearn_l2cnn._data.arrays import dtype_name, flatnonzero
+from sklearn_l2cnn._data.pixels import pieces
+from sklearn_l2cnn._utils.sklearn_compat import StrOptions
 from sklearn_l2cnn.preprocessing._base import (
     FORM,
     ImageTransformer,

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_l2cnn._arrays import arange, flatnonzero, on_host
-from sklearn_l2cnn._pixels import (
+from sklearn_l2cnn._data.arrays import arange, flatnonzero, on_host
+from sklearn_l2cnn._data.pixels import (
     as_float64,
     channel_statistics,
     merge_statistics,

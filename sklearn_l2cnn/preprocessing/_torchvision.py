@@ -3,8 +3,8 @@
 import torch
 from sklearn.utils import check_random_state
 
-from sklearn_l2cnn._arrays import as_tensor
-from sklearn_l2cnn._seeding import seeded
+from sklearn_l2cnn._data.arrays import as_tensor
+from sklearn_l2cnn._utils.seeds import seeded
 from sklearn_l2cnn.preprocessing._base import FORM, ImageTransformer
 
 

@@ -4,10 +4,10 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval
 
-from sklearn_l2cnn._arrays import as_tensor, flatnonzero, on_host
-from sklearn_l2cnn._pixels import pieces
+from sklearn_l2cnn._data.arrays import as_tensor, flatnonzero, on_host
+from sklearn_l2cnn._data.pixels import pieces
+from sklearn_l2cnn._utils.sklearn_compat import Interval
 from sklearn_l2cnn.preprocessing._base import FORM, ImageTransformer, PartialFitMixin
 from sklearn_l2cnn.preprocessing._geometry import padded
 from sklearn_l2cnn.preprocessing._values import as_floats, in_double

@@ -1,0 +1,1 @@
+"""What an array of images, a label and a weight is."""

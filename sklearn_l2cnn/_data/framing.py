@@ -1,0 +1,95 @@
+"""Where an image of one size goes in a frame of another."""
+
+from numbers import Integral
+
+import torch
+
+ASPECTS = ("stretch", "crop", "pad")
+
+
+def two_sides(size, name="size"):
+    """Return (height, width) of a size, which may be the one side of a square.
+
+    Parameters
+    ----------
+    size : int or sequence of two int
+    name : str, default="size"
+        What it is called, for the message.
+    """
+    sides = (size, size) if isinstance(size, Integral) else tuple(size)
+    if len(sides) != 2 or not all(
+        isinstance(side, Integral) and side >= 1 for side in sides
+    ):
+        raise ValueError(
+            f"{name}={size!r}: (height, width), two positive integers, or one for both "
+            "was expected."
+        )
+    return tuple(map(int, sides))
+
+
+def central_box(shape, size):
+    """Find the largest part of an image that has the proportions of a frame.
+
+    Parameters
+    ----------
+    shape, size : tuple (height, width)
+        Of the image, and of the frame.
+
+    Returns
+    -------
+    top, left, height, width : int
+
+    Examples
+    --------
+    >>> from sklearn_l2cnn._data.framing import central_box
+    >>> central_box((100, 300), (32, 32))
+    (0, 100, 100, 100)
+    """
+    scale = min(shape[0] / size[0], shape[1] / size[1])
+    height, width = (
+        min(whole, max(1, round(side * scale)))
+        for whole, side in zip(shape, size, strict=True)
+    )
+    return (shape[0] - height) // 2, (shape[1] - width) // 2, height, width
+
+
+def inner_place(shape, size):
+    """Find where a whole image fits into a frame, with its own proportions.
+
+    Parameters
+    ----------
+    shape, size : tuple (height, width)
+        Of the image, and of the frame.
+
+    Returns
+    -------
+    top, left, height, width : int
+
+    Examples
+    --------
+    >>> from sklearn_l2cnn._data.framing import inner_place
+    >>> inner_place((100, 300), (32, 32))
+    (10, 0, 11, 32)
+    """
+    scale = min(size[0] / shape[0], size[1] / shape[1])
+    height, width = (
+        min(side, max(1, round(whole * scale)))
+        for whole, side in zip(shape, size, strict=True)
+    )
+    return (size[0] - height) // 2, (size[1] - width) // 2, height, width
+
+
+def reflected(places, side):
+    """Bring places beyond the edges of a side back, as in mirrors at either end.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_l2cnn._data.framing import reflected
+    >>> reflected(torch.arange(-3, 6), 3).tolist()
+    [1, 2, 1, 0, 1, 2, 1, 0, 1]
+    """
+    if side == 1:
+        return torch.zeros_like(places)
+    places = places.remainder(2 * side - 2)
+    return torch.minimum(places, 2 * side - 2 - places)

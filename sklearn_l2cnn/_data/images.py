@@ -1,0 +1,331 @@
+"""What an image array is: layouts, dtypes, rows, and every message about them.
+
+Inside the package images are one thing: an array of shape
+``(n, height, width, channels)`` holding uint8, float32 or float64, numpy's or, under
+scikit-learn's array API dispatch, torch's. uint8 counts as [0, 1], all other numbers
+count as they are.
+"""
+
+import math
+import warnings
+
+import numpy as np
+from sklearn.utils import check_array
+
+from sklearn_l2cnn._data.arrays import (
+    as_tensor_if_dispatched,
+    cast,
+    dtype_name,
+    is_tensor,
+    tensor_to_numpy,
+)
+
+_READER = (
+    "If these are paths of image files, let sklearn_l2cnn.preprocessing.ImageReader "
+    "read them: make_pipeline(ImageReader(), L2CNNClassifier())."
+)
+
+
+def as_images(
+    X, *, image_shape=None, channels="last", expected=None, name="X", estimator=None
+):
+    """Validate an array-like and return it as images.
+
+    Parameters
+    ----------
+    X : array-like
+        Images ``(n, height, width)``, ``(n, height, width, channels)`` or, with
+        ``channels="first"``, ``(n, channels, height, width)``; or rows
+        ``(n, n_features)``, each an image flattened in the layout that `channels`
+        names.
+    image_shape : tuple of int, default=None
+        ``(height, width)`` or ``(height, width, channels)`` as the user gave it.
+    channels : {"last", "first"}, default="last"
+        Where the channels of X stand.
+    expected : tuple of int, default=None
+        ``(height, width, channels)`` that a fitted estimator needs. None while
+        fitting.
+    name : str, default="X"
+        What the messages call the array.
+    estimator : estimator, default=None
+        Who the messages say is asking.
+
+    Returns
+    -------
+    images : ndarray or Tensor of shape (n, height, width, channels)
+        uint8, float32 or float64; a view of X where that is possible.
+    """
+    tensor = as_tensor_if_dispatched(X)
+    if tensor is None:
+        X = _as_numbers(X, name, estimator)
+    else:
+        X = _as_tensor_of_numbers(tensor, name, estimator)
+    if expected is not None:
+        shape = _matching_shape(tuple(X.shape), expected, channels, name, estimator)
+    else:
+        shape = _chosen_shape(tuple(X.shape), image_shape, channels, name)
+    if channels == "first" and X.ndim != 3:
+        height, width, depth = shape
+        X = X.reshape(len(X), depth, height, width)
+        X = X.permute(0, 2, 3, 1) if is_tensor(X) else X.transpose(0, 2, 3, 1)
+    else:
+        X = X.reshape(len(X), *shape)
+    return X
+
+
+def _as_numbers(X, name, estimator):
+    """Return X as a finite real array of a dtype that the package works in."""
+    X = tensor_to_numpy(X)
+    X = _stack_lists(X, name)
+    kind = getattr(getattr(X, "dtype", None), "kind", None)
+    if kind == "c":
+        raise ValueError(_complex(X, name))
+    if kind in ("U", "S"):
+        raise ValueError(
+            f"{name} holds text (dtype {X.dtype}), numbers were expected. {_READER}"
+        )
+    if kind in ("M", "m"):
+        raise ValueError(
+            f"{name} holds dates or durations (dtype {X.dtype}), numbers were expected."
+        )
+    try:
+        X = check_array(
+            X,
+            dtype="numeric",
+            allow_nd=True,
+            input_name=name,
+            estimator=estimator,
+        )
+    except ValueError as error:
+        if "could not convert string" in str(error):
+            raise ValueError(f"{name} holds text: {error}. {_READER}") from error
+        raise
+    _refuse_no_pixels(X, name)
+    return cast(X, _working_dtype(dtype_name(X), X.dtype.itemsize))
+
+
+def _as_tensor_of_numbers(X, name, estimator):
+    """Return a tensor as a finite real one of a dtype that the package works in."""
+    if X.is_complex():
+        raise ValueError(_complex(X, name))
+    X = cast(X, _working_dtype(dtype_name(X), X.element_size()))
+    X = check_array(X, allow_nd=True, input_name=name, estimator=estimator, dtype=None)
+    _refuse_no_pixels(X, name)
+    return X
+
+
+def _complex(X, name):
+    return (
+        f"Complex data not supported: {name} has dtype {X.dtype}, real numbers were "
+        f"expected. Pass {name}.real, or np.abs({name}) for magnitudes."
+    )
+
+
+def _refuse_no_pixels(X, name):
+    if X.ndim > 2 and 0 in X.shape:
+        raise ValueError(
+            f"Found images without pixels: {name} has shape {tuple(X.shape)}, and "
+            "every dimension must be at least 1."
+        )
+
+
+def _stack_lists(X, name):
+    """Turn lists and arrays of images into one array, or say why it cannot be."""
+    if isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1 and len(X):
+        X = list(X)
+    if not isinstance(X, list | tuple):
+        return X
+    try:
+        return np.asarray([tensor_to_numpy(image) for image in X])
+    except ValueError as error:
+        shapes = sorted({np.shape(image) for image in X}, key=str)[:4]
+        raise ValueError(
+            f"{name} is a list whose members differ in shape (the first few: "
+            f"{', '.join(map(str, shapes))}), and one array of equal images was "
+            "expected. sklearn_l2cnn.preprocessing.ImageReader brings them to one."
+        ) from error
+
+
+def _working_dtype(name, itemsize):
+    """Say which of uint8, float32, float64 holds every value of a dtype."""
+    if name in ("uint8", "float32"):
+        return name
+    # bool, int8, int16, uint16, float16, bfloat16; or anything larger
+    return "float32" if itemsize <= 2 else "float64"
+
+
+def _matching_shape(shape, expected, channels, name, estimator):
+    """Check that arrays of `shape` hold images of the expected shape."""
+    who = type(estimator).__name__ if estimator is not None else "the estimator"
+    wanted = math.prod(expected)
+    if len(shape) == 2:
+        if shape[1] == wanted:
+            return expected
+        hint = ""
+        if shape == expected[:2]:
+            hint = f" One image alone is passed as {name}[np.newaxis]."
+        raise ValueError(
+            f"X has {shape[1]} features, but {who} is expecting {wanted} features as "
+            f"input. It was fitted on images of {describe(expected)}.{hint}"
+        )
+    found = _image_shape_of(shape, channels, name)
+    if found == expected:
+        return expected
+    hint = f"Resize {name}, or fit again on images of this shape."
+    if len(shape) == 3 and shape == expected:
+        hint = f"One image alone is passed as {name}[np.newaxis]."
+    elif len(shape) == 4 and _other_layout(shape, channels) == expected:
+        hint = f"These axes look like channels={_other(channels)!r}: move them."
+    raise ValueError(
+        f"{name} of shape {shape} holds images of {describe(found)}, but {who} is "
+        f"expecting images of {describe(expected)} as input. {hint}"
+    )
+
+
+def _chosen_shape(shape, image_shape, channels, name):
+    """Decide the (height, width, channels) of images that come for the first time."""
+    given = None
+    if image_shape is not None:
+        given = tuple(int(size) for size in image_shape)
+        given = given if len(given) == 3 else (*given, 1)
+    if len(shape) == 2:
+        return _shape_of_rows(shape[1], given, image_shape, name)
+    found = _image_shape_of(shape, channels, name)
+    if given is not None and found != given:
+        raise ValueError(
+            f"{name} of shape {shape} holds images of {describe(found)} with "
+            f"channels={channels!r}, but image_shape={image_shape!r} says "
+            f"{describe(given)}. image_shape is needed for rows alone: leave it out, "
+            "or make the two agree."
+        )
+    if given is None and len(shape) == 4:
+        _refuse_swapped_channels(shape, channels, name)
+    return found
+
+
+def _shape_of_rows(n_features, given, image_shape, name):
+    """Decide the image shape of rows: as given, a square, or a strip."""
+    if given is None:
+        side = math.isqrt(n_features)
+        if side * side == n_features:
+            return (side, side, 1)
+        _warn_about_colours(n_features, name)
+        return (1, n_features, 1)
+    if math.prod(given) != n_features:
+        raise ValueError(
+            f"{name} has rows of {n_features} values, but image_shape={image_shape!r} "
+            f"makes {' x '.join(map(str, given))} = {math.prod(given)}. Give the "
+            "(height, width) or (height, width, channels) of your images."
+        )
+    return given
+
+
+def _warn_about_colours(n_features, name):
+    """Warn where rows that become strips look like flattened colour images."""
+    side = math.isqrt(n_features // 3)
+    if side >= 8 and 3 * side * side == n_features:
+        warnings.warn(
+            f"{name} has rows of {n_features} values, which are taken as strips one "
+            f"pixel high. If they are colour images of {side} x {side} pixels, pass "
+            f"image_shape=({side}, {side}, 3), with channels='first' where the colours "
+            "of an image follow one another.",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _image_shape_of(shape, channels, name):
+    """Read (height, width, channels) off an array of images."""
+    if len(shape) == 3:
+        return (*shape[1:], 1)
+    if len(shape) != 4:
+        raise ValueError(
+            f"{name} has {len(shape)} dimensions (shape {shape}), but images have 3, "
+            "(n, height, width), or 4, (n, height, width, channels), and rows have 2."
+        )
+    if channels == "first":
+        return (shape[2], shape[3], shape[1])
+    return tuple(shape[1:])
+
+
+def _refuse_swapped_channels(shape, channels, name):
+    """Raise where the axes of X say clearly that its channels stand elsewhere.
+
+    A square image with 1, 3 or 4 channels on the wrong side would be learnt as a
+    sliver with as many channels as it has rows, without an error and badly.
+    """
+    swapped = _other_layout(shape, channels)
+    height, width, depth = swapped
+    here = _image_shape_of(shape, channels, name)
+    if depth in (1, 3, 4) and height == width and here[2] > 4:
+        raise ValueError(
+            f"{name} of shape {shape} with channels={channels!r} would be images of "
+            f"{describe(here)}; {describe(swapped)} is more likely. Pass "
+            f"channels={_other(channels)!r}, or image_shape={here} if you mean it."
+        )
+
+
+def _other(channels):
+    return "first" if channels == "last" else "last"
+
+
+def _other_layout(shape, channels):
+    return _image_shape_of(shape, _other(channels), "X")
+
+
+def ndim_of(X):
+    """Return how many dimensions an array-like of images has."""
+    if isinstance(X, list | tuple):
+        return 1 + (ndim_of(X[0]) if len(X) else 0)
+    X = X if hasattr(X, "ndim") else np.asarray(X)
+    if X.ndim == 1 and dtype_name(X) == "object":  # an array of images
+        return 1 + ndim_of(X[0])
+    return X.ndim
+
+
+def in_form(images, ndim, channels):
+    """Return images as rows, without an axis of channels, or with one where it belongs.
+
+    Parameters
+    ----------
+    images : Tensor of shape (n, height, width, channels)
+    ndim : int
+        2 for rows, 3 for ``(n, height, width)`` where there is a single channel, else
+        images of four dimensions.
+    channels : {"last", "first"}
+
+    Returns
+    -------
+    X : Tensor
+        Contiguous.
+    """
+    if ndim == 3 and images.shape[3] == 1:
+        return images[..., 0].contiguous()
+    if channels == "first":
+        images = images.permute(0, 3, 1, 2)
+    return images.reshape(len(images), -1) if ndim == 2 else images.contiguous()
+
+
+def pixel_names(image_shape, channels):
+    """Name the values of an image, in the order that a row has them.
+
+    Examples
+    --------
+    >>> from sklearn_l2cnn._data.images import pixel_names
+    >>> pixel_names((1, 2, 1), "last").tolist()
+    ['pixel_0_0', 'pixel_0_1']
+    >>> pixel_names((1, 1, 2), "first").tolist()
+    ['pixel_0_0_0', 'pixel_0_0_1']
+    """
+    height, width, depth = image_shape
+    names = np.empty(image_shape, dtype=object)
+    for place in np.ndindex(height, width, depth):
+        names[place] = "pixel_" + "_".join(map(str, place[: 3 if depth > 1 else 2]))
+    return (names.transpose(2, 0, 1) if channels == "first" else names).ravel()
+
+
+def describe(image_shape):
+    """Say an image shape in words: ``28 x 28 pixels with 1 channel``."""
+    height, width, depth = image_shape
+    plural = "" if depth == 1 else "s"
+    return f"{height} x {width} pixels with {depth} channel{plural}"

@@ -1,0 +1,189 @@
+"""What the numbers in an image are: units, statistics, standardising."""
+
+import math
+import warnings
+
+import numpy as np
+
+from sklearn_l2cnn._data.arrays import (
+    all_finite,
+    cast,
+    channel_range,
+    copied,
+    dtype_name,
+    on_host,
+    same_kind,
+)
+
+# Images are worked on in pieces of about this many values, so that the float64
+# copies that statistics and scaling need stay in the cache and out of the peak memory.
+_CHUNK_VALUES = 1 << 18
+
+
+def pieces(n_rows, image_shape):
+    """Yield slices that cut rows of images into pieces of a bounded size."""
+    step = max(1, _CHUNK_VALUES // max(1, math.prod(image_shape)))
+    for start in range(0, n_rows, step):
+        yield slice(start, min(start + step, n_rows))
+
+
+def as_float64(images):
+    """Return images as float64, uint8 counted as [0, 1]."""
+    if dtype_name(images) == "uint8":
+        return cast(images, "float64") / 255.0
+    return cast(images, "float64")
+
+
+def channel_statistics(images, rows, weight):
+    """Weighted mean and variance of every channel, by two passes in float64.
+
+    Parameters
+    ----------
+    images : ndarray or Tensor of shape (n, height, width, channels)
+    rows : ndarray or Tensor of int of shape (m,)
+        Which images, in the order in which they are summed.
+    weight : ndarray or Tensor of shape (m,)
+
+    Returns
+    -------
+    mean, variance : ndarray of shape (channels,)
+        The variance of a channel that is constant is exactly 0.
+    """
+    pixels = images.shape[1] * images.shape[2]
+    weight = cast(weight, "float64")
+    share = weight / (weight.sum() * pixels)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, low, high = 0.0, [], []
+        for part in pieces(len(rows), images.shape[1:]):
+            piece = _by_channel(images[rows[part]])
+            for values, value in zip((low, high), channel_range(piece), strict=True):
+                values.append(on_host(value))
+            mean = mean + _weighted_sum(share[part], piece)
+        drift, variance = 0.0, 0.0
+        for part in pieces(len(rows), images.shape[1:]):
+            piece = _by_channel(images[rows[part]])
+            piece -= mean[:, None]
+            drift = drift + _weighted_sum(share[part], piece)
+            piece *= piece
+            variance = variance + _weighted_sum(share[part], piece)
+        mean, drift, variance = on_host(mean), on_host(drift), on_host(variance)
+        low, high = np.min(low, axis=0), np.max(high, axis=0)
+        # what is left of the mean after the first pass is rounding: take it out of both
+        variance = np.maximum(variance - np.square(drift), 0.0)
+    mean = np.where(low == high, low, mean + drift)
+    variance = np.where(low == high, 0.0, variance)
+    if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
+        raise ValueError(
+            "The pixels of X are too large to be standardised: their variance "
+            "overflows float64. Divide X by a constant first."
+        )
+    return mean, variance
+
+
+def _by_channel(images):
+    """Return images as float64 of shape (n, channels, pixels).
+
+    Pixels of a channel lie side by side: summed over strides of three, they would take
+    ten times as long.
+    """
+    pixels = images.shape[1] * images.shape[2]
+    planes = images.reshape(len(images), pixels, -1).swapaxes(1, 2)
+    return as_float64(copied(planes))
+
+
+def _weighted_sum(weight, piece):
+    """Sum weight * pixels over all but the channels.
+
+    Not through BLAS, whose order of summation depends on the number of its threads.
+    """
+    return (weight[:, None] * piece.sum(axis=2)).sum(axis=0)
+
+
+def merge_statistics(old, new):
+    """Combine the statistics of two sets of images into those of both.
+
+    Parameters
+    ----------
+    old, new : tuple (weight, mean, variance)
+        Sum of the weights, and what `channel_statistics` returns.
+
+    Returns
+    -------
+    weight, mean, variance
+    """
+    (old_weight, old_mean, old_variance), (weight, mean, variance) = old, new
+    # The share is rounded so that weights times a constant give the same bits.
+    share = float(np.float32(weight / (old_weight + weight)))
+    step = mean - old_mean
+    return (
+        old_weight + weight,
+        old_mean + share * step,
+        (1 - share) * (old_variance + share * np.square(step)) + share * variance,
+    )
+
+
+def unit_of(images):
+    """Return how pixels are counted, which `warn_about_units` compares.
+
+    Parameters
+    ----------
+    images : ndarray or Tensor
+
+    Returns
+    -------
+    unit : tuple (name of the dtype, largest magnitude)
+    """
+    return dtype_name(images), largest_magnitude(images)
+
+
+def largest_magnitude(images):
+    """Return the largest absolute value, without an array of absolute values."""
+    return max(float(images.max()), -float(images.min()))
+
+
+def warn_about_units(images, unit):
+    """Warn where pixels are counted otherwise than in the training images.
+
+    Parameters
+    ----------
+    images : ndarray or Tensor
+    unit : tuple
+        `unit_of` the training images.
+    """
+    dtype, largest = unit
+    is_byte, was_byte = dtype_name(images) == "uint8", dtype == "uint8"
+    if is_byte == was_byte:
+        return
+    highest = float(images.max())
+    if (largest if is_byte else highest) <= 2:
+        return  # the floats are in [0, 1] too, give or take
+    seen = "uint8" if was_byte else f"{dtype} with values up to {largest:g}"
+    come = "uint8" if is_byte else f"{dtype_name(images)} with values up to {highest:g}"
+    warnings.warn(
+        f"The training images were {seen}, these are {come}. uint8 pixels count as "
+        "[0, 1], all other numbers as they are, so that the same image means something "
+        "else here. Pass the same dtype, or divide by 255.",
+        UserWarning,
+        stacklevel=4,
+    )
+
+
+def standardized(images, mean, scale, dtype):
+    """Return (images - mean) / scale, worked out in float64, as `dtype`.
+
+    Raises a ValueError where a pixel leaves the range of `dtype`, a name.
+    """
+    n, height, width, depth = images.shape
+    # whole lines at a time: over the few channels alone a loop would be all overhead
+    mean, scale = (same_kind(np.tile(part, width), images) for part in (mean, scale))
+    lines = as_float64(images).reshape(n, height, width * depth)
+    with np.errstate(over="ignore"):
+        result = cast((lines - mean) / scale, dtype).reshape(images.shape)
+    if not all_finite(result):
+        largest = largest_magnitude(images)
+        raise ValueError(
+            f"Input X contains infinity or a value too large for dtype({dtype!r}) once "
+            f"it is standardised: the largest magnitude is {largest:.3g}. Divide X by "
+            "a constant, or look for pixels that are not pixels."
+        )
+    return result

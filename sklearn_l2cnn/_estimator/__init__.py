@@ -1,0 +1,1 @@
+"""One fit: parameters, data, network, training, prediction."""

@@ -1,0 +1,147 @@
+"""What the parameters of the estimators may be."""
+
+import copy
+import math
+import os
+from collections.abc import Mapping
+from numbers import Integral, Real
+
+import torch
+from sklearn.metrics import get_scorer_names
+from skorch.callbacks import Callback, LRScheduler
+
+from sklearn_l2cnn._utils.sklearn_compat import HasMethods, Interval, StrOptions
+
+_NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
+_POSITIVE = Interval(Real, 0, None, closed="neither")
+_COUNT = Interval(Integral, 1, None, closed="left")
+_SHARE = Interval(Real, 0, 1, closed="left")
+
+CONSTRAINTS = {
+    "alpha": [_NOT_NEGATIVE, Mapping],
+    "penalty": [
+        StrOptions({"l2", "l1", "elasticnet", "group"}),
+        HasMethods(["value"]),
+        None,
+    ],
+    "l1_ratio": [Interval(Real, 0, 1, closed="both")],
+    "penalize": [StrOptions({"weights", "all"}), callable],
+    "decoupled": ["boolean"],
+    "activity_alpha": [_NOT_NEGATIVE, Mapping],
+    "activity_layers": [StrOptions({"last", "all"})],
+    "max_norm": [_POSITIVE, None],
+    "dropout": [_SHARE, None],
+    "architecture": [str, torch.nn.Module, callable],
+    "pretrained": ["boolean", str, os.PathLike],
+    "freeze": [str, list, tuple, None],
+    "image_shape": [tuple, list, None],
+    "channels": [StrOptions({"last", "first"})],
+    "standardize": ["boolean"],
+    "optimizer": [StrOptions({"adam", "adamw", "sgd"}), callable],
+    "lr": [_POSITIVE],
+    "momentum": [_SHARE],
+    "lr_schedule": [StrOptions({"auto", "cosine", "onecycle", "plateau"}), None],
+    "batch_size": [StrOptions({"auto"}), _COUNT],
+    "max_epochs": [_COUNT],
+    "label_smoothing": [_SHARE],
+    "gradient_clip": [_POSITIVE, None],
+    "early_stopping": ["boolean"],
+    "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+    "n_iter_no_change": [_COUNT],
+    "tol": [_NOT_NEGATIVE],
+    "class_weight": [dict, StrOptions({"balanced"}), None],
+    "augment": [str, list, tuple, callable, HasMethods(["get_params"]), None],
+    "tta": [StrOptions({"flip", "shift"}), list, tuple, None],
+    "warm_start": ["boolean"],
+    "device": [str, torch.device],
+    "precision": [StrOptions({"float32", "bfloat16", "auto"})],
+    "callbacks": [list, tuple, None],
+    "verbose": ["verbose"],
+    "random_state": ["random_state"],
+}
+
+# What a search decides itself: it sets the first, and begins with new networks.
+NOT_SEARCHED = ("alpha", "warm_start")
+
+SEARCH_CONSTRAINTS = {
+    "alphas": [Interval(Integral, 2, None, closed="left"), "array-like"],
+    "cv": ["cv_object"],
+    "scoring": [
+        StrOptions(set(get_scorer_names())),
+        callable,
+        list,
+        tuple,
+        dict,
+        None,
+    ],
+    "refit": ["boolean", str, callable],
+    "one_standard_error": ["boolean"],
+    "path": [StrOptions({"independent", "warm"})],
+    "n_jobs": [Integral, None],
+    **{name: CONSTRAINTS[name] for name in CONSTRAINTS if name not in NOT_SEARCHED},
+}
+
+
+def check_penalty(penalty):
+    """Raise where a penalty does not know how to act."""
+    if isinstance(penalty, type):
+        raise TypeError(
+            f"penalty={penalty.__name__} is a class; an instance was expected: "
+            f"{penalty.__name__}()."
+        )
+    if not hasattr(penalty, "gradient") and not hasattr(penalty, "prox"):
+        raise TypeError(
+            f"penalty={penalty!r} has a value, but neither gradient(weight) nor "
+            "prox(weight, step): it could not act on anything. "
+            "sklearn_l2cnn.penalties says what they are."
+        )
+
+
+def check_strengths(value, name):
+    """Raise where a mapping is not one from names of layers to strengths."""
+    if not isinstance(value, Mapping):
+        return
+    expected = (
+        "Something like {'conv1': 0.001, 'dense*': 0.01} was expected: a mapping from "
+        "names of layers, or patterns of them, to numbers >= 0"
+    )
+    if not value:
+        raise ValueError(f"{name}={{}} is empty. {expected}; 0 is no penalty.")
+    for pattern, strength in value.items():
+        if not isinstance(pattern, str):
+            raise ValueError(f"{name} has {pattern!r} as a name. {expected}.")
+        number = isinstance(strength, Real) and not isinstance(strength, bool)
+        if not number or not 0 <= strength < math.inf:
+            raise ValueError(f"{name} has {pattern!r}: {strength!r}. {expected}.")
+
+
+def copied_callbacks(callbacks):
+    """Return deep copies of skorch's callbacks, or say what is not one."""
+    for item, callback in _unnamed(callbacks):
+        if isinstance(callback, Callback):
+            continue
+        if isinstance(callback, type) and issubclass(callback, Callback):
+            continue
+        hint = ""
+        if hasattr(callback, "on_fit_task_end"):
+            hint = " Callbacks of scikit-learn are given to set_callbacks(...)."
+        raise TypeError(
+            "callbacks holds instances or subclasses of skorch.callbacks.Callback, or "
+            f"pairs (name, callback), but {item!r} was found.{hint}"
+        )
+    return copy.deepcopy(list(callbacks or ()))
+
+
+def holds_scheduler(callbacks):
+    """Say whether a callback sets the learning rate."""
+    return any(
+        isinstance(callback, LRScheduler) or callback is LRScheduler
+        for _, callback in _unnamed(callbacks)
+    )
+
+
+def _unnamed(callbacks):
+    """Yield every item with the callback in it, which may be named."""
+    for item in callbacks or ():
+        named = isinstance(item, tuple | list) and len(item) == 2
+        yield item, item[1] if named else item

@@ -1,0 +1,107 @@
+"""What a fitted classifier says of images: labels, probabilities, logits."""
+
+import torch
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_l2cnn._data.arrays import give_back, holds_numbers, on_host
+from sklearn_l2cnn._data.pixels import warn_about_units
+from sklearn_l2cnn._data.validation import check_images, check_namespace
+from sklearn_l2cnn._training.batches import predict_logits
+from sklearn_l2cnn.augmentation import views_for
+
+
+class PredictionMixin:
+    """The methods and attributes of an estimator that has a ``net_``."""
+
+    def predict(self, X):
+        """Predict the label of every image.
+
+        Parameters
+        ----------
+        X : array-like
+            Images or rows of the shape that was fitted.
+
+        Returns
+        -------
+        y : ndarray of shape (n,)
+        """
+        best = self._logits(X, "predict").argmax(dim=1)
+        classes = self._seen_.classes
+        if not holds_numbers(classes):
+            return classes[on_host(best)]
+        return give_back(torch.from_numpy(classes).to(best.device)[best], X)
+
+    def predict_proba(self, X):
+        """Predict the probability of every class.
+
+        Parameters
+        ----------
+        X : array-like
+            Images or rows of the shape that was fitted.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n, n_classes)
+            In the dtype that the network computes in, the columns as in `classes_`.
+        """
+        logits = self._logits(X, "predict_proba")
+        return give_back(torch.softmax(logits, dim=1), X)
+
+    def predict_log_proba(self, X):
+        """Predict the logarithm of the probability of every class.
+
+        Parameters
+        ----------
+        X : array-like
+            Images or rows of the shape that was fitted.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n, n_classes)
+        """
+        logits = self._logits(X, "predict_log_proba")
+        return give_back(torch.log_softmax(logits, dim=1), X)
+
+    def decision_function(self, X):
+        """Return the logits of the network.
+
+        Parameters
+        ----------
+        X : array-like
+            Images or rows of the shape that was fitted.
+
+        Returns
+        -------
+        scores : ndarray of shape (n,) or (n, n_classes)
+            For two classes their difference: positive where the second is predicted.
+        """
+        logits = self._logits(X, "decision_function")
+        if logits.shape[1] == 2:
+            logits = logits[:, 1] - logits[:, 0]
+        elif logits.shape[1] == 1:
+            logits = logits[:, 0]
+        return give_back(logits, X)
+
+    def _logits(self, X, method):
+        """Return the logits of validated images as a tensor, where the network is."""
+        check_is_fitted(self)
+        check_namespace(self, X, "channel_mean_", method)
+        images = check_images(self, X, first=False)
+        warn_about_units(images, self._seen_.unit)
+        return predict_logits(self.net_, images, views_for(self.tta))
+
+    @property
+    def module_(self):
+        """The network, a torch.nn.Module."""
+        return self.net_.module_
+
+    @property
+    def precision_(self):
+        """What products are computed in: "float32", "float64" or "bfloat16"."""
+        dtype = self.net_.lower or self.net_.dtype
+        return str(dtype).removeprefix("torch.")
+
+    @property
+    def device_(self):
+        """The device the network is on."""
+        return str(self.net_.device)

@@ -1,0 +1,1 @@
+"""Many fits: the candidates of a search, trained one by one or stacked."""

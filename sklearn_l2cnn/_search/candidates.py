@@ -1,0 +1,133 @@
+"""The alphas of a search: those that are given, or a grid that the data decide."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.utils import check_array
+
+from sklearn_l2cnn._data.arrays import class_sums, on_host
+from sklearn_l2cnn._data.validation import encode_labels
+from sklearn_l2cnn._data.weights import class_factors
+from sklearn_l2cnn._estimator._assembly import new_network, penalty_of
+from sklearn_l2cnn._estimator.parameters import check_strengths
+from sklearn_l2cnn._training.freezing import freeze
+from sklearn_l2cnn._training.runtime import isolated, resolve_device
+from sklearn_l2cnn._utils.seeds import draw_seeds
+from sklearn_l2cnn.penalties import strengths, total_value
+
+# The smallest alpha of a grid as a part of the largest, and the digits of each: enough
+# to tell them apart, too few for the order in which weights are summed to show.
+DECADES = 4
+DIGITS = 3
+
+
+def check_alphas(alphas):
+    """Validate the alphas that a user gives.
+
+    Parameters
+    ----------
+    alphas : array-like of shape (n_alphas,)
+        Of numbers, or of mappings from layers to numbers.
+
+    Returns
+    -------
+    alphas : ndarray of shape (n_alphas,)
+        Of float64, or of objects where there is a mapping.
+    """
+    expected = "Numbers >= 0 were expected, such as np.logspace(-5, -1, 9)"
+    if np.ndim(alphas) == 1 and any(isinstance(one, Mapping) for one in alphas):
+        return _mappings(alphas)
+    alphas = check_array(
+        on_host(alphas),
+        ensure_2d=False,
+        ensure_min_samples=0,
+        input_name="alphas",
+        dtype=float,
+    )
+    if alphas.ndim != 1 or not len(alphas):
+        raise ValueError(f"alphas has shape {alphas.shape}. {expected}.")
+    if (alphas < 0).any():
+        negative = alphas[alphas < 0][:10].tolist()
+        raise ValueError(f"alphas holds negative numbers: {negative}. {expected}.")
+    values, counts = np.unique(alphas, return_counts=True)
+    if (counts > 1).any():
+        repeated = values[counts > 1][:10].tolist()
+        raise ValueError(f"alphas holds {repeated} more than once. {expected}.")
+    return alphas.copy()
+
+
+def _mappings(alphas):
+    checked = np.empty(len(alphas), dtype=object)
+    for k, alpha in enumerate(alphas):
+        if isinstance(alpha, Mapping):
+            check_strengths(alpha, "alphas")
+            checked[k] = alpha
+        else:
+            [checked[k]] = check_alphas([alpha]).tolist()
+        if checked[k] in checked[:k].tolist():
+            raise ValueError(f"alphas holds {alpha!r} more than once.")
+    return checked
+
+
+def alpha_grid(n_alphas, clf, image_shape, y, weight, classes):
+    r"""Return a logarithmic grid of alphas that the data decide.
+
+    The largest is :math:`H / \Omega_0`: H is the entropy of the shares of the classes,
+    which is the data loss of the best prediction that is the same for all images, and
+    :math:`\Omega_0` the penalty at a strength of 1 of the network as it is drawn. There
+    the weights cost at the start as much as all that can be learnt is worth. The
+    smallest is a ten-thousandth of it.
+
+    Parameters
+    ----------
+    n_alphas : int
+    clf : L2CNNClassifier
+        Unfitted.
+    image_shape : tuple of int
+    y, weight : array of shape (n,)
+    classes : ndarray of shape (n_classes,)
+        All labels that weigh.
+
+    Returns
+    -------
+    alphas : ndarray of float64 of shape (n_alphas,)
+        Ascending.
+    """
+    if clf.penalty is None:
+        raise ValueError(
+            f"alphas={n_alphas} lets the penalty of the network decide which alphas to "
+            "try, but penalty=None has none. Give alphas as an array, or a penalty."
+        )
+    if len(classes) < 2:
+        raise ValueError(
+            f"alphas={n_alphas} lets the data decide which alphas to try, but y has "
+            f"only one class, {classes.tolist()}: there is nothing to learn. Give "
+            "alphas as an array."
+        )
+    mass = class_sums(encode_labels(y, weight, classes, "y"), weight, len(classes))
+    shares = on_host(mass) * class_factors(clf.class_weight, classes, on_host(mass))
+    start = _initial_penalty(clone(clf), image_shape, len(classes))
+    if not start > 0:
+        raise ValueError(
+            f"alphas={n_alphas} lets the penalty of the network decide which alphas to "
+            f"try, but as it is drawn its penalty is {start}. Give alphas as an array."
+        )
+    largest = _entropy(shares / shares.sum()) / start
+    grid = largest * np.logspace(-DECADES, 0, n_alphas)
+    return np.array([float(f"{alpha:.{DIGITS}g}") for alpha in grid])
+
+
+def _initial_penalty(clf, image_shape, n_classes):
+    """Return the penalty, at a strength of 1, of the network that a fit begins with."""
+    seed, *_ = draw_seeds(clf.random_state, 3)
+    with isolated(seed, resolve_device(clf.device)):
+        network = new_network(clf, image_shape, n_classes)
+    freeze(network, clf.freeze)
+    groups = strengths(network, 1.0, clf.penalize)
+    return float(total_value(penalty_of(clf), groups))
+
+
+def _entropy(shares):
+    shares = shares[shares > 0]
+    return -float((shares * np.log(shares)).sum())

@@ -1,0 +1,325 @@
+"""Scores of a search: what measures a network, the table of all, and which wins."""
+
+import math
+import time
+import traceback
+import warnings
+from numbers import Integral, Number
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import rankdata
+from sklearn.metrics import check_scoring
+from sklearn.utils.metadata_routing import (
+    MetadataRouter,
+    MethodMapping,
+    process_routing,
+)
+
+from sklearn_l2cnn._utils.layer_names import by_layer
+from sklearn_l2cnn._utils.sklearn_compat import scorers_by_name, takes_sample_weight
+
+
+def scorers_of(estimator, scoring):
+    """Return what measures a network.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Whose own score is meant where `scoring` is None.
+    scoring : str, callable, list, tuple, dict or None
+
+    Returns
+    -------
+    scorers : callable or dict of callables
+    """
+    return scorers_by_name(check_scoring(estimator, scoring))
+
+
+def router_of(scorers):
+    """Return what says which metadata the scorers want: a scorer, or a router."""
+    if not isinstance(scorers, dict):
+        return scorers
+    mapping = MethodMapping().add(caller="score", callee="score")
+    return MetadataRouter(owner="scoring").add(**scorers, method_mapping=mapping)
+
+
+def routed_to(scorers, params):
+    """Return what each scorer is given, under metadata routing."""
+    if not isinstance(scorers, dict):
+        return params
+    routed = process_routing(router_of(scorers), "score", **params)
+    return {name: routed[name]["score"] for name in scorers}
+
+
+def weight_for(scorers, sample_weight):
+    """Return what each scorer is given, without metadata routing."""
+    if isinstance(scorers, dict):
+        return {name: weight_for(one, sample_weight) for name, one in scorers.items()}
+    if sample_weight is None:
+        return {}
+    if takes_sample_weight(scorers):
+        return {"sample_weight": sample_weight}
+    warnings.warn(
+        f"{scorers!r} takes no sample_weight: networks are trained with the weights "
+        "and scored without.",
+        UserWarning,
+        stacklevel=2,
+    )
+    return {}
+
+
+def score(scorers, params, classifier, X, y):
+    """Return the score of a network, or a dict of its scores.
+
+    What a scorer fails at is nan, with a warning.
+
+    Parameters
+    ----------
+    scorers : callable or dict of callables
+    params : dict
+        What the scorer, or each of them, is given beside the images.
+    classifier : L2CNNClassifier
+    X, y : array-like
+    """
+    if isinstance(scorers, dict):
+        return {
+            name: score(scorer, params[name], classifier, X, y)
+            for name, scorer in scorers.items()
+        }
+    try:
+        value = scorers(classifier, X, y, **params)
+    except Exception:
+        warnings.warn(
+            f"Scoring failed for alpha={classifier.alpha}; its score in this fold is "
+            f"nan. The scorer raised:\n{traceback.format_exc()}",
+            UserWarning,
+            stacklevel=2,
+        )
+        return math.nan
+    if isinstance(value, dict):
+        return {name: _number(one, scorers) for name, one in value.items()}
+    return _number(value, scorers)
+
+
+def _number(value, scorer):
+    value = value.item() if hasattr(value, "item") else value
+    if not isinstance(value, Number):
+        raise ValueError(
+            f"scoring must return a number, got {value!r} ({type(value)}) instead. "
+            f"(scorer={scorer})"
+        )
+    return value
+
+
+class Measured(NamedTuple):
+    """What a search keeps of a network that was trained.
+
+    Attributes
+    ----------
+    score : float or dict of float
+    score_time, fit_time : float
+        Seconds, of training those of the epochs.
+    losses, validation_losses, validation_scores : list of float
+        By epoch; nan where training was not watched.
+    norms : dict of float
+        Norm of every weight of two or more dimensions, by the name of its layer.
+    """
+
+    score: object
+    score_time: float
+    fit_time: float
+    losses: list
+    validation_losses: list
+    validation_scores: list
+    norms: dict
+
+
+def measure(classifier, scorers, params, X, y):
+    """Score a network that was trained, and read how its training went."""
+    start = time.perf_counter()
+    value = score(scorers, params, classifier, X, y)
+    seconds = time.perf_counter() - start
+    history = classifier.net_.history
+    return Measured(
+        score=value,
+        score_time=seconds,
+        fit_time=sum(row["dur"] for row in history),
+        losses=[row["train_data_loss"] for row in history],
+        validation_losses=[row.get("valid_loss", math.nan) for row in history],
+        validation_scores=[row.get("valid_acc", math.nan) for row in history],
+        norms=norms_of(classifier.module_),
+    )
+
+
+def norms_of(module):
+    """Return the Frobenius norm of every weight of two or more dimensions."""
+    return by_layer(
+        {
+            name: float(weight.detach().norm())
+            for name, weight in module.named_parameters()
+            if weight.ndim >= 2
+        }
+    )
+
+
+def table(alphas, outcomes):
+    """Return what `cv_results_` holds.
+
+    Parameters
+    ----------
+    alphas : ndarray of shape (n_alphas,)
+    outcomes : list of list
+        ``outcomes[fold][alpha]``: Measured, or the error of a fit that failed.
+
+    Returns
+    -------
+    results : dict
+        With the keys that GridSearchCV has for a parameter ``alpha``.
+    names : list of str
+        Of the metrics, or None for a score without a name.
+    """
+    results = {}
+    for key in ("fit_time", "score_time"):
+        _store(results, key, _matrix(outcomes, lambda one, key=key: getattr(one, key)))
+    values = alphas.tolist()
+    results["param_alpha"] = np.ma.MaskedArray(alphas.copy(), mask=False)
+    results["params"] = [{"alpha": value} for value in values]
+    scores = (one.score for *_, one in _measured(outcomes))
+    several = next((some for some in scores if isinstance(some, dict)), None)
+    if several is None:
+        _store_scores(results, "score", _matrix(outcomes, lambda one: one.score))
+        return results, None
+    for name in several:
+        scores = _matrix(outcomes, lambda one, name=name: _of_metric(one.score, name))
+        _store_scores(results, name, scores)
+    return results, list(several)
+
+
+def _of_metric(scores, name):
+    # a callable that returns a dict may have failed in one fold
+    return scores[name] if isinstance(scores, dict) else math.nan
+
+
+def _matrix(outcomes, value):
+    """Return a value of each network, (n_alphas, n_folds), nan where it failed."""
+    rows = [
+        [value(one) if isinstance(one, Measured) else math.nan for one in row]
+        for row in outcomes
+    ]
+    return np.array(rows, dtype=float).T
+
+
+def _store(results, key, values):
+    results[f"mean_{key}"] = np.average(values, axis=1)
+    spread = values - results[f"mean_{key}"][:, np.newaxis]
+    results[f"std_{key}"] = np.sqrt(np.average(spread**2, axis=1))
+
+
+def _store_scores(results, name, scores):
+    for k, column in enumerate(scores.T):
+        results[f"split{k}_test_{name}"] = column.copy()
+    _store(results, f"test_{name}", scores)
+    means = results[f"mean_test_{name}"]
+    if np.isnan(means).all():
+        ranks = np.ones(len(means))
+    else:
+        # failures share the last place
+        filled = np.where(np.isnan(means), np.nanmin(means) - 1, means)
+        ranks = rankdata(-filled, method="min")
+    results[f"rank_test_{name}"] = ranks.astype(np.int32)
+
+
+def best_index(results, metric, refit):
+    """Return the position of the best alpha: by a callable `refit`, or by its rank."""
+    if callable(refit):
+        index = refit(results)
+        if not isinstance(index, Integral):
+            raise TypeError(
+                f"refit returned {index!r}; the position of the best alpha, an "
+                "integer, was expected."
+            )
+        if not 0 <= index < len(results["params"]):
+            raise IndexError(
+                f"refit returned {index}; there are {len(results['params'])} alphas."
+            )
+        return index
+    if np.isnan(results[f"mean_test_{metric}"]).all():
+        raise ValueError(
+            "No alpha has a score in every fold, so that none can be the best: "
+            f"{_scores_of(results, metric).tolist()}."
+        )
+    return int(results[f"rank_test_{metric}"].argmin())
+
+
+def within_one_standard_error(results, metric, alphas, best):
+    """Return the position of the largest alpha that is hardly worse than the best.
+
+    Its mean score is at least that of the best, less the standard error of the best:
+    the deviation of its scores over the folds, by the root of their number.
+    """
+    scores = _scores_of(results, metric)
+    n_folds = scores.shape[1]
+    means = results[f"mean_test_{metric}"]
+    error = scores[best].std(ddof=1) / math.sqrt(n_folds)
+    near = np.flatnonzero(means >= means[best] - error)
+    return int(near[alphas[near].argmax()])
+
+
+def _scores_of(results, metric):
+    """Return the scores of a metric, (n_alphas, n_folds)."""
+    columns = []
+    while f"split{len(columns)}_test_{metric}" in results:
+        columns.append(results[f"split{len(columns)}_test_{metric}"])
+    return np.column_stack(columns)
+
+
+def paths(outcomes, layers, max_epochs):
+    """Return how training went, by alpha, as the fitted attributes have it.
+
+    Parameters
+    ----------
+    outcomes : list of list
+    layers : list of str
+    max_epochs : int
+
+    Returns
+    -------
+    paths : dict of ndarray
+        nan where a training failed, had ended or was not watched.
+    """
+    n_folds, n_alphas = len(outcomes), len(outcomes[0])
+    losses, valid_losses, valid_scores = (
+        np.full((n_alphas, n_folds, max_epochs), np.nan) for _ in range(3)
+    )
+    norms = np.full((n_alphas, n_folds, len(layers)), np.nan)
+    for fold, alpha, one in _measured(outcomes):
+        here = alpha, fold, slice(len(one.losses))
+        losses[here] = one.losses
+        valid_losses[here] = one.validation_losses
+        valid_scores[here] = one.validation_scores
+        norms[alpha, fold] = [one.norms.get(name, np.nan) for name in layers]
+    there = ~np.isnan(norms)
+    with np.errstate(invalid="ignore"):  # no fold has one: nan
+        mean_norms = np.where(there, norms, 0).sum(axis=1) / there.sum(axis=1)
+    return {
+        "losses_path_": losses,
+        "validation_losses_path_": valid_losses,
+        "scores_path_": valid_scores,
+        "norms_path_": mean_norms,
+    }
+
+
+def layer_names(outcomes):
+    """Return the names of all layers that have weights, in their order."""
+    return list(
+        dict.fromkeys(name for *_, one in _measured(outcomes) for name in one.norms)
+    )
+
+
+def _measured(outcomes):
+    """Yield fold, alpha and measures of every network that was trained."""
+    for fold, row in enumerate(outcomes):
+        for alpha, one in enumerate(row):
+            if isinstance(one, Measured):
+                yield fold, alpha, one

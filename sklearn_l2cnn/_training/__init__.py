@@ -1,0 +1,1 @@
+"""From weighted images to a trained network."""

@@ -1,0 +1,213 @@
+"""Callbacks of our own: rates, early stopping, scikit-learn's callbacks as epochs."""
+
+import math
+
+import torch
+from skorch.callbacks import Callback
+
+from sklearn_l2cnn._training.batches import batch_bounds
+
+
+class BestWeights(Callback):
+    """Stop when the validation accuracy stalls, and end with the best epoch's weights.
+
+    Parameters
+    ----------
+    patience : int
+        Epochs in a row without an improvement of more than `tol` that end training.
+    tol : float
+    """
+
+    def __init__(self, patience, tol):
+        self.patience = patience
+        self.tol = tol
+
+    def on_train_begin(self, net, **kwargs):
+        """Forget earlier trainings."""
+        self.best_ = -float("inf")
+        self.misses_ = 0
+        self.state_ = None
+
+    def on_epoch_end(self, net, **kwargs):
+        """Keep the weights of a new best epoch; stop after too many others."""
+        score = net.history[-1, "valid_acc"]
+        self.misses_ = 0 if score > self.best_ + self.tol else self.misses_ + 1
+        if score > self.best_:
+            self.best_ = score
+            # clones: a tensor may be a view of one that holds many networks
+            state = net.module_.state_dict()
+            self.state_ = {name: tensor.clone() for name, tensor in state.items()}
+        if self.misses_ >= self.patience:
+            raise KeyboardInterrupt  # this is how a callback stops a skorch net
+
+    def on_train_end(self, net, **kwargs):
+        """Go back to the best epoch and let go of the copy."""
+        if self.state_ is not None:
+            net.module_.load_state_dict(self.state_)
+            self.state_ = None
+
+
+class RateSchedule(Callback):
+    """What changes the learning rate over so many epochs, and gives it back.
+
+    Parameters
+    ----------
+    epochs : int
+    """
+
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def on_train_end(self, net, **kwargs):
+        """Give back the whole rate, to whatever goes on from here."""
+        set_rate(net, net.lr)
+
+
+class CosineRate(RateSchedule):
+    r"""Lower the learning rate over the epochs along half a cosine.
+
+    Epoch k of n, counted from 0, has the rate
+    :math:`\frac{lr}{2} (1 + \cos(\pi k / n))`: the first the whole of it, the last
+    nearly nothing, so that training ends in a minimum instead of beside it.
+
+    Parameters
+    ----------
+    epochs : int
+    """
+
+    def on_train_begin(self, net, **kwargs):
+        """Count anew."""
+        self.epoch_ = 0
+
+    def on_epoch_begin(self, net, **kwargs):
+        """Set and record the rate of this epoch."""
+        rate = net.lr * half_cosine(self.epoch_ / self.epochs)
+        net.history.record("event_lr", rate)
+        set_rate(net, rate)
+        self.epoch_ += 1
+
+
+class OneCycleRate(RateSchedule):
+    """Raise the learning rate to its whole and lower it to nothing, step by step.
+
+    Over the first fifth of all steps the rate rises in a straight line from a
+    twenty-fifth of ``lr``, over the others it falls along half a cosine. Short
+    trainings gain most from it, at a rate several times the usual one.
+
+    Parameters
+    ----------
+    epochs : int
+    """
+
+    rise = 0.2
+    start = 1 / 25
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        """Count anew."""
+        self.step_ = 0
+        self.n_steps_ = self.epochs * len(batch_bounds(len(y), net.batch_size))
+
+    def before_step(self, net):
+        """Set the rate of this step."""
+        done = self.step_ / self.n_steps_
+        if done < self.rise:
+            factor = self.start + (1 - self.start) * done / self.rise
+        else:
+            factor = half_cosine((done - self.rise) / (1 - self.rise))
+        set_rate(net, net.lr * factor)
+        self.step_ += 1
+
+    def on_epoch_end(self, net, **kwargs):
+        """Record the rate that the epoch ended with."""
+        net.history.record("event_lr", float(net.optimizer_.param_groups[0]["lr"]))
+
+
+class PlateauRate(RateSchedule):
+    """Lower the learning rate to a tenth whenever the loss has stopped falling.
+
+    After more than three epochs in a row without a loss that is lower by one part in
+    ten thousand than the lowest so far, as torch's ``ReduceLROnPlateau``. The loss is
+    that of the validation images where there are some, else the objective.
+
+    Parameters
+    ----------
+    epochs : int
+    """
+
+    factor = 0.1
+    patience = 3
+    threshold = 1e-4
+
+    def on_train_begin(self, net, **kwargs):
+        """Count anew."""
+        self.rate_ = net.lr
+        self.lowest_ = math.inf
+        self.misses_ = 0
+
+    def on_epoch_begin(self, net, **kwargs):
+        """Record the rate of this epoch."""
+        net.history.record("event_lr", self.rate_)
+
+    def on_epoch_end(self, net, **kwargs):
+        """Look at the loss, and lower the rate of the epochs to come."""
+        row = net.history[-1]
+        loss = row.get("valid_loss", row["train_loss"])
+        if loss < self.lowest_ * (1 - self.threshold):
+            self.lowest_ = loss
+            self.misses_ = 0
+        else:
+            self.misses_ += 1
+        if self.misses_ > self.patience:
+            self.misses_ = 0
+            self.rate_ *= self.factor
+            set_rate(net, self.rate_)
+
+
+def half_cosine(done):
+    """Fall from 1 to 0 while `done` goes from 0 to 1."""
+    return 0.5 * (1 + math.cos(math.pi * done))
+
+
+def set_rate(net, rate):
+    """Set the learning rate of every group of parameters."""
+    for group in net.optimizer_.param_groups:
+        if isinstance(group["lr"], torch.Tensor):  # a recorded step reads it
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
+class EpochTasks(Callback):
+    """Report every epoch to scikit-learn's callbacks as a task of the fit.
+
+    Parameters
+    ----------
+    context : sklearn.callback.CallbackContext
+        Of the fit.
+    estimator : estimator
+    data : dict
+        ``X``, ``y`` and ``metadata`` as the callbacks want them.
+    fitted_attributes : callable
+        From the net to the attributes that make a copy of the estimator a fitted one.
+    """
+
+    def __init__(self, context, estimator, data, fitted_attributes):
+        self.context = context
+        self.estimator = estimator
+        self.data = data
+        self.fitted_attributes = fitted_attributes
+
+    def on_epoch_begin(self, net, **kwargs):
+        """Begin the task."""
+        self.task_ = self.context.subcontext(task_name="epoch")
+        self.task_.call_on_fit_task_begin(estimator=self.estimator, **self.data)
+
+    def on_epoch_end(self, net, **kwargs):
+        """End the task, and the training where a callback asks for it."""
+        stop = self.task_.call_on_fit_task_end(
+            estimator=self.estimator,
+            reconstruction_attributes=lambda: self.fitted_attributes(net),
+            **self.data,
+        )
+        if stop:
+            raise KeyboardInterrupt

@@ -1,0 +1,193 @@
+"""Leaving the world as it was found: generators, threads, defaults of torch."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, nullcontext
+
+import torch
+
+from sklearn_l2cnn._utils.seeds import seeded
+
+
+@contextmanager
+def isolated(seed, device):
+    """Seed all global generators, fix what a result may depend on, restore both.
+
+    Inside, numpy's, random's and torch's global generators follow from `seed`, tensors
+    are float32 unless said otherwise, gradients are on, and torch computes in one
+    thread where the device is a CPU: the order in which a convolution's gradient is
+    summed depends on the number of threads, and with it the last bit of every weight.
+    Outside, nothing has changed.
+
+    Parameters
+    ----------
+    seed : int
+    device : torch.device
+        Whose generator is seeded beside the CPU's.
+
+    Yields
+    ------
+    threads : int
+        How many threads torch would have used.
+    """
+    with seeded(seed, device), ExitStack() as restore:
+        restore.callback(torch.set_default_dtype, torch.get_default_dtype())
+        threads = torch.get_num_threads()
+        if device.type == "cpu":
+            restore.callback(torch.set_num_threads, threads)
+            torch.set_num_threads(1)
+        restore.enter_context(torch.inference_mode(False))
+        restore.enter_context(torch.enable_grad())
+        torch.set_default_dtype(torch.float32)
+        yield threads
+
+
+def lone_threads(number):
+    """Return a pool of threads in each of which torch computes in that one alone."""
+    return ThreadPoolExecutor(
+        number,
+        thread_name_prefix="l2cnn",
+        initializer=torch.set_num_threads,  # for the kernels of that thread
+        initargs=(1,),
+    )
+
+
+@contextmanager
+def torch_threads(number):
+    """Let torch use so many threads, and as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def each_in_one_thread(function, items, threads):
+    """Call a function on items, each in a thread in which torch has no other.
+
+    Parameters
+    ----------
+    function : callable
+    items : sequence
+    threads : int
+        How many items may be in work at a time.
+
+    Returns
+    -------
+    results : list
+        In the order of the items.
+    """
+    threads = min(threads, len(items))
+    with torch_threads(1):
+        if threads == 1:
+            return [function(item) for item in items]
+        with lone_threads(threads) as pool:
+            return list(pool.map(function, items))
+
+
+def resolve_device(device):
+    """Turn ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` into a device that is there.
+
+    Parameters
+    ----------
+    device : str or torch.device
+
+    Returns
+    -------
+    device : torch.device
+        ``"auto"`` is the current CUDA device where there is one, else the CPU.
+    """
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        resolved = torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(_unknown(device)) from error
+    if resolved.type == "cpu":
+        return torch.device("cpu")
+    if resolved.type != "cuda":
+        raise ValueError(_unknown(device))
+    if not torch.cuda.is_available():
+        built = torch.version.cuda or "no CUDA"
+        raise ValueError(
+            f"device={str(device)!r} was asked for, but torch {torch.__version__} "
+            f"(built for {built}) sees no CUDA device on this machine. Use "
+            "device='cpu', or device='auto' to take CUDA only where it is."
+        )
+    index = torch.cuda.current_device() if resolved.index is None else resolved.index
+    if index >= torch.cuda.device_count():
+        raise ValueError(
+            f"device={str(device)!r} was asked for, but this machine has "
+            f"{torch.cuda.device_count()} CUDA device(s), 'cuda:0' to "
+            f"'cuda:{torch.cuda.device_count() - 1}'."
+        )
+    return torch.device("cuda", index)
+
+
+def _unknown(device):
+    return (
+        f"device={str(device)!r} is not a device that this estimator knows: 'auto', "
+        "'cpu', 'cuda' or 'cuda:N' was expected."
+    )
+
+
+def move(module, optimizer, device):
+    """Move a network, and what an optimizer remembers of it, to a device."""
+    if all(p.device == device for p in module.parameters()):
+        return
+    module.to(device)
+    for state in optimizer.state.values():
+        for name, value in state.items():
+            if isinstance(value, torch.Tensor):
+                state[name] = value.to(device)
+
+
+# Instructions that multiply bfloat16, as torch calls them on x86 and on ARM.
+_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
+
+
+def lowered_dtype(precision, device):
+    """Turn `precision` into the dtype that matrices are multiplied in.
+
+    Parameters
+    ----------
+    precision : {"float32", "bfloat16", "auto"}
+        ``"auto"`` lowers it where the hardware computes bfloat16 itself.
+    device : torch.device
+
+    Returns
+    -------
+    dtype : torch.dtype or None
+        None: the dtype of the network's parameters.
+    """
+    if precision == "float32":
+        return None
+    if precision == "auto" and not computes_bfloat16(device):
+        return None
+    return torch.bfloat16
+
+
+def computes_bfloat16(device):
+    """Say whether a device has instructions for products of bfloat16.
+
+    Elsewhere torch emulates them, which is right and several times slower. Of a CPU
+    only newer releases of torch can tell; under older ones the answer is no.
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name) for name in _INSTRUCTIONS)
+
+
+def autocast(dtype, device):
+    """Return a context in which products are taken in `dtype`, sums in float32.
+
+    Parameters
+    ----------
+    dtype : torch.dtype or None
+        None changes nothing.
+    device : torch.device
+    """
+    if dtype is None:
+        return nullcontext()
+    return torch.autocast(device.type, dtype=dtype)

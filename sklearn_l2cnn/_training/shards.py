@@ -1,0 +1,145 @@
+"""The gradient of a batch in several threads, the same to the last bit in any number.
+
+torch's own threads split the sum over the images inside a kernel, in as many parts as
+there are threads, so that the last bits of a gradient depend on the machine. Here a
+batch is cut into shards, as many as the problem asks for and whatever the machine has;
+kernels compute a shard in one thread, and the gradients are added along a fixed binary
+tree. How many threads work on the tree changes nothing but the time.
+"""
+
+import math
+
+import torch
+
+from sklearn_l2cnn._training.runtime import lone_threads
+
+# A batch of W multiplications takes about W / shards + shards * _STEP where there are
+# as many threads: what Python and torch do around the kernels of a shard goes one shard
+# at a time. That is least for sqrt(W / _STEP) shards.
+_STEP = 3e7
+_MOST_SHARDS = 16
+_FEWEST_ROWS = 8
+
+
+def shard_count(n_rows, work):
+    """Return into how many shards a batch is cut: a power of two.
+
+    A function of the problem alone, never of the machine.
+
+    Parameters
+    ----------
+    n_rows : int
+        Images in the batch.
+    work : float
+        Multiplications for one image.
+
+    Examples
+    --------
+    >>> from sklearn_l2cnn._training.shards import shard_count
+    >>> [shard_count(128, work) for work in (1e3, 2e6, 1e7, 1e9)]
+    [1, 2, 4, 16]
+    """
+    most = min(math.sqrt(n_rows * work / _STEP), n_rows / _FEWEST_ROWS, _MOST_SHARDS)
+    return 1 << int(math.log2(max(most, 1)))
+
+
+class Shards:
+    """Threads that work out the gradient of a batch shard by shard.
+
+    To be used as a context, which ends the threads.
+
+    Parameters
+    ----------
+    parameters : list of torch.nn.Parameter
+        What the gradient is with respect to.
+    work : float
+        Multiplications for one image.
+    threads : int
+        How many may work at a time; the result does not depend on it.
+    """
+
+    def __init__(self, parameters, work, threads):
+        self.parameters = parameters
+        self.work = work
+        self.threads = threads
+
+    def __enter__(self):
+        self.pool = lone_threads(max(1, self.threads - 1))
+        return self
+
+    def __exit__(self, *exception):
+        self.pool.shutdown(cancel_futures=True)
+
+    def count(self, n_rows):
+        """Return how many shards a batch makes."""
+        return shard_count(n_rows, self.work)
+
+    def gradient(self, loss_sum, batch, draws=False):
+        """Leave the gradient of the mean loss of a batch in the parameters.
+
+        Parameters
+        ----------
+        loss_sum : callable
+            From images, labels, weights and a torch.Generator or None to logits and the
+            sums of their losses: one number or more, which add up to the objective.
+        batch : tuple of Tensor or None
+            Images, labels, weights.
+        draws : bool
+            Whether the layers draw random numbers: then every shard has its own.
+
+        Returns
+        -------
+        loss : Tensor
+            The means of what `loss_sum` gives, without a gradient.
+        logits : Tensor of shape (n, n_classes)
+        """
+        n_rows = len(batch[1])
+        n_shards = self.count(n_rows)
+        ends = [n_rows * k // n_shards for k in range(n_shards + 1)]
+        logits = [None] * n_shards
+        generators = [None] * n_shards
+        if draws:
+            seeds = torch.randint(1 << 62, (n_shards,)).tolist()
+            generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+        def one(k):
+            shard = [
+                None if part is None else part[ends[k] : ends[k + 1]] for part in batch
+            ]
+            logits[k], loss = loss_sum(*shard, generators[k])
+            loss = loss / n_rows
+            whole = loss.sum() if loss.ndim else loss
+            gradients = torch.autograd.grad(whole, self.parameters, allow_unused=True)
+            return loss.detach(), gradients
+
+        def tree(first, last, threads):
+            if last - first == 1:
+                return one(first)
+            middle = (first + last) // 2
+            if threads == 1:
+                left, right = tree(first, middle, 1), tree(middle, last, 1)
+            else:
+                half = threads // 2
+                later = self.pool.submit(tree, middle, last, half)
+                left = tree(first, middle, threads - half)
+                right = later.result()
+            return _added(left, right)
+
+        loss, gradients = tree(0, n_shards, min(self.threads, n_shards))
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            if gradient is not None and gradient.stride() != parameter.stride():
+                # fused optimizers walk through both as they lie in memory
+                gradient = torch.empty_like(parameter).copy_(gradient)
+            parameter.grad = gradient
+        return loss, torch.cat([part.detach() for part in logits])
+
+
+def _added(left, right):
+    """Add a loss and its gradients to others, in place; both miss the same ones."""
+    (loss, gradients), (other_loss, others) = left, right
+    with torch.no_grad():
+        torch._foreach_add_(
+            [gradient for gradient in gradients if gradient is not None],
+            [other for other in others if other is not None],
+        )
+    return loss + other_loss, gradients

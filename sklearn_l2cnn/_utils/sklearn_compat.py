@@ -1,0 +1,107 @@
+"""Whatever this package needs of scikit-learn that scikit-learn does not promise.
+
+Private functions, names that only newer releases have, and attributes with an
+underscore: a release that moves one of them is mended here and nowhere else. Tried with
+scikit-learn 1.6, 1.7, 1.8 and 1.9.
+"""
+
+import inspect
+
+from sklearn.base import _clone_parametrized as clone_parametrized
+from sklearn.base import _fit_context as fit_context
+from sklearn.feature_selection._from_model import (
+    _calculate_threshold as calculate_threshold,
+)
+from sklearn.model_selection._search import BaseSearchCV
+from sklearn.utils import _safe_indexing as safe_indexing
+from sklearn.utils._array_api import get_namespace_and_device
+from sklearn.utils._optional_dependencies import check_matplotlib_support
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Interval,
+    Options,
+    StrOptions,
+    validate_params,
+)
+from sklearn.utils.metadata_routing import _routing_enabled as routing_enabled
+from sklearn.utils.validation import (
+    _check_feature_names_in as check_feature_names_in,
+)
+from sklearn.utils.validation import _check_sample_weight as check_sample_weight
+from sklearn.utils.validation import _num_features as num_features
+from sklearn.utils.validation import _num_samples as num_samples
+
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:  # before scikit-learn 1.9
+
+    class CallbackSupportMixin:
+        """Stands in where scikit-learn has no callbacks: no ``set_callbacks``."""
+
+
+try:
+    from sklearn.utils._array_api import check_same_namespace
+except ImportError:  # before scikit-learn 1.8
+
+    def check_same_namespace(X, estimator, *, attribute, method):
+        """Accept any array: these releases have no such rule."""
+
+
+try:
+    from sklearn.utils._array_api import move_to
+except ImportError:
+    move_to = None  # before scikit-learn 1.8
+
+__all__ = [
+    "BaseSearchCV",
+    "CallbackSupportMixin",
+    "HasMethods",
+    "Interval",
+    "Options",
+    "StrOptions",
+    "calculate_threshold",
+    "check_feature_names_in",
+    "check_matplotlib_support",
+    "check_sample_weight",
+    "check_same_namespace",
+    "clone_parametrized",
+    "fit_context",
+    "moved_to_namespace_of",
+    "num_features",
+    "num_samples",
+    "routing_enabled",
+    "safe_indexing",
+    "scorers_by_name",
+    "takes_sample_weight",
+    "validate_params",
+]
+
+
+def moved_to_namespace_of(like, array, on_host):
+    """Return an array as one of the namespace, and on the device, of another.
+
+    Parameters
+    ----------
+    like, array : array
+    on_host : callable
+        Brings an array to numpy, by way of which older releases go.
+    """
+    namespace, _, device = get_namespace_and_device(like)
+    if move_to is None:
+        return namespace.asarray(on_host(array), device=device)
+    return move_to(array, xp=namespace, device=device)
+
+
+def scorers_by_name(scorer):
+    """Return the scorers in a scorer of several metrics as a dict, one as it is."""
+    return getattr(scorer, "_scorers", scorer)
+
+
+def takes_sample_weight(scorer):
+    """Say whether a scorer takes sample weights."""
+    if hasattr(scorer, "_accept_sample_weight"):
+        return scorer._accept_sample_weight()
+    if hasattr(scorer, "_estimator"):  # the score of an estimator, before 1.9
+        scorer = scorer._estimator.score
+    function = getattr(scorer, "_score_func", scorer)
+    return "sample_weight" in inspect.signature(function).parameters

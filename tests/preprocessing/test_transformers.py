@@ -1,0 +1,420 @@
+"""What all image transformers promise: checks, forms, dtypes, names, nothing leaked."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from sklearn import config_context
+from sklearn.base import clone
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import estimator_checks
+from sklearn.utils.estimator_checks import check_estimator
+
+from sklearn_l2cnn import preprocessing
+from sklearn_l2cnn.preprocessing import (
+    CenterCropper,
+    ChannelsFirst,
+    ChannelsLast,
+    ChannelStandardizer,
+    ContrastNormalizer,
+    HistogramEqualizer,
+    ImagePadder,
+    ImageReader,
+    ImageResizer,
+    ImagesToRows,
+    PatchWhitener,
+    PixelScaler,
+    PixelStandardizer,
+    RowsToImages,
+    ToChannels,
+    ToGray,
+    TorchvisionTransformer,
+)
+from tests.conformance.test_classifiers import ABSENT, a_build_for_cuda_is_no_device  # noqa: F401
+
+ALL = [getattr(preprocessing, name) for name in preprocessing.__all__]
+IDS = preprocessing.__all__
+LEARNERS = [PixelScaler, ChannelStandardizer, PixelStandardizer, PatchWhitener]
+INVERTIBLE = [
+    ChannelsFirst,
+    ChannelsLast,
+    ImagePadder,
+    ImagesToRows,
+    RowsToImages,
+    ChannelStandardizer,
+    PixelScaler,
+    PixelStandardizer,
+]
+# What stays uint8 where uint8 comes.
+IN_BYTES = [
+    CenterCropper,
+    ChannelsFirst,
+    ChannelsLast,
+    HistogramEqualizer,
+    ImagePadder,
+    ImageReader,
+    ImageResizer,
+    ImagesToRows,
+    RowsToImages,
+    ToChannels,
+    ToGray,
+    TorchvisionTransformer,
+]
+# A parameter with which the transformer does another thing than by default.
+CONFIGURED = [
+    CenterCropper(size=2),
+    ContrastNormalizer(window=3),
+    ImagePadder(size=9, mode="reflect"),
+    ImageReader(size=5, mode="L", aspect="pad"),
+    ImageResizer(size=(7, 3), aspect="crop", interpolation="bicubic"),
+    PatchWhitener(patch_size=2, stride=1),
+    PixelScaler((-1, 1), pixel_range=(0, 10)),
+    ToChannels(4),
+]
+
+
+# -- conformance ----------------------------------------------------------------------
+
+
+def outcomes(transformer):
+    results = check_estimator(transformer, on_skip=None, on_fail=None)
+    for result in results:
+        reason = str(result["exception"])
+        if result["status"] != "passed":
+            name = result["check_name"]
+            assert result["status"] == "skipped", (name, reason)
+            assert name.startswith("check_array_api"), (name, reason)
+            assert any(word in reason for word in ABSENT), reason
+        assert not result["expected_to_fail"]
+    return results
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "transformer",
+    [*(cls() for cls in ALL), *CONFIGURED],
+    ids=lambda transformer: repr(transformer)[:60],
+)
+def test_check_estimator(transformer):
+    results = outcomes(transformer)
+    checks = {result["check_name"] for result in results}
+    expected = check_estimator(StandardScaler(), on_skip=None, on_fail=None)
+    missing = {result["check_name"] for result in expected} - checks
+    # what is read is uint8, whatever it was before: no dtype of floats is preserved
+    reader = isinstance(transformer, ImageReader)
+    assert missing == ({"check_transformer_preserve_dtypes"} if reader else set())
+    assert len(results) >= len(expected) - reader
+    passed = sum(result["status"] == "passed" for result in results)
+    assert passed >= sum(r["status"] == "passed" for r in expected) - reader
+
+
+@pytest.mark.parametrize("cls", ALL, ids=IDS)
+@pytest.mark.parametrize(
+    "check",
+    [
+        "check_param_validation",
+        "check_dataframe_column_names_consistency",
+        "check_inplace_ensure_writeable",
+        "check_set_output_transform",
+        "check_set_output_transform_pandas",
+        "check_transformer_get_feature_names_out",
+        "check_transformer_get_feature_names_out_pandas",
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_checks_outside_check_estimator(cls, check):
+    if cls is RowsToImages and check.endswith(("_pandas", "_out")):
+        # images have no columns that could be named: they are for the next step
+        with pytest.raises(AssertionError, match=r"feature names|Must pass 2-d input"):
+            getattr(estimator_checks, check)(cls.__name__, cls())
+        return
+    getattr(estimator_checks, check)(cls.__name__, cls())
+
+
+@pytest.mark.parametrize("cls", ALL, ids=IDS)
+def test_no_tag_relaxes_a_check(cls):
+    tags = cls().__sklearn_tags__()
+    assert tags.requires_fit and not tags.no_validation and not tags._skip_test
+    assert not tags.non_deterministic and not tags.input_tags.allow_nan
+    assert tags.input_tags.two_d_array and tags.input_tags.three_d_array
+    assert not tags.input_tags.string and tags.array_api_support
+
+
+def test_lists_of_this_file_are_complete():
+    assert set(LEARNERS) == {cls for cls in ALL if hasattr(cls, "partial_fit")}
+    assert set(INVERTIBLE) == {cls for cls in ALL if hasattr(cls, "inverse_transform")}
+
+
+# -- forms and dtypes -----------------------------------------------------------------
+
+
+def images(n=6, side=(5, 8), depth=3, dtype="uint8", seed=0):
+    rng = np.random.RandomState(seed)
+    values = rng.randint(0, 256, size=(n, *side, depth)).astype("uint8")
+    return values if dtype == "uint8" else (values / 255).astype(dtype)
+
+
+def as_last(result, transformer):
+    """Bring a result to (n, height, width, channels), whatever its form is."""
+    n, shape = len(result), transformer.output_shape_
+    if result.ndim == 2:
+        result = result.reshape(n, *shape)
+    return result.reshape(n, *shape)
+
+
+# What comes out of these has another layout than what went in.
+LAYOUTS = [ChannelsFirst, ChannelsLast]
+
+
+@pytest.mark.parametrize("cls", [cls for cls in ALL if cls not in LAYOUTS])
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+def test_rows_and_images_give_the_same(cls, dtype):
+    X = images(dtype=dtype)
+    from_images = cls().fit(X)
+    from_rows = cls(image_shape=(5, 8, 3)).fit(X.reshape(6, -1))
+    one, other = from_images.transform(X), from_rows.transform(X.reshape(6, -1))
+    assert other.ndim == (4 if cls is RowsToImages else 2)
+    assert one.ndim == (2 if cls is ImagesToRows else 4)
+    assert np.array_equal(one.reshape(6, -1), other.reshape(6, -1))
+    assert one.shape[1:] == from_images.output_shape_ or one.ndim == 2
+    assert len(from_rows.get_feature_names_out()) == other[0].size
+
+
+@pytest.mark.parametrize("cls", [c for c in ALL if c not in (*LAYOUTS, ImagesToRows)])
+def test_channels_first_is_the_same_elsewhere(cls):
+    X = images()
+    last = cls().fit_transform(X)
+    first = cls(channels="first").fit_transform(X.transpose(0, 3, 1, 2))
+    assert np.array_equal(first.transpose(0, 2, 3, 1), last)
+
+
+@pytest.mark.parametrize("cls", ALL, ids=IDS)
+def test_grey_images_need_no_axis_of_channels(cls):
+    X = images(depth=1)
+    with_axis, without = cls().fit(X), cls().fit(X[..., 0])
+    if cls is ChannelsLast:
+        X = X.transpose(0, 3, 1, 2)
+        with_axis = cls().fit(X)
+    one, other = with_axis.transform(X), without.transform(X.reshape(6, 5, 8))
+    assert np.array_equal(one.reshape(6, -1), other.reshape(6, -1))
+    if cls not in (ToChannels, ImageReader, ImagesToRows):
+        assert other.ndim == 3
+
+
+@pytest.mark.parametrize("cls", ALL, ids=IDS)
+def test_bytes_stay_bytes_where_they_can(cls):
+    found = cls().fit_transform(images())
+    assert found.dtype == (np.uint8 if cls in IN_BYTES else np.float32)
+    for dtype in ("float32", "float64"):
+        found = cls().fit_transform(images(dtype=dtype))
+        assert found.dtype == (np.uint8 if cls is ImageReader else dtype)
+        assert found.flags.c_contiguous and found.flags.writeable
+
+
+@pytest.mark.parametrize("cls", ALL, ids=IDS)
+def test_the_argument_is_left_as_it_was(cls):
+    X = images(dtype="float64")
+    before = X.copy()
+    found = cls().fit_transform(X)
+    found[...] = 0
+    assert np.array_equal(X, before)
+    X.flags.writeable = False
+    cls().fit_transform(X[:, ::-1])
+
+
+@pytest.mark.parametrize("cls", ALL, ids=IDS)
+def test_pieces_do_not_show(cls, monkeypatch):
+    X = images(n=11, dtype="float64")
+    whole = cls().fit(X)
+    expected = whole.transform(X)
+    monkeypatch.setattr("sklearn_l2cnn._pixels._CHUNK_VALUES", 4 * X[0].size)
+    pieces = cls().fit(X)
+    np.testing.assert_allclose(whole.transform(X), expected, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(pieces.transform(X), expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("cls", ALL, ids=IDS)
+def test_copies_and_pickles(cls):
+    X = images()
+    fitted = cls().fit(X)
+    assert vars(clone(fitted)).keys() == fitted.get_params().keys()
+    again = pickle.loads(pickle.dumps(fitted))
+    assert np.array_equal(again.transform(X), fitted.transform(X))
+
+
+@pytest.mark.parametrize("cls", ALL, ids=IDS)
+def test_other_images_than_were_fitted_are_named(cls):
+    X, other = images(), images(side=(6, 8))
+    if cls is ChannelsLast:
+        X, other = X.transpose(0, 3, 1, 2), other.transpose(0, 3, 1, 2)
+    with pytest.raises(ValueError, match=r"5 x 8 pixels with 3 channels"):
+        cls().fit(X).transform(other)
+
+
+@pytest.mark.parametrize("cls", ALL, ids=IDS)
+def test_tensors_go_through_under_dispatch(cls):
+    X = torch.tensor(images(dtype="float32"))
+    with config_context(array_api_dispatch=True):
+        found = cls().fit_transform(X)
+    assert isinstance(found, torch.Tensor) and found.device == X.device
+    expected = cls().fit_transform(X.numpy())
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("cls", INVERTIBLE, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("form", ["images", "rows"])
+def test_inverses_undo(cls, form):
+    X = images(dtype="float64")
+    fitted = cls()
+    if form == "rows":
+        X = X.reshape(6, -1)
+        fitted.set_params(image_shape=(5, 8, 3))
+    fitted.fit(X)
+    found = fitted.inverse_transform(fitted.transform(X))
+    if cls in (ImagesToRows, RowsToImages):  # their inverses give one form alone
+        found = found.reshape(X.shape)
+    assert found.shape == X.shape
+    np.testing.assert_allclose(found, X, rtol=1e-12, atol=1e-12)
+
+
+# -- what is learnt -------------------------------------------------------------------
+
+
+def learnt(transformer):
+    return {
+        name: value
+        for name, value in vars(transformer).items()
+        if name.endswith("_") and not name.startswith("_")
+    }
+
+
+def assert_same_learnt(one, other, rtol=1e-9):
+    one, other = learnt(one), learnt(other)
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        np.testing.assert_allclose(value, other[name], rtol=rtol, atol=1e-12)
+
+
+@pytest.mark.parametrize("cls", LEARNERS, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_in_parts_the_same_is_learnt(cls, weighted):
+    X = images(n=30, dtype="float64")
+    weight = np.random.RandomState(0).uniform(0.5, 2, 30) if weighted else None
+    whole, parts = cls().fit(X, sample_weight=weight), cls()
+    for rows in (slice(0, 7), slice(7, 8), slice(8, 30)):
+        part = None if weight is None else weight[rows]
+        parts.partial_fit(X[rows], sample_weight=part)
+    assert_same_learnt(whole, parts, rtol=1e-7)
+    np.testing.assert_allclose(parts.transform(X), whole.transform(X), atol=1e-8)
+
+
+@pytest.mark.parametrize("cls", LEARNERS, ids=lambda cls: cls.__name__)
+def test_fit_forgets_and_partial_fit_does_not(cls):
+    X, Y = images(dtype="float64"), 1 + 3 * images(dtype="float64", seed=1)
+    fresh = cls().fit(Y)
+    assert_same_learnt(cls().fit(X).fit(Y), fresh)
+    both = cls().partial_fit(X).partial_fit(Y)
+    assert_same_learnt(both, cls().fit(np.concatenate([X, Y])), rtol=1e-7)
+    assert not np.allclose(both.transform(X), fresh.transform(X))
+
+
+@pytest.mark.parametrize("cls", LEARNERS, ids=lambda cls: cls.__name__)
+def test_weight_zero_is_removal_and_weight_k_is_k_repeats(cls):
+    X = images(n=20, dtype="float64")
+    X[3] = 100  # and is not there
+    weight = np.random.RandomState(0).randint(0, 3, 20)
+    weight[3] = 0
+    one = cls().fit(X, sample_weight=weight)
+    other = cls().fit(np.repeat(X, weight, axis=0))
+    assert_same_learnt(one, other)
+
+
+# ImageReader learns what is white where images are floats.
+@pytest.mark.parametrize("cls", [c for c in ALL if c not in (*LEARNERS, ImageReader)])
+def test_nothing_is_learnt_from_other_images_elsewhere(cls):
+    X, Y = images(dtype="float64"), images(dtype="float64", seed=1)
+    assert np.array_equal(cls().fit(X).transform(X), cls().fit(Y).transform(X))
+
+
+@pytest.mark.parametrize("cls", LEARNERS, ids=lambda cls: cls.__name__)
+def test_a_failed_fit_leaves_what_was_there(cls):
+    X = images(dtype="float64")
+    fitted = cls().fit(X)
+    before = fitted.transform(X)
+    for call in (fitted.fit, fitted.partial_fit):
+        with pytest.raises(ValueError, match="NaN"):
+            call(np.full_like(X, np.nan))
+        assert np.array_equal(fitted.transform(X), before)
+    unfitted = cls()
+    with pytest.raises(ValueError, match="NaN"):
+        unfitted.fit(np.full_like(X, np.nan))
+    assert not learnt(unfitted)
+
+
+# -- anything at all ------------------------------------------------------------------
+
+DTYPES = ["uint8", "bool", "int16", "int64", "float16", "float32", "float64", "uint16"]
+
+
+def anything():
+    shape = array_shapes(min_dims=2, max_dims=4, min_side=1, max_side=7)
+    finite = {"allow_nan": False, "allow_infinity": False}
+    return st.sampled_from(DTYPES).flatmap(
+        lambda dtype: arrays(
+            dtype,
+            shape,
+            elements=st.floats(-1e4, 1e4, width=16, **finite)
+            if dtype.startswith("float")
+            else None,
+        )
+    )
+
+
+def promised_dtype(transformer, X):
+    if isinstance(transformer, ImageReader):
+        return np.uint8
+    if X.dtype == np.uint8:
+        return np.uint8 if type(transformer) in IN_BYTES else np.float32
+    small = X.dtype.itemsize <= 2 or X.dtype == np.float32
+    return np.float32 if small else np.float64
+
+
+@pytest.mark.parametrize(
+    "transformer",
+    [*(cls() for cls in ALL), *CONFIGURED],
+    ids=lambda transformer: repr(transformer)[:60],
+)
+@settings(
+    max_examples=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(X=anything())
+def test_anything_gives_what_is_promised_or_a_clear_error(transformer, X):
+    transformer = clone(transformer)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # strips, cut-off pixels
+        try:
+            found = transformer.fit(X).transform(X)
+            again = transformer.transform(X[:1])
+        except ValueError as error:
+            depth = X.shape[-1] if X.ndim == 4 else 1
+            swapped = "is more likely. Pass channels=" in str(error)
+            colours = "Images with" in str(error) and (depth > 4 or X.ndim == 4)
+            assert swapped or colours, error
+            return
+    assert len(found) == len(X)
+    assert found[0].size == np.prod(transformer.output_shape_)
+    assert len(transformer.get_feature_names_out()) in (
+        found[0].size,
+        X[0].size,  # of those that keep every pixel in its place
+    )
+    assert found.dtype == promised_dtype(transformer, X)
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(again, found[:1], rtol=1e-5, atol=1e-5)

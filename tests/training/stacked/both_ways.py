@@ -1,0 +1,135 @@
+"""Networks to be trained together and one by one, and what must be the same."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import StratifiedKFold
+from torch import nn
+
+from sklearn_l2cnn import L2CNNClassifier
+from sklearn_l2cnn._search._members import fit_members, fit_one_by_one
+
+ALPHAS = [1e-3, 0.1, 1e-2]
+
+
+def convolutions(input_shape, n_classes):
+    """Two convolutions, the second nested, and two dense layers in float64."""
+    depth, height, width = input_shape
+    return nn.Sequential(
+        nn.Conv2d(depth, 4, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Sequential(nn.Conv2d(4, 6, 3, padding="same"), nn.Tanh()),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(6 * (height // 4) * (width // 4), 5, bias=False),
+        nn.GELU(),
+        nn.Linear(5, n_classes),
+    ).double()
+
+
+def normed(input_shape, n_classes):
+    """Batch norms of maps and of rows, one without weights, and a group norm."""
+    depth = input_shape[0]
+    return nn.Sequential(
+        nn.BatchNorm2d(depth, affine=False),
+        nn.Conv2d(depth, 4, 3, padding=1, bias=False),
+        nn.BatchNorm2d(4, momentum=None),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(4, 4, 3, groups=2),
+        nn.GroupNorm(2, 4),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(16, 6, bias=False),
+        nn.BatchNorm1d(6),
+        nn.LeakyReLU(0.1),
+        nn.Linear(6, n_classes),
+    ).double()
+
+
+def reused(input_shape, n_classes):
+    """One activation that stands in several places."""
+    tanh = nn.Tanh()
+    layers = nn.Conv2d(input_shape[0], 4, 3), tanh, nn.Flatten(), nn.Linear(144, 5)
+    return nn.Sequential(*layers, tanh, nn.Linear(5, n_classes)).double()
+
+
+def biased(input_shape, n_classes):
+    """A convolution with a bias in front of a batch norm."""
+    layers = nn.Conv2d(input_shape[0], 4, 3), nn.BatchNorm2d(4), nn.ReLU()
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(144, n_classes)).double()
+
+
+def dense(input_shape, n_classes):
+    """No convolution at all."""
+    return nn.Sequential(
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(16, 8),
+        nn.ReLU(),
+        nn.Linear(8, n_classes),
+    ).double()
+
+
+def averaged(input_shape, n_classes):
+    """Logits from a convolution in groups on images of several channels."""
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3, groups=3),
+        nn.ReLU(),
+        nn.Conv2d(6, n_classes, 1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    ).double()
+
+
+def both_ways(
+    X, y, weight=None, path="independent", folds=None, alphas=ALPHAS, **options
+):
+    """Fit all alphas to all folds together, and one by one."""
+    options = {
+        "architecture": convolutions,
+        "max_epochs": 4,
+        "batch_size": 16,
+        "lr": 1e-2,
+    } | options
+    template = L2CNNClassifier(random_state=0, **options)
+    folds = folds or list(StratifiedKFold(3).split(X, y))
+    members = [[clone(template).set_params(alpha=a) for a in alphas] for _ in folds]
+    one_by_one = fit_one_by_one(
+        [[clone(m) for m in row] for row in members], X, y, weight, folds, path=path
+    )
+    return fit_members(members, X, y, weight, folds, path=path), one_by_one
+
+
+def parameters_of(clf):
+    return [parameter.detach() for parameter in clf.module_.parameters()]
+
+
+def assert_same(together, one_by_one, X, tolerance=1e-9):
+    for ours, others in zip(together, one_by_one, strict=True):
+        for clf, other in zip(ours, others, strict=True):
+            assert not isinstance(other, ValueError), other
+            pairs = zip(
+                clf.module_.state_dict().items(),
+                other.module_.state_dict().values(),
+                strict=True,
+            )
+            for (name, value), expected in pairs:
+                scale = float(expected.abs().max()) or 1.0
+                worst = float((value - expected).abs().max()) / scale
+                assert worst <= tolerance, (name, worst)
+                assert value.untyped_storage().nbytes() == value.nbytes, name
+            assert_same_history(clf.net_.history, other.net_.history, tolerance)
+            assert clf.n_epochs_ == other.n_epochs_
+            assert clf.best_epoch_ == other.best_epoch_
+            proba, expected = clf.predict_proba(X), other.predict_proba(X)
+            assert np.allclose(proba, expected, rtol=0, atol=100 * tolerance)
+
+
+def assert_same_history(history, expected, tolerance):
+    assert len(history) == len(expected)
+    for row, other in zip(history, expected, strict=True):
+        assert row.keys() == other.keys()
+        for name in row.keys() - {"dur", "batches"}:
+            assert row[name] == pytest.approx(other[name], rel=100 * tolerance), name

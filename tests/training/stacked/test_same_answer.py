@@ -1,0 +1,125 @@
+"""Networks trained together: the same answer as one by one.
+
+The oracle is `fit_one_by_one`, which trains every network by itself. In float64 both
+must agree to rounding, whatever the folds, the weights, the penalty and the schedule.
+"""
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import double
+from tests.training.stacked.both_ways import (
+    assert_same,
+    averaged,
+    biased,
+    both_ways,
+    dense,
+    normed,
+    parameters_of,
+    reused,
+)
+
+
+def named(options):
+    return ", ".join(f"{k}={getattr(v, '__name__', v)}" for k, v in options.items())
+
+
+@pytest.fixture
+def images(digits):
+    """Ninety-seven digits: no fold is like another, and no last batch full."""
+    X, y = digits
+    return X[:97], y[:97] % 4
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"architecture": double},
+        {"architecture": dense},
+        {"architecture": reused},
+        {"penalty": "l1"},
+        {"penalty": "group", "optimizer": "sgd"},
+        {"penalty": "elasticnet", "optimizer": "adamw"},
+        {"penalty": None},
+        {"optimizer": "adamw", "penalize": "all"},
+        {"optimizer": "sgd", "decoupled": True, "lr_schedule": "cosine"},
+        {"optimizer": "sgd", "max_norm": 0.4, "momentum": 0.0},
+        {"gradient_clip": 0.5, "label_smoothing": 0.2},
+        {"class_weight": "balanced", "standardize": False},
+        {"lr_schedule": "onecycle"},
+        {"early_stopping": True, "n_iter_no_change": 2, "tol": 0.0, "max_epochs": 12},
+        {"early_stopping": True, "lr_schedule": "plateau", "max_epochs": 9},
+        {"lr_schedule": "plateau", "optimizer": "sgd", "lr": 1.0, "max_epochs": 9},
+        {"lr_schedule": "plateau", "penalty": "l1", "lr": 0.3, "max_epochs": 9},
+        {"augment": ["flip", "shift", "cutout"]},
+        {"augment": ["crop", "mixup"], "early_stopping": True},
+        {"batch_size": 64},
+    ],
+    ids=named,
+)
+def test_together_is_one_by_one(images, options):
+    X, y = images
+    assert_same(*both_ways(X, y, **options), X)
+
+
+def test_with_sample_weights(images):
+    X, y = images
+    weight = np.random.RandomState(0).randint(0, 4, len(y)) / 2
+    assert_same(*both_ways(X, y, weight, class_weight={0: 2.0}), X)
+    assert_same(*both_ways(X, y, weight, early_stopping=True, max_epochs=9), X)
+
+
+def test_with_norms(images):
+    X, y = images
+    assert_same(*both_ways(X, y, architecture=normed), X)
+    assert_same(*both_ways(X, y, architecture=normed, optimizer="sgd"), X)
+    # a bias in front of a norm has no gradient but rounding, which Adam makes large
+    together, one_by_one = both_ways(X, y, architecture=biased)
+    for row, others in zip(together, one_by_one, strict=True):
+        for clf, other in zip(row, others, strict=True):
+            for p, q in zip(parameters_of(clf), parameters_of(other), strict=True):
+                assert torch.allclose(p, q, rtol=1e-6, atol=1e-6)
+
+
+def test_with_colours(colours):
+    X, y = colours
+    assert_same(*both_ways(X[:60], y[:60], architecture=averaged), X[:60])
+
+
+def test_with_strengths_of_layers(images):
+    X, y = images
+    alphas = [{"0": 0.1, "3": 0.01}, {"*": 0.3}, {"8": 1.0}]
+    assert_same(*both_ways(X, y, alphas=alphas), X)
+
+
+def test_alpha_0_beside_others(images):
+    X, y = images
+    assert_same(*both_ways(X, y, alphas=[0.0, 0.1], penalty="l1"), X)
+
+
+def test_a_warm_path(images):
+    X, y = images
+    together, one_by_one = both_ways(X, y, path="warm")
+    assert_same(together, one_by_one, X)
+    cold, _ = both_ways(X, y)
+    assert not np.array_equal(  # the strongest starts anew, the others do not
+        cold[0][0].predict_proba(X), together[0][0].predict_proba(X)
+    )
+
+
+@pytest.mark.parametrize("sizes", [(50, 50), (80, 33, 34), (64, 30)])
+def test_folds_of_very_different_sizes(images, sizes):
+    X, y = images
+    rows = np.arange(len(y))
+    folds = [(rows[:size], rows[size:]) for size in sizes]
+    assert_same(*both_ways(X, y, folds=folds), X)
+    assert_same(*both_ways(X, y, folds=folds, augment="shift"), X)
+
+
+def test_folds_with_other_classes(images):
+    X, y = images
+    rows = np.arange(len(y))
+    folds = [(rows[y != 3], rows[y == 3]), (rows[y != 1], rows[::2]), (rows, rows[:9])]
+    assert_same(*both_ways(X, y, folds=folds), X)

@@ -1,0 +1,125 @@
+"""Dense layers: equal rows give equal bits, wherever they stand, on any processor."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import linear, relu
+
+from sklearn_l2cnn._training.dense import RowByRow, dense
+from tests.conftest import quick
+
+WIDTHS = [*range(1, 71), *range(127, 133)]
+OUTPUTS = [1, 2, 3, 5, 10, 17, 64]
+
+# Instruction sets of other processors, as far as libraries can be told to take them.
+PROCESSORS = {
+    "this one": {},
+    "AVX2": {"MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+    "SSE4": {
+        "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
+        "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "ATEN_CPU_CAPABILITY": "default",
+    },
+}
+
+
+def shapes_that_vary():
+    """Return the shapes for which equal rows of a batch differ in a bit."""
+    torch.manual_seed(0)
+    found = []
+    with torch.inference_mode():
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            for width in WIDTHS:
+                for n_outputs in OUTPUTS:
+                    row, weight = torch.randn(width), torch.randn(n_outputs, width)
+                    bias = torch.randn(n_outputs)
+                    result = dense(row.expand(128, -1).contiguous(), weight, bias)
+                    if (result != result[0]).any():
+                        found.append((threads, width, n_outputs))
+    return found
+
+
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_equal_rows_give_equal_bits(processor):
+    script = "from tests.training.test_dense import shapes_that_vary; print(shapes_that_vary())"
+    output = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **PROCESSORS[processor]},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert output.strip() == "[]"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("shape", [(), (0,), (1,), (7,), (3, 2), (5, 4, 3)])
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_values_are_those_of_linear(shape, dtype, has_bias):
+    rows, weight = torch.randn(*shape, 37, dtype=dtype), torch.randn(5, 37, dtype=dtype)
+    bias = torch.randn(5, dtype=dtype) if has_bias else None
+    expected = linear(rows, weight, bias)
+    tolerance = {} if dtype != torch.bfloat16 else {"rtol": 2e-2, "atol": 2e-2}
+    torch.testing.assert_close(dense(rows, weight, bias), expected, **tolerance)
+    with torch.inference_mode(), RowByRow():
+        torch.testing.assert_close(linear(rows, weight, bias), expected, **tolerance)
+
+
+def test_gradients_flow_where_they_are_recorded():
+    layer, rows = nn.Linear(37, 3), torch.randn(9, 37, requires_grad=True)
+    [expected] = torch.autograd.grad(layer(rows).square().sum(), rows)
+    with RowByRow():
+        [found] = torch.autograd.grad(layer(rows).square().sum(), rows)
+    torch.testing.assert_close(found, expected)
+
+
+def test_rows_that_are_not_aligned_are_moved():
+    wide, weight = torch.randn(9, 33, dtype=torch.float64), torch.randn(3, 32).double()
+    torch.testing.assert_close(dense(wide[:, 1:], weight), linear(wide[:, 1:], weight))
+
+
+class Functional(nn.Module):
+    """A network whose dense layers are calls in its forward function."""
+
+    def __init__(self, input_shape, n_classes, width):
+        super().__init__()
+        self.hidden = nn.Parameter(torch.randn(width, 64) / 8)
+        self.logits = nn.Parameter(torch.randn(n_classes, width))
+
+    def forward(self, images):
+        hidden = relu(linear(images.flatten(1), self.hidden))
+        return linear(hidden, self.logits)
+
+
+def layered(input_shape, n_classes, width):
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, n_classes)
+    )
+
+
+@pytest.mark.parametrize("width", [5, 37, 129])
+@pytest.mark.parametrize("build", [layered, Functional])
+def test_predictions_do_not_depend_on_company(digits, build, width):
+    X, y = digits
+    torch.manual_seed(0)
+    architecture = build((1, 8, 8), 10, width)
+    clf = quick(architecture=architecture, max_epochs=1).fit(X[:100], y[:100])
+    expected = clf.predict_proba(X)
+    order = np.random.RandomState(0).permutation(len(X))
+    threads = torch.get_num_threads()
+    try:
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            assert np.array_equal(clf.predict_proba(X[order]), expected[order])
+            halves = [clf.predict_proba(X[:150]), clf.predict_proba(X[150:])]
+            assert np.array_equal(np.concatenate(halves), expected)
+            for k in (0, 1, 150, 299):
+                assert np.array_equal(clf.predict_proba(X[k : k + 1])[0], expected[k])
+    finally:
+        torch.set_num_threads(threads)

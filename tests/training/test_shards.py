@@ -1,0 +1,172 @@
+"""Shards of a batch: the same gradient in any number of threads, and for whom."""
+
+import copy
+import threading
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sklearn_l2cnn import L2CNNClassifier
+from sklearn_l2cnn._training import shards as _shards
+from sklearn_l2cnn._training.runtime import torch_threads
+from sklearn_l2cnn._training.shards import Shards, shard_count
+from sklearn_l2cnn._training.step import summed_loss
+from sklearn_l2cnn.architectures import plain
+from tests.conftest import SmallNet, tiny
+
+
+def batch(n_rows, seed=0, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(n_rows, 1, 12, 12, generator=generator, dtype=dtype)
+    labels = torch.randint(0, 5, (n_rows,), generator=generator)
+    weight = torch.rand(n_rows, generator=generator, dtype=dtype)
+    return images, labels, weight
+
+
+def gradients(network, images, labels, weight, threads, n_shards=None):
+    """Return loss, logits and gradients from shards, on a copy of the network."""
+    network = copy.deepcopy(network)
+    parameters = list(network.parameters())
+
+    def loss_sum(images, labels, weight, generator):
+        logits = network(images)
+        return logits, summed_loss(logits, labels, weight)
+
+    with torch_threads(1), Shards(parameters, 1e9, threads) as shards:
+        if n_shards is not None:
+            shards.count = lambda n_rows: n_shards
+        loss, logits = shards.gradient(loss_sum, (images, labels, weight))
+    return loss, logits, [parameter.grad for parameter in parameters]
+
+
+@pytest.mark.parametrize("n_rows", [16, 37])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n_shards", [1, 2, 4, 8])
+def test_shards_add_up_to_the_gradient(n_rows, weighted, n_shards):
+    network = plain((1, 12, 12), 5).double()
+    images, labels, weight = batch(n_rows, dtype=torch.float64)
+    weight = weight if weighted else None
+    loss, logits, found = gradients(network, images, labels, weight, 2, n_shards)
+
+    expected = network(images)
+    losses = nn.functional.cross_entropy(expected, labels, reduction="none")
+    mean = (losses if weight is None else losses * weight).mean()
+    mean.backward()
+    assert torch.allclose(loss, mean, rtol=1e-12)
+    assert torch.allclose(logits, expected, rtol=1e-12)
+    assert not logits.requires_grad and not loss.requires_grad
+    for parameter, gradient in zip(network.parameters(), found, strict=True):
+        assert torch.allclose(parameter.grad, gradient, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("n_rows", [128, 77])
+def test_the_number_of_threads_does_not_show_in_a_bit(n_rows):
+    network = plain((1, 12, 12), 5).to(memory_format=torch.channels_last)
+    assert shard_count(n_rows, 1e9) > 4
+    expected = gradients(network, *batch(n_rows), threads=1)
+    for threads in (2, 3, 4, 7, 40):
+        found = gradients(network, *batch(n_rows), threads=threads)
+        assert torch.equal(found[0], expected[0])
+        for one, other in zip(found[2], expected[2], strict=True):
+            assert torch.equal(one, other)
+
+
+def test_gradients_lie_in_memory_as_their_parameters():
+    # fused optimizers rely on it; the gradient of a convolution comes channels last
+    images, labels, weight = batch(32)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        network = nn.Sequential(nn.Conv2d(1, 4, 3), plain((4, 10, 10), 5))
+        network = network.to(memory_format=layout)
+        images = images.contiguous(memory_format=torch.channels_last)
+        found = gradients(network, images, labels, weight, 2)[2]
+        for parameter, gradient in zip(network.parameters(), found, strict=True):
+            assert parameter.stride() == gradient.stride()
+
+
+def test_a_parameter_that_is_not_reached_has_no_gradient():
+    network = nn.Sequential(plain((1, 12, 12), 5))
+    network.idle = nn.Parameter(torch.ones(2))
+    network.append(nn.Identity())
+    parameters = [network.idle, *network[0].parameters()]
+    images, labels, weight = batch(64)
+    with Shards(parameters, 1e9, 2) as shards, torch_threads(1):
+        shards.gradient(
+            lambda x, y, w, _: (network[0](x), summed_loss(network[0](x), y, w)),
+            (images, labels, weight),
+        )
+    assert network.idle.grad is None and parameters[1].grad is not None
+
+
+def test_threads_work_at_the_same_time_and_are_gone_afterwards():
+    meeting = threading.Barrier(2, timeout=60)
+    parameter = nn.Parameter(torch.ones(()))
+    seen = set()
+
+    def loss_sum(images, labels, weight, generator):
+        if threading.get_ident() not in seen:
+            seen.add(threading.get_ident())
+            meeting.wait()  # passed only where another thread comes as well
+        return images, (images * parameter).sum()
+
+    before = threading.active_count()
+    with Shards([parameter], 1e9, 2) as shards, torch_threads(1):
+        shards.gradient(loss_sum, batch(64))
+    assert len(seen) == 2 and threading.active_count() == before
+
+
+def test_an_error_in_a_shard_comes_out():
+    def loss_sum(images, labels, weight, generator):
+        raise RuntimeError(f"shard of {len(images)}")
+
+    with pytest.raises(RuntimeError, match="shard of 4"), Shards([], 1e9, 3) as shards:
+        shards.count = lambda n_rows: 8
+        shards.gradient(loss_sum, batch(32))
+
+
+def test_the_count_of_shards_is_a_power_of_two_within_its_bounds():
+    for n_rows in (1, 2, 7, 8, 31, 32, 128, 5000):
+        for cost in (1.0, 1e4, 1e6, 1e8, 1e12):
+            count = shard_count(n_rows, cost)
+            assert count & (count - 1) == 0
+            assert 1 <= count <= max(1, min(16, n_rows // 8))
+
+
+@pytest.mark.parametrize("architecture", ["plain", tiny, SmallNet])
+@pytest.mark.parametrize("n_classes", [2, 10])
+def test_fits_with_shards_agree_in_every_bit(
+    digits, monkeypatch, architecture, n_classes
+):
+    X, y = digits
+    monkeypatch.setattr(_shards, "_STEP", 1e3)  # shards even for images this small
+    used = []
+    gradient = Shards.gradient
+
+    def spied(self, loss_sum, batch, draws):
+        used.append((self.count(len(batch[1])), self.threads))
+        return gradient(self, loss_sum, batch, draws)
+
+    monkeypatch.setattr(Shards, "gradient", spied)
+    clf = L2CNNClassifier(
+        architecture=architecture,
+        max_epochs=2,
+        batch_size=64,
+        early_stopping=True,
+        random_state=0,
+    )
+    results = []
+    for threads in (1, 2, 3):
+        with torch_threads(threads):
+            results.append(clf.fit(X, y % n_classes).predict_proba(X))
+    assert all(np.array_equal(results[0], other) for other in results[1:])
+    threads_seen = {threads for count, threads in used if count > 1}
+    assert threads_seen == (set() if architecture is SmallNet else {1, 2, 3})
+
+
+def test_a_fit_with_shards_learns_what_a_fit_without_learns(digits, monkeypatch):
+    X, y = digits
+    clf = L2CNNClassifier(max_epochs=2, batch_size=64, random_state=0)
+    one = clf.fit(X, y).loss_curve_
+    monkeypatch.setattr(_shards, "_STEP", 1e3)
+    np.testing.assert_allclose(clf.fit(X, y).loss_curve_, one, rtol=1e-4)
