@@ -2,16 +2,15 @@
 
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from sklearn_l2cnn._estimator._learning import LearningMixin
+from sklearn_l2cnn._estimator.fitting import fit, partial_fit
 from sklearn_l2cnn._estimator.parameters import CONSTRAINTS
 from sklearn_l2cnn._estimator.prediction import PredictionMixin
-from sklearn_l2cnn._utils.estimators import ParametersMixin
-from sklearn_l2cnn._utils.sklearn_compat import CallbackSupportMixin
+from sklearn_l2cnn._utils.estimators import ParametersMixin, set_attributes
+from sklearn_l2cnn._utils.sklearn_compat import CallbackSupportMixin, fit_context
 
 
 class L2CNNClassifier(
     ParametersMixin,
-    LearningMixin,
     PredictionMixin,
     CallbackSupportMixin,
     ClassifierMixin,
@@ -40,16 +39,17 @@ class L2CNNClassifier(
         pattern of :mod:`fnmatch` that means a layer, or a part of the network that it
         lies in, decides; layers that none means are not penalised.
 
-    penalty : {"l2", "l1", "elasticnet", "group"}, object or None, default="l2"
-        What is added to the loss for every weight, times `alpha`:
+    penalty : str, object or None, default="l2"
+        The penalty that is added to the loss for every weight, times `alpha`, a name of
+        :func:`sklearn_l2cnn.penalties.list_penalties`:
 
         - ``"l2"``: :math:`\frac{1}{2} \|W\|^2`;
         - ``"l1"``: :math:`\|W\|_1`, the sum of the absolute values;
         - ``"elasticnet"``: a mixture of both, by `l1_ratio`;
         - ``"group"``: :math:`\sum_k \sqrt{d}\,\|W_k\|`, over the filters or units k of
           d weights each;
-        - an object with the few methods that :mod:`sklearn_l2cnn.penalties` describes.
 
+        or an object with the few methods that :mod:`sklearn_l2cnn.penalties` describes.
         The absolute values of ``"l1"`` and the norms of ``"group"`` act by their
         proximal step after every update, in the metric of the optimizer: weights become
         exactly zero, and with ``"group"`` whole filters do.
@@ -61,23 +61,12 @@ class L2CNNClassifier(
         Which parameters are penalised: those with two or more dimensions, all, or those
         for which ``penalize(name, parameter)`` is true.
 
-    decoupled : bool, default=False
-        Whether the penalty acts on the update rather than on the loss: with L2 every
-        step takes ``lr * alpha * W`` off the weights, as AdamW does. With plain SGD
-        that is the same thing. Under Adam it is not: in the loss, the penalty's
-        gradient is divided by the root mean square of the whole gradient, so that
-        weights with large gradients are hardly decayed; decoupled, all decay alike, but
-        what is found is not the minimum of a loss with a penalty, and depends on `lr`.
-        The penalty is then no part of the losses that are recorded.
-
     activity_alpha : float or mapping, default=0.0
-        Strength of a penalty on the activity: every image adds
-        ``activity_alpha * ||u||^2`` to its loss, where u is what a hidden layer gives
-        out. A mapping ``{pattern: float}`` names the layers and gives each a strength.
-
-    activity_layers : {"last", "all"}, default="last"
-        With a number as `activity_alpha`: the last hidden layer, whose output goes to
-        the logits, or every activation of the network that is a layer.
+        Strength of a penalty on the activity of hidden layers: every image adds
+        ``activity_alpha * ||u||^2`` to its loss, where u is the output of a layer. A
+        number is for the last hidden layer, whose output goes to the logits; a mapping
+        ``{pattern: float}`` names the layers and gives each a strength, such as
+        ``{"relu*": 1e-4}`` for all activations of a named network.
 
     max_norm : float, default=None
         Largest norm of a filter or unit: after each step every row of every weight is
@@ -130,18 +119,26 @@ class L2CNNClassifier(
         Whether the network sees ``(x - mean) / deviation`` of every channel, both over
         the weighted training set, so that pixels of 0 to 255 and of 0 to 1 train alike.
 
-    optimizer : {"adam", "adamw", "sgd"} or callable, default="adam"
-        ``"adam"`` and ``"sgd"`` are torch's, with their defaults, ``"adamw"`` is
-        ``"adam"`` with ``decoupled=True``; a callable is a
-        :class:`torch.optim.Optimizer` class, or a :func:`functools.partial` of one. Of
-        such, the proximal steps of `penalty` know the metric of Adam and AdamW and the
-        momentum of SGD; any other's is taken to be its learning rate alone.
+    optimizer : {"adam", "adamw", "sgd", "sgdw"} or callable, default="adam"
+        ``"adam"`` and ``"sgd"`` are torch's, with their defaults. With ``"adamw"`` and
+        ``"sgdw"`` the penalty is decoupled from the loss (Loshchilov and Hutter, 2019):
+        with L2 every step takes ``lr * alpha * W`` off the weights. With plain SGD that
+        is the same thing. With Adam it is not: in the loss, the penalty's gradient is
+        divided by the root mean square of the whole gradient, so that weights with
+        large gradients hardly decay; decoupled, all decay alike, but the result is not
+        the minimum of a loss with a penalty, and depends on `lr`. A decoupled penalty
+        is not part of the recorded losses.
+
+        A callable is a :class:`torch.optim.Optimizer` class, or a
+        :func:`functools.partial` of one. Of these, the proximal steps of `penalty`
+        know the metric of Adam and AdamW and the momentum of SGD; for any other they
+        assume its learning rate alone.
 
     lr : float, default=1e-3
         Learning rate.
 
     momentum : float, default=0.9
-        Momentum of ``"sgd"``, and of an optimizer class that takes one.
+        Momentum of ``"sgd"`` and ``"sgdw"``, and of an optimizer class that takes one.
 
     lr_schedule : {"auto", "cosine", "onecycle", "plateau"} or None, default="auto"
         ``"cosine"`` lowers the learning rate from `lr` in the first epoch to nearly
@@ -340,9 +337,7 @@ class L2CNNClassifier(
         penalty="l2",
         l1_ratio=0.5,
         penalize="weights",
-        decoupled=False,
         activity_alpha=0.0,
-        activity_layers="last",
         max_norm=None,
         dropout=None,
         architecture="plain",
@@ -377,9 +372,7 @@ class L2CNNClassifier(
         self.penalty = penalty
         self.l1_ratio = l1_ratio
         self.penalize = penalize
-        self.decoupled = decoupled
         self.activity_alpha = activity_alpha
-        self.activity_layers = activity_layers
         self.max_norm = max_norm
         self.dropout = dropout
         self.architecture = architecture
@@ -409,6 +402,65 @@ class L2CNNClassifier(
         self.callbacks = callbacks
         self.verbose = verbose
         self.random_state = random_state
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        X_val=None,
+        y_val=None,
+        sample_weight_val=None,
+    ):
+        """Fit the network to images and their labels.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, height, width), (n, height, width, channels), \
+                (n, channels, height, width) or (n, n_features)
+            Images, or rows that are images flattened.
+        y : array-like of shape (n,)
+            Labels of any type.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the images; None is 1 for each.
+        X_val, y_val, sample_weight_val : array-like, default=None
+            Images to watch the training on, instead of a held-out part of X: with
+            `early_stopping` they end it, without they are only scored.
+
+        Returns
+        -------
+        self : L2CNNClassifier
+        """
+        validation = X_val, y_val, sample_weight_val
+        return set_attributes(self, fit(self, X, y, sample_weight, validation))
+
+    @fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Go over some images once, going on from where the last call ended.
+
+        The statistics that pixels are standardised with, and the totals of a balanced
+        `class_weight`, are those of all images seen so far. `early_stopping` and
+        `max_epochs` play no part.
+
+        Parameters
+        ----------
+        X : array-like
+            Images or rows, as for :meth:`fit`.
+        y : array-like of shape (n,)
+            Labels.
+        classes : array-like of shape (n_classes,), default=None
+            All labels that will ever come; needed in the first call.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the images.
+
+        Returns
+        -------
+        self : L2CNNClassifier
+        """
+        learnt = partial_fit(self, X, y, classes, sample_weight)
+        return set_attributes(self, learnt)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -1,13 +1,41 @@
 """L2CNNClassifierCV: a classifier that finds its own alpha."""
 
+import copy
+import inspect
+
+from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.metadata_routing import UNUSED, process_routing
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
-from sklearn_l2cnn._estimator.parameters import SEARCH_CONSTRAINTS
-from sklearn_l2cnn._search._searching import SearchMixin
-from sklearn_l2cnn._utils.estimators import ParametersMixin
+from sklearn_l2cnn._classifier import L2CNNClassifier
+from sklearn_l2cnn._estimator.parameters import NOT_SEARCHED, SEARCH_CONSTRAINTS
+from sklearn_l2cnn._estimator.prediction import PredictionMixin
+from sklearn_l2cnn._search.results import routed_to
+from sklearn_l2cnn._search.search import router, search
+from sklearn_l2cnn._utils.estimators import (
+    ParametersMixin,
+    fitted_attributes,
+    set_attributes,
+)
+from sklearn_l2cnn._utils.seeds import draw_seeds
+from sklearn_l2cnn._utils.sklearn_compat import fit_context
 
 
-class L2CNNClassifierCV(ParametersMixin, SearchMixin, ClassifierMixin, BaseEstimator):
+def _refits(clf):
+    if clf.refit:
+        return True
+    raise AttributeError(
+        f"This {type(clf).__name__} has refit=False: it searches, and holds no network "
+        "to predict with. Set refit=True, or fit an L2CNNClassifier with the "
+        "`best_params_`."
+    )
+
+
+class L2CNNClassifierCV(
+    ParametersMixin, PredictionMixin, ClassifierMixin, BaseEstimator
+):
     r"""Convolutional image classifier whose `alpha` is chosen by cross-validation.
 
     A network is trained for every alpha on every fold, all of them together, and one
@@ -54,16 +82,17 @@ class L2CNNClassifierCV(ParametersMixin, SearchMixin, ClassifierMixin, BaseEstim
         Processes for networks that are trained one by one: see the notes. None is 1, -1
         all processors. Those that are trained together take torch's threads.
 
-    penalty : {"l2", "l1", "elasticnet", "group"}, object or None, default="l2"
-        What is added to the loss for every weight, times `alpha`:
+    penalty : str, object or None, default="l2"
+        The penalty that is added to the loss for every weight, times `alpha`, a name of
+        :func:`sklearn_l2cnn.penalties.list_penalties`:
 
         - ``"l2"``: :math:`\frac{1}{2} \|W\|^2`;
         - ``"l1"``: :math:`\|W\|_1`, the sum of the absolute values;
         - ``"elasticnet"``: a mixture of both, by `l1_ratio`;
         - ``"group"``: :math:`\sum_k \sqrt{d}\,\|W_k\|`, over the filters or units k of
           d weights each;
-        - an object with the few methods that :mod:`sklearn_l2cnn.penalties` describes.
 
+        or an object with the few methods that :mod:`sklearn_l2cnn.penalties` describes.
         The absolute values of ``"l1"`` and the norms of ``"group"`` act by their
         proximal step after every update, in the metric of the optimizer: weights become
         exactly zero, and with ``"group"`` whole filters do.
@@ -75,23 +104,12 @@ class L2CNNClassifierCV(ParametersMixin, SearchMixin, ClassifierMixin, BaseEstim
         Which parameters are penalised: those with two or more dimensions, all, or those
         for which ``penalize(name, parameter)`` is true.
 
-    decoupled : bool, default=False
-        Whether the penalty acts on the update rather than on the loss: with L2 every
-        step takes ``lr * alpha * W`` off the weights, as AdamW does. With plain SGD
-        that is the same thing. Under Adam it is not: in the loss, the penalty's
-        gradient is divided by the root mean square of the whole gradient, so that
-        weights with large gradients are hardly decayed; decoupled, all decay alike, but
-        what is found is not the minimum of a loss with a penalty, and depends on `lr`.
-        The penalty is then no part of the losses that are recorded.
-
     activity_alpha : float or mapping, default=0.0
-        Strength of a penalty on the activity: every image adds
-        ``activity_alpha * ||u||^2`` to its loss, where u is what a hidden layer gives
-        out. A mapping ``{pattern: float}`` names the layers and gives each a strength.
-
-    activity_layers : {"last", "all"}, default="last"
-        With a number as `activity_alpha`: the last hidden layer, whose output goes to
-        the logits, or every activation of the network that is a layer.
+        Strength of a penalty on the activity of hidden layers: every image adds
+        ``activity_alpha * ||u||^2`` to its loss, where u is the output of a layer. A
+        number is for the last hidden layer, whose output goes to the logits; a mapping
+        ``{pattern: float}`` names the layers and gives each a strength, such as
+        ``{"relu*": 1e-4}`` for all activations of a named network.
 
     max_norm : float, default=None
         Largest norm of a filter or unit: after each step every row of every weight is
@@ -144,18 +162,26 @@ class L2CNNClassifierCV(ParametersMixin, SearchMixin, ClassifierMixin, BaseEstim
         Whether the network sees ``(x - mean) / deviation`` of every channel, both over
         the weighted training set, so that pixels of 0 to 255 and of 0 to 1 train alike.
 
-    optimizer : {"adam", "adamw", "sgd"} or callable, default="adam"
-        ``"adam"`` and ``"sgd"`` are torch's, with their defaults, ``"adamw"`` is
-        ``"adam"`` with ``decoupled=True``; a callable is a
-        :class:`torch.optim.Optimizer` class, or a :func:`functools.partial` of one. Of
-        such, the proximal steps of `penalty` know the metric of Adam and AdamW and the
-        momentum of SGD; any other's is taken to be its learning rate alone.
+    optimizer : {"adam", "adamw", "sgd", "sgdw"} or callable, default="adam"
+        ``"adam"`` and ``"sgd"`` are torch's, with their defaults. With ``"adamw"`` and
+        ``"sgdw"`` the penalty is decoupled from the loss (Loshchilov and Hutter, 2019):
+        with L2 every step takes ``lr * alpha * W`` off the weights. With plain SGD that
+        is the same thing. With Adam it is not: in the loss, the penalty's gradient is
+        divided by the root mean square of the whole gradient, so that weights with
+        large gradients hardly decay; decoupled, all decay alike, but the result is not
+        the minimum of a loss with a penalty, and depends on `lr`. A decoupled penalty
+        is not part of the recorded losses.
+
+        A callable is a :class:`torch.optim.Optimizer` class, or a
+        :func:`functools.partial` of one. Of these, the proximal steps of `penalty`
+        know the metric of Adam and AdamW and the momentum of SGD; for any other they
+        assume its learning rate alone.
 
     lr : float, default=1e-3
         Learning rate.
 
     momentum : float, default=0.9
-        Momentum of ``"sgd"``, and of an optimizer class that takes one.
+        Momentum of ``"sgd"`` and ``"sgdw"``, and of an optimizer class that takes one.
 
     lr_schedule : {"auto", "cosine", "onecycle", "plateau"} or None, default="auto"
         ``"cosine"`` lowers the learning rate from `lr` in the first epoch to nearly
@@ -351,6 +377,9 @@ class L2CNNClassifierCV(ParametersMixin, SearchMixin, ClassifierMixin, BaseEstim
 
     _parameter_constraints: dict = SEARCH_CONSTRAINTS
 
+    # a splitter's, never the search's own
+    __metadata_request__fit = {"groups": UNUSED}
+
     def __init__(
         self,
         alphas=10,
@@ -364,9 +393,7 @@ class L2CNNClassifierCV(ParametersMixin, SearchMixin, ClassifierMixin, BaseEstim
         penalty="l2",
         l1_ratio=0.5,
         penalize="weights",
-        decoupled=False,
         activity_alpha=0.0,
-        activity_layers="last",
         max_norm=None,
         dropout=None,
         architecture="plain",
@@ -406,9 +433,7 @@ class L2CNNClassifierCV(ParametersMixin, SearchMixin, ClassifierMixin, BaseEstim
         self.penalty = penalty
         self.l1_ratio = l1_ratio
         self.penalize = penalize
-        self.decoupled = decoupled
         self.activity_alpha = activity_alpha
-        self.activity_layers = activity_layers
         self.max_norm = max_norm
         self.dropout = dropout
         self.architecture = architecture
@@ -438,8 +463,124 @@ class L2CNNClassifierCV(ParametersMixin, SearchMixin, ClassifierMixin, BaseEstim
         self.verbose = verbose
         self.random_state = random_state
 
+    @fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, *, groups=None, **params):
+        """Search for the best alpha, and fit a network with it to all images.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, height, width), (n, height, width, channels), \
+                (n, channels, height, width) or (n, n_features)
+            Images, or rows that are images flattened.
+        y : array-like of shape (n,)
+            Labels of any type.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the images, in training and, where the scorers take them, in the
+            scores; None is 1 for each.
+        groups : array-like of shape (n,), default=None
+            Groups of the images, for a splitter such as
+            :class:`~sklearn.model_selection.GroupKFold`.
+        **params : dict
+            Other metadata for the splitter and the scorers, with
+            ``enable_metadata_routing=True``.
+
+        Returns
+        -------
+        self : object
+        """
+        _refuse_without_routing(self, "fit", params)
+        found = search(self, self._template(), X, y, sample_weight, groups, params)
+        for name in fitted_attributes(self):
+            delattr(self, name)
+        return set_attributes(self, found)
+
+    predict = available_if(_refits)(PredictionMixin.predict)
+    predict_proba = available_if(_refits)(PredictionMixin.predict_proba)
+    predict_log_proba = available_if(_refits)(PredictionMixin.predict_log_proba)
+    decision_function = available_if(_refits)(PredictionMixin.decision_function)
+
+    @available_if(_refits)
+    def score(self, X, y, sample_weight=None, **params):
+        """Score the refitted network on images, by the metric that chose it.
+
+        Parameters
+        ----------
+        X : array-like
+            Images or rows of the shape that was fitted.
+        y : array-like of shape (n,)
+            Labels.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the images.
+        **params : dict
+            Other metadata for the scorer, with ``enable_metadata_routing=True``.
+
+        Returns
+        -------
+        score : float
+            Accuracy, unless `scoring` says otherwise.
+        """
+        check_is_fitted(self)
+        _refuse_without_routing(self, "score", params)
+        given = dict(params)
+        if sample_weight is not None:
+            given["sample_weight"] = sample_weight
+        scorers = self.scorer_
+        if get_config()["enable_metadata_routing"]:
+            given = process_routing(self, "score", **given).scorer["score"]
+            given = routed_to(scorers, given)
+        elif isinstance(scorers, dict):
+            given = dict.fromkeys(scorers, given)
+        if not self.multimetric_:
+            return scorers(self.best_estimator_, X, y, **given)
+        metric = _deciding_metric(self)
+        if isinstance(scorers, dict):
+            return scorers[metric](self.best_estimator_, X, y, **given[metric])
+        return scorers(self.best_estimator_, X, y, **given)[metric]
+
+    def get_metadata_routing(self):
+        """Say which metadata is wanted, by the search, its splitter and its scorers.
+
+        Returns
+        -------
+        routing : MetadataRouter
+        """
+        return router(self, self._template())
+
+    def _template(self):
+        """Return the classifier, unfitted, that those of the search are like.
+
+        ``random_state=None`` is one seed for all: they differ in alpha and fold alone.
+        """
+        names = [*inspect.signature(L2CNNClassifier).parameters]
+        shared = {n: getattr(self, n) for n in names if n not in NOT_SEARCHED}
+        if self.random_state is None:
+            [shared["random_state"]] = draw_seeds(None, 1)
+        template = L2CNNClassifier(**shared)
+        if hasattr(self, "_metadata_request"):
+            # what its score asks for is what scoring=None asks for
+            template._metadata_request = copy.deepcopy(self._metadata_request)
+        return template
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         tags.array_api_support = True
         return tags
+
+
+def _refuse_without_routing(clf, method, params):
+    if params and not get_config()["enable_metadata_routing"]:
+        raise ValueError(
+            f"{type(clf).__name__}.{method} was given {sorted(params)}: other metadata "
+            "than sample_weight and groups needs "
+            "sklearn.set_config(enable_metadata_routing=True)."
+        )
+
+
+def _deciding_metric(clf):
+    if isinstance(clf.refit, str):
+        return clf.refit
+    raise ValueError(
+        f"There are several metrics, and refit={clf.refit!r} names none of them: score "
+        "does not know which is meant. Call one of `scorer_` with `best_estimator_`."
+    )

@@ -26,8 +26,7 @@ from sklearn.preprocessing import FunctionTransformer
 from skorch.callbacks import GradientNormClipping
 
 from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
-from sklearn_l2cnn._search import _search
-from sklearn_l2cnn._search._members import fit_one_by_one
+from sklearn_l2cnn._search import fitting
 from tests.conftest import SmallNet, tiny
 from tests.search.searches import (
     MORE,
@@ -60,7 +59,7 @@ NETWORKS = {
             torch.nn.Flatten(), torch.nn.Linear(64, 10)
         ).double()
     },
-    "group": {"penalty": "group", "decoupled": True},
+    "group": {"penalty": "group", "optimizer": "adamw"},
     "another seed": {"random_state": np.random.RandomState(3)},
 }
 
@@ -77,7 +76,7 @@ def test_same_as_grid_search(some, name):
 
 @pytest.mark.parametrize("name", ["logarithmic loss", "early stopping", "augmented"])
 def test_one_by_one_every_bit_is_the_same(some, name, monkeypatch):
-    monkeypatch.setattr(_search, "fit_members", fit_one_by_one)
+    monkeypatch.setattr(fitting, "fit_stacked", lambda candidates, data: None)
     network = {"architecture": tiny, **NETWORKS.get(name, {})}
     mine, theirs = searches(SEARCHES.get(name, {}), network)
     X, y = some

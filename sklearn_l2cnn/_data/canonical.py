@@ -1,30 +1,22 @@
 """The training set as a weighted set of images: the canonical form.
 
-What is learnt may depend on which images are there and how much each weighs, and on
-nothing else: not on the order of the rows, not on whether an image comes once with
-weight 2 or twice with weight 1, not on rows of weight 0. Rounding makes that fail as
-soon as the same sum is taken in another order, so the rows are brought to one form
-before anything is computed: no row of weight 0, identical (image, label) rows merged,
-sorted by a hash of their bytes, weights of mean 1 in float32.
+A result may depend on which images are there and how much each weighs, and on nothing
+else: not on the order of the rows, not on whether an image comes once with weight 2 or
+twice with weight 1, not on rows of weight 0. Rounding breaks that as soon as the same
+sum is taken in another order, so the rows are brought to one form before anything is
+computed: no row of weight 0, identical (image, label) rows merged, sorted by a hash of
+their bytes, weights of mean 1 in float32.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch.nn.functional import pad
 
-from sklearn_l2cnn._data.arrays import (
-    arange,
-    as_words,
-    cast,
-    class_sums,
-    dtype_name,
-    flatnonzero,
-    group_sums,
-    is_tensor,
-    lexsort,
-)
-from sklearn_l2cnn._data.pixels import pieces
+from sklearn_l2cnn._data.arrays import on_host
+from sklearn_l2cnn._data.pixels import chunks
+from sklearn_l2cnn._data.weights import class_sums
 
 
 class ImageSet(NamedTuple):
@@ -32,11 +24,11 @@ class ImageSet(NamedTuple):
 
     Attributes
     ----------
-    images : ndarray or Tensor of shape (n, height, width, channels)
-        All that came; never copied. The others are of its kind.
-    rows : array of int of shape (m,)
-    labels : array of int of shape (m,)
-    weight : array of float64 of shape (m,)
+    images : Tensor of shape (n, height, width, channels)
+        All that there are; never copied.
+    rows : ndarray of int of shape (m,)
+    labels : ndarray of int of shape (m,)
+    weight : ndarray of float64 of shape (m,)
     """
 
     images: object
@@ -45,45 +37,38 @@ class ImageSet(NamedTuple):
     weight: object
 
     def take(self, positions):
-        """Return the part that stands at some positions."""
-        return ImageSet(
-            self.images,
-            self.rows[positions],
-            self.labels[positions],
-            self.weight[positions],
-        )
+        """Return the images at some positions."""
+        rows, labels, weight = (part[positions] for part in self[1:])
+        return ImageSet(self.images, rows, labels, weight)
 
     def class_mass(self, n_classes):
         """Return the summed weights of every class."""
         return class_sums(self.labels, self.weight, n_classes)
 
 
-def canonical_set(images, labels, weight):
-    """Bring labelled images with weights to the canonical form, as an ImageSet."""
-    rows, weight = canonical_form(images, labels, weight)
-    return ImageSet(images, rows, labels[rows], weight)
-
-
-def canonical_form(images, labels, weight):
+def canonical_set(images, labels, weight, rows=None, hashes=None):
     """Drop, merge and sort the rows of a weighted set of labelled images.
 
     Parameters
     ----------
-    images : ndarray or Tensor of shape (n, height, width, channels)
-    labels : array of int of shape (n,)
-    weight : array of float64 of shape (n,)
+    images : Tensor of shape (n, height, width, channels)
+    labels : ndarray of int of shape (m,)
+    weight : ndarray of float64 of shape (m,)
         Finite and not negative.
+    rows : ndarray of int of shape (m,), default=None
+        Which images the labels and weights belong to; None means all.
+    hashes : ndarray of int64 of shape (n,), default=None
+        `row_hashes` of all images, where they are known.
 
     Returns
     -------
-    rows : array of int of shape (m,)
-        Where in `images` each distinct (image, label) stands, in canonical order.
-    weight : array of float64 of shape (m,)
-        The summed weights of each.
+    image_set : ImageSet
     """
-    rows = flatnonzero(weight > 0)
-    labels, weight = labels[rows], weight[rows]
-    key = row_hashes(images, rows)
+    if rows is None:
+        rows = np.arange(len(images))
+    counts = weight > 0
+    rows, labels, weight = rows[counts], labels[counts], weight[counts]
+    key = row_hashes(images, rows) if hashes is None else hashes[rows]
     order, starts = _groups(key, labels, weight)
     if not _groups_are_equal(images, rows[order], starts):
         # Two different images share a hash. It has never been seen with 64 bits, but
@@ -91,41 +76,28 @@ def canonical_form(images, labels, weight):
         key = _byte_ranks(images, rows)
         order, starts = _groups(key, labels, weight)
     # Within a group the weights are sorted, so that their sum has one order as well.
-    return rows[order[starts]], group_sums(weight[order], starts)
-
-
-def normalized_weights(weight):
-    """Scale weights to mean 1, as float32.
-
-    float32 hides the rounding of float64: weights that are multiples of each other
-    come out bit for bit the same.
-    """
-    if not weight.any():
-        raise ValueError(
-            "Sample weights times class_weight are zero for every image: class_weight "
-            "must leave at least one class of y a positive weight."
-        )
-    weight = weight / weight.max()
-    return cast(weight * (len(weight) / weight.sum()), "float32")
+    summed = np.add.reduceat(weight[order], starts)
+    first = order[starts]
+    return ImageSet(images, rows[first], labels[first], summed)
 
 
 def _groups(key, labels, weight):
     """Sort rows by key, label, weight; return the order and where each group starts."""
-    order = lexsort((weight, labels, key))
+    order = np.lexsort((weight, labels, key))
     key, labels = key[order], labels[order]
-    first = order >= 0  # all of them
+    first = np.ones(len(order), dtype=bool)
     first[1:] = (key[1:] != key[:-1]) | (labels[1:] != labels[:-1])
-    return order, flatnonzero(first)
+    return order, np.flatnonzero(first)
 
 
 def _groups_are_equal(images, rows, starts):
     """Say whether all the images within each group of sorted rows are the same."""
-    within = rows >= 0
+    within = np.ones(len(rows), dtype=bool)
     within[starts] = False
-    later = flatnonzero(within)
+    later = np.flatnonzero(within)
     return all(
-        bool((images[rows[later[part]]] == images[rows[later[part] - 1]]).all())
-        for part in pieces(len(later), images.shape[1:])
+        bool((images[rows[later[chunk]]] == images[rows[later[chunk] - 1]]).all())
+        for chunk in chunks(len(later), images.shape[1:])
     )
 
 
@@ -138,24 +110,24 @@ def row_hashes(images, rows):
 
     Parameters
     ----------
-    images : ndarray or Tensor of shape (n, height, width, channels)
-    rows : array of int of shape (m,)
+    images : Tensor of shape (n, height, width, channels)
+    rows : ndarray of int of shape (m,)
 
     Returns
     -------
-    hashes : array of int64 of shape (m,)
+    hashes : ndarray of int64 of shape (m,)
     """
-    hashes = rows * 0
-    for part in pieces(len(rows), images.shape[1:]):
-        words = _words(images[rows[part]])
-        position = arange(1, words.shape[1] + 1, like=words)
+    hashes = np.empty(len(rows), dtype=np.int64)
+    for chunk in chunks(len(rows), images.shape[1:]):
+        words = _words(images[rows[chunk]])
+        position = torch.arange(1, words.shape[1] + 1, device=words.device)
         words = words + position * _signed(0x9E3779B97F4A7C15)
         words ^= _shifted(words, 30)
         words *= _signed(0xBF58476D1CE4E5B9)
         words ^= _shifted(words, 27)
         words *= _signed(0x94D049BB133111EB)
         words ^= _shifted(words, 31)
-        hashes[part] = words.sum(axis=1) ^ _signed(1 << 63)
+        hashes[chunk] = on_host(words.sum(dim=1) ^ _signed(1 << 63))
     return hashes
 
 
@@ -171,15 +143,14 @@ def _shifted(words, bits):
 
 def _byte_ranks(images, rows):
     """Rank images by their bytes: exact and slow."""
-    cuts = pieces(len(rows), images.shape[1:])
-    words = [_words(images[rows[part]]) for part in cuts]
-    if is_tensor(images):
-        return torch.unique(torch.cat(words), dim=0, return_inverse=True)[1]
-    ranks = np.unique(np.concatenate(words), axis=0, return_inverse=True)[1]
-    return ranks.reshape(-1)
+    cuts = chunks(len(rows), images.shape[1:])
+    words = torch.cat([_words(images[rows[chunk]]) for chunk in cuts])
+    return on_host(torch.unique(words, dim=0, return_inverse=True)[1])
 
 
 def _words(images):
-    """View a few images as rows of 64-bit words."""
+    """View a few images as rows of 64-bit words, the last padded with zeros."""
     rows = images.reshape(len(images), -1)
-    return as_words(rows if dtype_name(rows) == "uint8" else rows + 0.0)
+    rows = rows if rows.dtype == torch.uint8 else rows + 0.0
+    rows = rows.contiguous().view(torch.uint8)
+    return pad(rows, (0, -rows.shape[1] % 8)).contiguous().view(torch.int64)

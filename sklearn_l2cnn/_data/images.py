@@ -1,22 +1,21 @@
 """What an image array is: layouts, dtypes, rows, and every message about them.
 
-Inside the package images are one thing: an array of shape
-``(n, height, width, channels)`` holding uint8, float32 or float64, numpy's or, under
-scikit-learn's array API dispatch, torch's. uint8 counts as [0, 1], all other numbers
-count as they are.
+Inside the package images are one thing: a tensor of shape
+``(n, height, width, channels)`` that holds uint8, float32 or float64. uint8 counts as
+[0, 1], all other numbers count as they are.
 """
 
 import math
 import warnings
 
 import numpy as np
+import torch
 from sklearn.utils import check_array
 
 from sklearn_l2cnn._data.arrays import (
+    as_tensor,
     as_tensor_if_dispatched,
-    cast,
     dtype_name,
-    is_tensor,
     tensor_to_numpy,
 )
 
@@ -52,12 +51,12 @@ def as_images(
 
     Returns
     -------
-    images : ndarray or Tensor of shape (n, height, width, channels)
-        uint8, float32 or float64; a view of X where that is possible.
+    images : Tensor of shape (n, height, width, channels)
+        uint8, float32 or float64, only to be read: a view of X where that is possible.
     """
     tensor = as_tensor_if_dispatched(X)
     if tensor is None:
-        X = _as_numbers(X, name, estimator)
+        X = as_tensor(_as_numbers(X, name, estimator))
     else:
         X = _as_tensor_of_numbers(tensor, name, estimator)
     if expected is not None:
@@ -66,11 +65,8 @@ def as_images(
         shape = _chosen_shape(tuple(X.shape), image_shape, channels, name)
     if channels == "first" and X.ndim != 3:
         height, width, depth = shape
-        X = X.reshape(len(X), depth, height, width)
-        X = X.permute(0, 2, 3, 1) if is_tensor(X) else X.transpose(0, 2, 3, 1)
-    else:
-        X = X.reshape(len(X), *shape)
-    return X
+        return X.reshape(len(X), depth, height, width).permute(0, 2, 3, 1)
+    return X.reshape(len(X), *shape)
 
 
 def _as_numbers(X, name, estimator):
@@ -97,18 +93,18 @@ def _as_numbers(X, name, estimator):
             estimator=estimator,
         )
     except ValueError as error:
-        if "could not convert string" in str(error):
+        if any(isinstance(value, str) for value in np.asarray(X).flat):
             raise ValueError(f"{name} holds text: {error}. {_READER}") from error
         raise
     _refuse_no_pixels(X, name)
-    return cast(X, _working_dtype(dtype_name(X), X.dtype.itemsize))
+    return X.astype(_working_dtype(dtype_name(X), X.dtype.itemsize), copy=False)
 
 
 def _as_tensor_of_numbers(X, name, estimator):
     """Return a tensor as a finite real one of a dtype that the package works in."""
     if X.is_complex():
         raise ValueError(_complex(X, name))
-    X = cast(X, _working_dtype(dtype_name(X), X.element_size()))
+    X = X.to(getattr(torch, _working_dtype(dtype_name(X), X.element_size())))
     X = check_array(X, allow_nd=True, input_name=name, estimator=estimator, dtype=None)
     _refuse_no_pixels(X, name)
     return X

@@ -4,24 +4,17 @@ import math
 import warnings
 
 import numpy as np
+import torch
 
-from sklearn_l2cnn._data.arrays import (
-    all_finite,
-    cast,
-    channel_range,
-    copied,
-    dtype_name,
-    on_host,
-    same_kind,
-)
+from sklearn_l2cnn._data.arrays import dtype_name
 
-# Images are worked on in pieces of about this many values, so that the float64
-# copies that statistics and scaling need stay in the cache and out of the peak memory.
+# Images are worked on in chunks of about this many values, so that the float64 copies
+# that statistics and scaling need stay in the cache and out of the peak memory.
 _CHUNK_VALUES = 1 << 18
 
 
-def pieces(n_rows, image_shape):
-    """Yield slices that cut rows of images into pieces of a bounded size."""
+def chunks(n_rows, image_shape):
+    """Yield slices that cut rows of images into chunks of a bounded size."""
     step = max(1, _CHUNK_VALUES // max(1, math.prod(image_shape)))
     for start in range(0, n_rows, step):
         yield slice(start, min(start + step, n_rows))
@@ -29,9 +22,8 @@ def pieces(n_rows, image_shape):
 
 def as_float64(images):
     """Return images as float64, uint8 counted as [0, 1]."""
-    if dtype_name(images) == "uint8":
-        return cast(images, "float64") / 255.0
-    return cast(images, "float64")
+    white = 255.0 if images.dtype == torch.uint8 else 1.0
+    return images.double() / white
 
 
 def channel_statistics(images, rows, weight):
@@ -39,34 +31,32 @@ def channel_statistics(images, rows, weight):
 
     Parameters
     ----------
-    images : ndarray or Tensor of shape (n, height, width, channels)
-    rows : ndarray or Tensor of int of shape (m,)
+    images : Tensor of shape (n, height, width, channels)
+    rows : ndarray of int of shape (m,)
         Which images, in the order in which they are summed.
-    weight : ndarray or Tensor of shape (m,)
+    weight : ndarray of shape (m,)
 
     Returns
     -------
     mean, variance : ndarray of shape (channels,)
         The variance of a channel that is constant is exactly 0.
     """
-    pixels = images.shape[1] * images.shape[2]
-    weight = cast(weight, "float64")
-    share = weight / (weight.sum() * pixels)
+    weight = np.asarray(weight, dtype=np.float64)
+    share = weight / (weight.sum() * images.shape[1] * images.shape[2])
     with np.errstate(over="ignore", invalid="ignore"):
         mean, low, high = 0.0, [], []
-        for part in pieces(len(rows), images.shape[1:]):
-            piece = _by_channel(images[rows[part]])
-            for values, value in zip((low, high), channel_range(piece), strict=True):
-                values.append(on_host(value))
-            mean = mean + _weighted_sum(share[part], piece)
+        for chunk in chunks(len(rows), images.shape[1:]):
+            values = _by_channel(images[rows[chunk]])
+            low.append(values.min(axis=2).min(axis=0))
+            high.append(values.max(axis=2).max(axis=0))
+            mean = mean + _weighted_sum(share[chunk], values)
         drift, variance = 0.0, 0.0
-        for part in pieces(len(rows), images.shape[1:]):
-            piece = _by_channel(images[rows[part]])
-            piece -= mean[:, None]
-            drift = drift + _weighted_sum(share[part], piece)
-            piece *= piece
-            variance = variance + _weighted_sum(share[part], piece)
-        mean, drift, variance = on_host(mean), on_host(drift), on_host(variance)
+        for chunk in chunks(len(rows), images.shape[1:]):
+            values = _by_channel(images[rows[chunk]])
+            values -= mean[:, None]
+            drift = drift + _weighted_sum(share[chunk], values)
+            values *= values
+            variance = variance + _weighted_sum(share[chunk], values)
         low, high = np.min(low, axis=0), np.max(high, axis=0)
         # what is left of the mean after the first pass is rounding: take it out of both
         variance = np.maximum(variance - np.square(drift), 0.0)
@@ -81,22 +71,21 @@ def channel_statistics(images, rows, weight):
 
 
 def _by_channel(images):
-    """Return images as float64 of shape (n, channels, pixels).
+    """Return images as a numpy array of float64 of shape (n, channels, pixels).
 
-    Pixels of a channel lie side by side: summed over strides of three, they would take
-    ten times as long.
+    numpy's sums do not depend on a number of threads. Pixels of a channel lie side by
+    side: summed over strides of three, they would take ten times as long.
     """
-    pixels = images.shape[1] * images.shape[2]
-    planes = images.reshape(len(images), pixels, -1).swapaxes(1, 2)
-    return as_float64(copied(planes))
+    planes = images.flatten(1, 2).transpose(1, 2).contiguous()
+    return as_float64(planes).cpu().numpy()
 
 
-def _weighted_sum(weight, piece):
+def _weighted_sum(weight, values):
     """Sum weight * pixels over all but the channels.
 
     Not through BLAS, whose order of summation depends on the number of its threads.
     """
-    return (weight[:, None] * piece.sum(axis=2)).sum(axis=0)
+    return (weight[:, None] * values.sum(axis=2)).sum(axis=0)
 
 
 def merge_statistics(old, new):
@@ -127,7 +116,7 @@ def unit_of(images):
 
     Parameters
     ----------
-    images : ndarray or Tensor
+    images : Tensor
 
     Returns
     -------
@@ -146,7 +135,7 @@ def warn_about_units(images, unit):
 
     Parameters
     ----------
-    images : ndarray or Tensor
+    images : Tensor
     unit : tuple
         `unit_of` the training images.
     """
@@ -169,21 +158,33 @@ def warn_about_units(images, unit):
 
 
 def standardized(images, mean, scale, dtype):
-    """Return (images - mean) / scale, worked out in float64, as `dtype`.
+    """Return (images - mean) / scale, computed in float64.
 
-    Raises a ValueError where a pixel leaves the range of `dtype`, a name.
+    Parameters
+    ----------
+    images : Tensor of shape (n, height, width, channels)
+    mean, scale : ndarray of shape (channels,)
+    dtype : torch.dtype
+        Of the result; a pixel that leaves its range raises a ValueError.
+
+    Returns
+    -------
+    images : Tensor of shape (n, height, width, channels)
     """
     n, height, width, depth = images.shape
     # whole lines at a time: over the few channels alone a loop would be all overhead
-    mean, scale = (same_kind(np.tile(part, width), images) for part in (mean, scale))
+    mean, scale = (
+        torch.from_numpy(np.tile(values, width)).to(images.device)
+        for values in (mean, scale)
+    )
     lines = as_float64(images).reshape(n, height, width * depth)
-    with np.errstate(over="ignore"):
-        result = cast((lines - mean) / scale, dtype).reshape(images.shape)
-    if not all_finite(result):
-        largest = largest_magnitude(images)
+    result = ((lines - mean) / scale).to(dtype).reshape(images.shape)
+    if not torch.isfinite(result).all():
+        name = str(dtype).removeprefix("torch.")
         raise ValueError(
-            f"Input X contains infinity or a value too large for dtype({dtype!r}) once "
-            f"it is standardised: the largest magnitude is {largest:.3g}. Divide X by "
-            "a constant, or look for pixels that are not pixels."
+            f"Input X contains infinity or a value too large for dtype({name!r}) once "
+            f"it is standardised: the largest magnitude is "
+            f"{largest_magnitude(images):.3g}. Divide X by a constant, or look for "
+            "pixels that are not pixels."
         )
     return result

@@ -1,75 +1,229 @@
 """What comes into an estimator: images with names, labels of any type, weights."""
 
-from numbers import Integral, Real
+import copy
+import math
+from numbers import Integral
+from typing import NamedTuple
 
 import numpy as np
-import torch
-from sklearn.utils import check_array
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import (
-    check_consistent_length,
-    check_X_y,
-    column_or_1d,
-    validate_data,
-)
+from sklearn.utils.validation import check_consistent_length, check_X_y, validate_data
 
-from sklearn_l2cnn._data.arrays import (
-    all_finite,
-    as_tensor_if_dispatched,
-    holds_numbers,
-    is_tensor,
-    positions,
-    same_kind,
-    sorted_unique,
-    tensor_to_numpy,
-)
+from sklearn_l2cnn._data.arrays import origin_of, without_namespace
 from sklearn_l2cnn._data.images import as_images, describe
+from sklearn_l2cnn._utils.estimators import set_attributes
 from sklearn_l2cnn._utils.sklearn_compat import (
     check_same_namespace,
     check_sample_weight,
 )
 
 
-def check_targets(estimator, X, y, sample_weight, *, images, suffix=""):
-    """Validate labels and weights beside images.
+class InputInfo(NamedTuple):
+    """What an estimator keeps of the form of the images that it was fitted to.
+
+    Attributes
+    ----------
+    image_shape : tuple (height, width, channels)
+    feature_names : ndarray of str or None
+        Of the columns of a data frame.
+    """
+
+    image_shape: tuple
+    feature_names: object = None
+
+    def attributes(self):
+        """Return the fitted attributes that say so, by name."""
+        return {
+            "image_shape_": self.image_shape,
+            "n_features_in_": math.prod(self.image_shape),
+            "feature_names_in_": self.feature_names,
+        }
+
+
+class LabelledImages(NamedTuple):
+    """Validated images, labels and weights of a user.
+
+    Attributes
+    ----------
+    images : Tensor of shape (n, height, width, channels)
+    y : ndarray of shape (n,)
+    weight : ndarray of float64 of shape (n,)
+    info : InputInfo
+    origin : array
+        Empty, of the namespace and on the device of X.
+    given : dict
+        X, y and metadata as the user gave them, for scikit-learn's callbacks.
+    """
+
+    images: object
+    y: object
+    weight: object
+    info: InputInfo
+    origin: object
+    given: dict
+
+    def classes(self, rows=slice(None)):
+        """Return the labels that have a positive weight, sorted."""
+        return np.unique(self.y[rows][self.weight[rows] > 0])
+
+
+def read_images(estimator, X, channels=None):
+    """Validate X as the first images of an estimator, which decide the shape of all.
+
+    Parameters
+    ----------
+    estimator : estimator
+        With a parameter ``image_shape``.
+    X : array-like
+    channels : {"last", "first"}, default=None
+        Where the channels of X stand; None is what the estimator says.
+
+    Returns
+    -------
+    images : Tensor of shape (n, height, width, channels)
+    info : InputInfo
+    """
+    _check_image_shape(estimator.image_shape)
+    twin = copy.copy(estimator)  # scikit-learn sets the names of the columns
+    validate_data(twin, X=X, reset=True, skip_check_array=True, ensure_2d=False)
+    images = as_images(
+        X,
+        image_shape=estimator.image_shape,
+        channels=channels or estimator.channels,
+        estimator=estimator,
+    )
+    names = vars(twin).get("feature_names_in_")
+    return images, InputInfo(tuple(images.shape[1:]), names)
+
+
+def check_images(estimator, X, info=None, name="X", channels=None):
+    """Validate X as images of the form that an estimator was fitted to.
+
+    Parameters
+    ----------
+    estimator : estimator
+    X : array-like
+    info : InputInfo, default=None
+        The form; None is that of the fitted attributes.
+    name : str, default="X"
+        What the messages call X.
+    channels : {"last", "first"}, default=None
+        Where the channels of X stand; None is what the estimator says.
+
+    Returns
+    -------
+    images : Tensor of shape (n, height, width, channels)
+    """
+    if info is not None:
+        estimator = copy.copy(estimator)
+        set_attributes(estimator, info.attributes())
+    # the names of the columns, and that X is there at all
+    validate_data(estimator, X=X, reset=False, skip_check_array=True, ensure_2d=False)
+    return as_images(
+        X,
+        channels=channels or estimator.channels,
+        expected=estimator.image_shape_,
+        name=name,
+        estimator=estimator,
+    )
+
+
+def _check_image_shape(image_shape):
+    if image_shape is None:
+        return
+    sizes = tuple(image_shape)
+    if len(sizes) not in (2, 3) or not all(
+        isinstance(size, Integral) and size >= 1 for size in sizes
+    ):
+        raise ValueError(
+            f"image_shape={image_shape!r} is not a shape: (height, width) or "
+            "(height, width, channels), positive integers, was expected."
+        )
+
+
+def check_labelled_images(estimator, X, y, sample_weight, info=None):
+    """Validate what a classifier is trained on.
 
     Parameters
     ----------
     estimator : estimator
     X, y, sample_weight : array-like
+    info : InputInfo, default=None
+        The form that the images must have; None lets them decide.
+
+    Returns
+    -------
+    labelled : LabelledImages
+    """
+    if info is None:
+        images, info = read_images(estimator, X)
+    else:
+        images = check_images(estimator, X, info)
+    labels, weight = check_targets(estimator, y, sample_weight, images)
+    metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+    given = {"X": X, "y": y, "metadata": metadata}
+    return LabelledImages(images, labels, weight, info, origin_of(X), given)
+
+
+def check_targets(estimator, y, sample_weight, images, suffix=""):
+    """Validate the labels and weights of images.
+
+    Parameters
+    ----------
+    estimator : estimator
+    y, sample_weight : array-like
         As the user gave them.
-    images : ndarray or Tensor
-        What X turned out to be.
+    images : Tensor of shape (n, height, width, channels)
     suffix : str
         ``"_val"`` for validation data, for the messages.
 
     Returns
     -------
-    y : ndarray or Tensor of shape (n,)
-        Of the kind of the images, unless the labels are not numbers.
-    weight : array of float64 of shape (n,)
-        Of the kind of the images.
+    y : ndarray of shape (n,)
+    weight : ndarray of float64 of shape (n,)
     """
-    y = beside(y, images)
+    y = without_namespace(y)
     if y is not None:
         check_consistent_length(images, y)
-    shape = tuple(y.shape) if is_tensor(y) else np.asarray(y).shape
+    shape = np.shape(y)
     if len(shape) == 2 and shape[1] > 1:
         raise ValueError(
             f"Multioutput target data is not supported: y{suffix} has shape {shape}, "
             f"but {type(estimator).__name__} learns one label for each image. Pass a "
             "1-D y, or wrap the estimator in sklearn.multioutput.MultiOutputClassifier."
         )
-    if is_tensor(y):
-        y = column_or_1d(y, warn=True)
-        check_array(y, ensure_2d=False, dtype=None, input_name="y")
-    else:
-        # scikit-learn's own messages and warnings about y, without its checks of X
-        _, y = check_X_y(np.zeros((len(images), 1)), y, estimator=estimator)
+    # scikit-learn's own messages and warnings about y, without its checks of X
+    _, y = check_X_y(np.zeros((len(images), 1)), y, estimator=estimator)
     check_classification_targets(y)
-    if is_tensor(images) and not is_tensor(y) and holds_numbers(y):
-        y = same_kind(y, images)
     return y, check_weight(sample_weight, images, suffix)
+
+
+def check_weight(sample_weight, images, suffix=""):
+    """Validate sample weights, which must not all be zero.
+
+    Parameters
+    ----------
+    sample_weight : array-like, number or None
+    images : Tensor of shape (n, ...)
+    suffix : str
+        ``"_val"`` for validation data, for the messages.
+
+    Returns
+    -------
+    weight : ndarray of float64 of shape (n,)
+    """
+    weight = check_sample_weight(
+        without_namespace(sample_weight),
+        np.zeros((len(images), 1)),
+        dtype=np.float64,
+        ensure_non_negative=True,
+    )
+    if not weight.any():
+        raise ValueError(
+            f"Sample weights must contain at least one non-zero number: all "
+            f"{len(weight)} values of sample_weight{suffix} are zero."
+        )
+    return weight
 
 
 def encode_labels(y, weight, classes, name):
@@ -77,36 +231,34 @@ def encode_labels(y, weight, classes, name):
 
     Parameters
     ----------
-    y : ndarray or Tensor of shape (n,)
-    weight : array of shape (n,)
-    classes : array of shape (n_classes,)
-        Of any kind.
+    y : ndarray of shape (n,)
+    weight : ndarray of shape (n,)
+    classes : ndarray of shape (n_classes,)
     name : str
         What the messages call y.
 
     Returns
     -------
-    labels : array of int of shape (n,), of the kind of `weight`
+    labels : ndarray of int of shape (n,)
     """
-    classes = same_kind(classes, y)
-    labels = positions(classes, y)
+    labels = np.searchsorted(classes, y)
     labels[labels == len(classes)] = 0
-    unknown = (classes[labels] != y) & same_kind(weight > 0, y)
+    unknown = (classes[labels] != y) & (weight > 0)
     if unknown.any():
         raise ValueError(
             f"{name} has labels that are not among the classes: "
-            f"{sorted_unique(y[unknown])[:10].tolist()} were found, "
+            f"{np.unique(y[unknown])[:10].tolist()} were found, "
             f"{classes[:10].tolist()}{' ...' if len(classes) > 10 else ''} are known."
         )
-    return same_kind(labels, weight)
+    return labels
 
 
-def check_validation_data(estimator, X_val, y_val, sample_weight_val):
-    """Validate the data that training is watched on.
+def check_validation_data(estimator, X_val, y_val, sample_weight_val, info):
+    """Validate the data that training is validated on, of the form of its images.
 
     Returns
     -------
-    images, y, weight : ndarray, or None where there is no X_val
+    images, y, weight : Tensor and ndarray, or None where there is no X_val
     """
     if X_val is None and y_val is None and sample_weight_val is None:
         return None
@@ -119,10 +271,8 @@ def check_validation_data(estimator, X_val, y_val, sample_weight_val):
             "provided. Validation data are X_val and y_val, with sample_weight_val if "
             "wanted."
         )
-    images = check_images(estimator, X_val, first=False, name="X_val")
-    return images, *check_targets(
-        estimator, X_val, y_val, sample_weight_val, images=images, suffix="_val"
-    )
+    images = check_images(estimator, X_val, info, name="X_val")
+    return images, *check_targets(estimator, y_val, sample_weight_val, images, "_val")
 
 
 def check_continues(old_classes, old_shape, classes, image_shape):
@@ -140,63 +290,6 @@ def check_continues(old_classes, old_shape, classes, image_shape):
         )
 
 
-def check_images(estimator, X, *, first, name="X", channels=None):
-    """Validate X as the images of an estimator.
-
-    Parameters
-    ----------
-    estimator : estimator
-        With a parameter ``image_shape``. Feature names, ``n_features_in_`` and
-        ``image_shape_`` are set where `first`, and checked where not.
-    X : array-like
-    first : bool
-        Whether these images decide the shape that all later ones must have.
-    name : str
-        What the messages call X.
-    channels : {"last", "first"}, default=None
-        Where the channels of X stand; None is what the estimator says.
-
-    Returns
-    -------
-    images : ndarray or Tensor of shape (n, height, width, channels)
-    """
-    if first:
-        _check_image_shape(estimator.image_shape)
-    # the names of the columns, and that X is there at all; the rest is ours
-    validate_data(estimator, X=X, reset=first, skip_check_array=True, ensure_2d=False)
-    images = as_images(
-        X,
-        image_shape=estimator.image_shape,
-        channels=channels or estimator.channels,
-        expected=None if first else estimator.image_shape_,
-        name=name,
-        estimator=estimator,
-    )
-    if first:
-        estimator.image_shape_ = tuple(images.shape[1:])
-        estimator.n_features_in_ = int(np.prod(images.shape[1:]))
-    return images
-
-
-def _check_image_shape(image_shape):
-    if image_shape is None:
-        return
-    sizes = tuple(image_shape)
-    if len(sizes) not in (2, 3) or not all(
-        isinstance(size, Integral) and size >= 1 for size in sizes
-    ):
-        raise ValueError(
-            f"image_shape={image_shape!r} is not a shape: (height, width) or "
-            "(height, width, channels), positive integers, was expected."
-        )
-
-
-def beside(values, images):
-    """Bring arrays that are dispatched to the kind of the images; no tensors else."""
-    tensor = as_tensor_if_dispatched(values)
-    return tensor_to_numpy(values) if tensor is None else same_kind(tensor, images)
-
-
 def check_namespace(estimator, X, attribute, method):
     """Raise where X comes from another array library than what was fitted.
 
@@ -212,47 +305,3 @@ def check_namespace(estimator, X, attribute, method):
         That was called, for the message.
     """
     check_same_namespace(X, estimator, attribute=attribute, method=method)
-
-
-def check_weight(sample_weight, images, suffix=""):
-    """Validate sample weights, which must not all be zero.
-
-    Parameters
-    ----------
-    sample_weight : array-like, number or None
-    images : ndarray or Tensor of shape (n, ...)
-    suffix : str
-        ``"_val"`` for validation data, for the messages.
-
-    Returns
-    -------
-    weight : array of float64 of shape (n,), of the kind of the images
-    """
-    weight = _weight(sample_weight, images)
-    if not weight.any():
-        raise ValueError(
-            f"Sample weights must contain at least one non-zero number: all "
-            f"{len(weight)} values of sample_weight{suffix} are zero."
-        )
-    return weight
-
-
-def _weight(sample_weight, images):
-    given = beside(sample_weight, images)
-    if not is_tensor(images):
-        return check_sample_weight(
-            given, images, dtype=np.float64, ensure_non_negative=True
-        )
-    if given is None or isinstance(given, Real):
-        shape, weight = (len(images),), 1.0 if given is None else float(given)
-        return torch.full(shape, weight, dtype=torch.float64, device=images.device)
-    weight = torch.as_tensor(given, device=images.device).to(torch.float64)
-    if tuple(weight.shape) != (len(images),):
-        raise ValueError(
-            f"sample_weight.shape == {tuple(weight.shape)}, expected {(len(images),)}!"
-        )
-    if not all_finite(weight):
-        raise ValueError("Input sample_weight contains NaN or infinity.")
-    if (weight < 0).any():
-        raise ValueError("Negative values in data passed to `sample_weight`.")
-    return weight

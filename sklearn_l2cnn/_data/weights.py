@@ -5,7 +5,25 @@ import math
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
-from sklearn_l2cnn._data.arrays import class_sums, lexsort, same_kind, sorted_unique
+
+def class_sums(labels, weight, n_classes):
+    """Sum the weights of every class."""
+    return np.bincount(labels, weights=weight, minlength=n_classes)
+
+
+def normalized_weights(weight):
+    """Scale weights to mean 1, as float32.
+
+    float32 hides the rounding of float64: weights that are multiples of each other
+    come out bit for bit the same.
+    """
+    if not weight.any():
+        raise ValueError(
+            "Sample weights times class_weight are zero for every image: class_weight "
+            "must leave at least one class of y a positive weight."
+        )
+    weight = weight / weight.max()
+    return (weight * (len(weight) / weight.sum())).astype(np.float32)
 
 
 def class_factors(class_weight, classes, mass):
@@ -35,23 +53,21 @@ def held_out(labels, fraction, generator):
 
     Parameters
     ----------
-    labels : array of int of shape (n,)
+    labels : ndarray of int of shape (n,)
     fraction : float
         Between 0 and 1; the number of rows is rounded up.
     generator : numpy.random.RandomState
 
     Returns
     -------
-    train, valid : array of int, of the kind of `labels`
+    train, valid : ndarray of int
         Sorted rows. Every class keeps at least one row to be learnt from; classes that
         are too small to be split evenly share what rounding leaves at random.
     """
     wanted = math.ceil(fraction * len(labels))
-    order = same_kind(generator.permutation(len(labels)), labels)
-    order = order[lexsort((labels[order],))]
-    ones = same_kind(np.ones(len(labels)), labels)
-    counts = class_sums(labels, ones, int(labels.max()) + 1)
-    counts = counts[counts > 0].astype(int)
+    order = generator.permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    _, counts = np.unique(labels, return_counts=True)
     quota = fraction * counts
     take = np.minimum(np.floor(quota), counts - 1).astype(int)
     remainder = np.where(take < counts - 1, quota - take, -1.0)
@@ -60,7 +76,7 @@ def held_out(labels, fraction, generator):
     take[extra[: max(0, wanted - take.sum())]] += 1
     starts = np.cumsum(counts) - counts
     place = np.arange(len(labels)) - np.repeat(starts, counts)
-    chosen = same_kind(place < np.repeat(take, counts), labels)
+    chosen = place < np.repeat(take, counts)
     if not chosen.any():
         raise ValueError(
             f"early_stopping=True has nothing to validate on: n_samples={len(labels)} "
@@ -68,4 +84,4 @@ def held_out(labels, fraction, generator):
             "while every class keeps one to be learnt from. Pass X_val and y_val, or "
             "more images, or early_stopping=False."
         )
-    return sorted_unique(order[~chosen]), sorted_unique(order[chosen])
+    return np.sort(order[~chosen]), np.sort(order[chosen])

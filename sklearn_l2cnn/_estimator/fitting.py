@@ -1,35 +1,59 @@
-"""Fitting an L2CNNClassifier: from what the user gave to its fitted attributes."""
+"""One fit: from what the user gave to the fitted attributes."""
 
 import copy
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import unique_labels
 
-from sklearn_l2cnn._data.arrays import on_host, tensor_to_numpy
+from sklearn_l2cnn._data.arrays import give_back_numbers, on_host, without_namespace
 from sklearn_l2cnn._data.canonical import canonical_set
-from sklearn_l2cnn._data.pixels import merge_statistics, unit_of
-from sklearn_l2cnn._data.validation import check_images, check_targets, encode_labels
-from sklearn_l2cnn._estimator._assembly import (
-    Material,
-    Seen,
-    equipped,
-    gather,
-    guests_of,
-    loaded,
-    publish,
+from sklearn_l2cnn._data.pixels import unit_of
+from sklearn_l2cnn._data.validation import (
+    check_continues,
+    check_labelled_images,
+    encode_labels,
+)
+from sklearn_l2cnn._estimator.data import (
+    DataSummary,
+    TrainingData,
     statistics_of,
-    update_net,
+    training_data,
+)
+from sklearn_l2cnn._estimator.network import (
+    build_net,
+    fit_callbacks,
+    net_parameters,
+    on_device,
 )
 from sklearn_l2cnn._training.callbacks import EpochTasks
-from sklearn_l2cnn._training.runtime import isolated, resolve_device
+from sklearn_l2cnn._training.freezing import frozen_again
+from sklearn_l2cnn._training.runtime import resolve_device
 from sklearn_l2cnn._utils.seeds import draw_seeds
+from sklearn_l2cnn._utils.sklearn_compat import callback_context
+
+
+class Fitted(NamedTuple):
+    """What a fit ends with.
+
+    Attributes
+    ----------
+    summary : DataSummary
+    net : Net
+    n_earlier : int
+        Epochs in the history of the net that earlier fits trained.
+    """
+
+    summary: DataSummary
+    net: object
+    n_earlier: int = 0
 
 
 def fit(clf, X, y, sample_weight, validation):
-    """Fit the classifier anew, or on from its last weights with ``warm_start``.
+    """Fit a new network, or train the last one further with ``warm_start``.
 
     Parameters
     ----------
@@ -39,38 +63,55 @@ def fit(clf, X, y, sample_weight, validation):
 
     Returns
     -------
-    clf : L2CNNClassifier
+    attributes : dict
+        The fitted attributes by name.
     """
     device = resolve_device(clf.device)
     earlier = vars(clf).get("net_") if clf.warm_start else None
-    material = gather(clf, X, y, sample_weight, validation, goes_on=earlier is not None)
-    task, guests = _begin_task(clf, X, y, sample_weight)
-    guests += guests_of(clf)
-    net = equipped(clf, material, device, earlier)
+    labelled = check_labelled_images(clf, X, y, sample_weight)
     if earlier is not None:
-        net.history.extend(copy.deepcopy(list(earlier.history)))
-    done = len(net.history)
-    data = loaded(clf, net, material)
-    _train(net, data, epochs=clf.max_epochs, guests=guests)
-    finish(clf, net, done)
+        before, after = clf._summary_, labelled
+        shapes = before.info.image_shape, after.info.image_shape
+        check_continues(before.classes, shapes[0], after.classes(), shapes[1])
+    data = training_data(clf, labelled, validation)
+    task, callbacks = _begin_task(clf, data.summary, labelled)
+    fitted = train_network(clf, data, device, earlier, callbacks)
     if task is not None:
         task.call_on_fit_task_end(
-            estimator=clf,
-            reconstruction_attributes={},
-            **_task_data(X, y, sample_weight),
+            estimator=clf, reconstruction_attributes={}, **labelled.given
         )
-    return clf
+    return attributes_of(clf, fitted, labelled.origin)
 
 
-def finish(clf, net, done):
-    """Make a trained net that of the classifier; `done` epochs were earlier."""
-    net.park()
-    clf.net_ = net
-    _record(clf, done)
+def train_network(clf, data, device, start=None, callbacks=()):
+    """Train a network for all epochs.
+
+    Parameters
+    ----------
+    clf : L2CNNClassifier
+        Whose parameters count.
+    data : TrainingData
+    device : torch.device
+    start : Net, default=None
+        Whose network and history this goes on from; None means a new network.
+    callbacks : sequence of (name, callback), default=()
+
+    Returns
+    -------
+    fitted : Fitted
+    """
+    net = build_net(clf, data, device, start)
+    if start is not None:
+        net.history.extend(copy.deepcopy(list(start.history)))
+    n_earlier = len(net.history)
+    tensors = on_device(clf, net, data.summary, data.train, data.valid)
+    _train(net, tensors, clf.max_epochs, [*callbacks, *fit_callbacks(clf)])
+    net.offload()
+    return Fitted(data.summary, net, n_earlier)
 
 
 def partial_fit(clf, X, y, classes, sample_weight):
-    """Train the classifier for one epoch on more images.
+    """Train the network of a classifier for one epoch on more images.
 
     Parameters
     ----------
@@ -79,72 +120,61 @@ def partial_fit(clf, X, y, classes, sample_weight):
 
     Returns
     -------
-    clf : L2CNNClassifier
+    attributes : dict
+        The fitted attributes by name.
     """
-    first = "net_" not in vars(clf)
-    known = _check_classes(clf, classes, first)
-    images = check_images(clf, X, first=first)
-    y, weight = check_targets(clf, X, y, sample_weight, images=images)
-    data = canonical_set(images, encode_labels(y, weight, known, "y"), weight)
-    statistics, mass = statistics_of(data), data.class_mass(len(known))
-    if first:
-        clf._seen_ = Seen(known, unit_of(images), mass, statistics)
-    else:
-        clf._seen_ = clf._seen_._replace(
-            class_mass=clf._seen_.class_mass + mass,
-            statistics=merge_statistics(clf._seen_.statistics, statistics),
-        )
-    publish(clf, X)
-    if first:
-        device = resolve_device(clf.device)
+    earlier = vars(clf).get("_summary_")
+    known = _check_classes(classes, earlier)
+    info = None if earlier is None else earlier.info
+    labelled = check_labelled_images(clf, X, y, sample_weight, info)
+    labels = encode_labels(labelled.y, labelled.weight, known, "y")
+    train = canonical_set(labelled.images, labels, labelled.weight)
+    if earlier is None:
+        unit, mass = unit_of(labelled.images), train.class_mass(len(known))
+        statistics = statistics_of(train)
+        summary = DataSummary(labelled.info, known, unit, mass, statistics)
         seed, _, order_seed = draw_seeds(clf.random_state, 3)
-        net = equipped(clf, Material(data, None, seed, order_seed), device)
+        data = TrainingData(summary, train, None, seed, order_seed)
+        net = build_net(clf, data, resolve_device(clf.device))
     else:
-        net = clf.net_
+        summary, net = earlier.with_more(train), clf.net_
     before = net.training_state()
     try:
-        update_net(clf, net)
-        _train(net, loaded(clf, net, Material(data)), epochs=1)
+        net.follow(
+            lr=clf.lr,
+            frozen=frozen_again(net.module_, net.frozen, clf.freeze),
+            **net_parameters(clf, summary, train, torch.device(net.device)),
+        )
+        _train(net, on_device(clf, net, summary, train), 1)
     except BaseException:
         net.restore(before)
         raise
-    clf.net_ = net
-    _record(clf, len(net.history))
-    return clf
+    return attributes_of(clf, Fitted(summary, net, len(net.history)), labelled.origin)
 
 
-def _check_classes(clf, classes, first):
+def _check_classes(classes, earlier):
     """Return the classes of the first call to partial_fit; later ones must agree."""
     if classes is None:
-        if first:
+        if earlier is None:
             raise ValueError(
                 "classes must be passed on the first call to partial_fit: all labels "
                 "that will ever come, for example np.unique(y) of the whole data."
             )
-        return clf._seen_.classes
-    classes = on_host(unique_labels(tensor_to_numpy(classes)))
-    if not first and not np.array_equal(classes, clf._seen_.classes):
+        return earlier.classes
+    classes = on_host(unique_labels(without_namespace(classes)))
+    if earlier is not None and not np.array_equal(classes, earlier.classes):
         raise ValueError(
             f"classes={classes.tolist()} is not the same as on the last call to "
-            f"partial_fit or fit, was: {clf._seen_.classes.tolist()}. Leave it out, or "
+            f"partial_fit or fit, was: {earlier.classes.tolist()}. Leave it out, or "
             "fit a new estimator."
         )
     return classes
 
 
-def _train(net, data, *, epochs, guests=()):
-    """Train a net on what was loaded, with a warning where the user interrupts."""
+def _train(net, tensors, epochs, callbacks=()):
+    """Train a net, with a warning where the user interrupts."""
     done = len(net.history)
-    with isolated(data.seed, torch.device(net.device)) as threads:
-        interrupted = net.train(
-            data.X,
-            data.y,
-            epochs=epochs,
-            valid=data.valid,
-            guests=guests,
-            threads=threads,
-        )
-    if interrupted:
+    if net.train(tensors, epochs, callbacks):
         warnings.warn(
             f"Training was interrupted after {len(net.history) - done} of {epochs} "
             "epochs; what was learnt so far is kept. To go on, call fit again with "
@@ -154,38 +184,62 @@ def _train(net, data, *, epochs, guests=()):
         )
 
 
-def _record(clf, done):
-    """Set the attributes that tell how training went; `done` epochs were earlier."""
-    history = clf.net_.history
-    clf.n_epochs_ = len(history)
-    clf.loss_curve_ = [row["train_loss"] for row in history]
-    clf.data_loss_curve_ = [row["train_data_loss"] for row in history]
-    clf.penalty_curve_ = [row["train_penalty"] for row in history]
-    scores = [row["valid_acc"] for row in history[done:] if "valid_acc" in row]
-    clf.validation_scores_ = scores or None
-    clf.best_validation_score_ = max(scores, default=None)
-    clf.best_epoch_ = 1 + scores.index(max(scores)) if scores else None
+def attributes_of(clf, fitted, origin):
+    """Return the fitted attributes of a classifier, by name.
+
+    Parameters
+    ----------
+    clf : L2CNNClassifier
+        Whose parameters count.
+    fitted : Fitted
+    origin : array
+        Of the namespace, and on the device, that arrays among them are to have.
+    """
+    history = fitted.net.history
+    rows = [row for row in history[fitted.n_earlier :] if "valid_acc" in row]
+    scores = [row["valid_acc"] for row in rows]
+    return {
+        **_summary_attributes(clf, fitted.summary, origin),
+        "net_": fitted.net,
+        "n_epochs_": len(history),
+        "loss_curve_": [row["train_loss"] for row in history],
+        "data_loss_curve_": [row["train_data_loss"] for row in history],
+        "penalty_curve_": [row["train_penalty"] for row in history],
+        "validation_scores_": scores or None,
+        "best_validation_score_": max(scores, default=None),
+        "best_epoch_": 1 + scores.index(max(scores)) if scores else None,
+    }
 
 
-def _task_data(X, y, sample_weight):
-    """Return the data of a fit as scikit-learn's callbacks want them."""
-    metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-    return {"X": X, "y": y, "metadata": metadata}
+def _summary_attributes(clf, summary, origin):
+    mean, scale = summary.pixels(clf.standardize)
+    arrays = {
+        "classes_": summary.classes,
+        "channel_mean_": mean,
+        "channel_scale_": scale,
+    }
+    return {
+        "_summary_": summary,
+        **summary.info.attributes(),
+        **{name: give_back_numbers(array, origin) for name, array in arrays.items()},
+    }
 
 
-def _begin_task(clf, X, y, sample_weight):
+def _begin_task(clf, summary, labelled):
     """Tell scikit-learn's callbacks, where there are any, that a fit begins.
 
     Returns
     -------
     task : sklearn.callback.CallbackContext or None
-    guests : list
+    callbacks : list
         The skorch callback that reports the epochs, named, or nothing.
     """
-    if not hasattr(clf, "_skl_callbacks"):
+    task = callback_context(clf, clf.max_epochs)
+    if task is None:
         return None, []
-    data = _task_data(X, y, sample_weight)
-    task = clf._init_callback_context(max_subtasks=clf.max_epochs)
-    task.call_on_fit_task_begin(estimator=clf, **data)
-    reporter = EpochTasks(task, clf, data, lambda net: {"net_": net.snapshot()})
+    task.call_on_fit_task_begin(estimator=clf, **labelled.given)
+    known = _summary_attributes(clf, summary, labelled.origin)
+    reporter = EpochTasks(
+        task, clf, labelled.given, lambda net: {**known, "net_": net.snapshot()}
+    )
     return task, [("epoch_tasks", reporter)]

@@ -1,4 +1,4 @@
-"""What the parameters of the estimators may be."""
+"""The parameters of the estimators: what they may be, and the objective they make."""
 
 import copy
 import math
@@ -10,25 +10,34 @@ import torch
 from sklearn.metrics import get_scorer_names
 from skorch.callbacks import Callback, LRScheduler
 
+from sklearn_l2cnn._training.regularization import Objective
 from sklearn_l2cnn._utils.sklearn_compat import HasMethods, Interval, StrOptions
+from sklearn_l2cnn.penalties import build_penalty, list_penalties
 
 _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 _COUNT = Interval(Integral, 1, None, closed="left")
 _SHARE = Interval(Real, 0, 1, closed="left")
 
+OPTIMIZERS = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+    "sgdw": torch.optim.SGD,
+}
+# With these the penalty acts on the update rather than on the loss.
+DECOUPLED = ("adamw", "sgdw")
+
 CONSTRAINTS = {
     "alpha": [_NOT_NEGATIVE, Mapping],
     "penalty": [
-        StrOptions({"l2", "l1", "elasticnet", "group"}),
+        StrOptions(set(list_penalties())),
         HasMethods(["value"]),
         None,
     ],
     "l1_ratio": [Interval(Real, 0, 1, closed="both")],
     "penalize": [StrOptions({"weights", "all"}), callable],
-    "decoupled": ["boolean"],
     "activity_alpha": [_NOT_NEGATIVE, Mapping],
-    "activity_layers": [StrOptions({"last", "all"})],
     "max_norm": [_POSITIVE, None],
     "dropout": [_SHARE, None],
     "architecture": [str, torch.nn.Module, callable],
@@ -37,7 +46,7 @@ CONSTRAINTS = {
     "image_shape": [tuple, list, None],
     "channels": [StrOptions({"last", "first"})],
     "standardize": ["boolean"],
-    "optimizer": [StrOptions({"adam", "adamw", "sgd"}), callable],
+    "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
     "lr": [_POSITIVE],
     "momentum": [_SHARE],
     "lr_schedule": [StrOptions({"auto", "cosine", "onecycle", "plateau"}), None],
@@ -82,19 +91,20 @@ SEARCH_CONSTRAINTS = {
 }
 
 
-def check_penalty(penalty):
-    """Raise where a penalty does not know how to act."""
-    if isinstance(penalty, type):
-        raise TypeError(
-            f"penalty={penalty.__name__} is a class; an instance was expected: "
-            f"{penalty.__name__}()."
-        )
-    if not hasattr(penalty, "gradient") and not hasattr(penalty, "prox"):
-        raise TypeError(
-            f"penalty={penalty!r} has a value, but neither gradient(weight) nor "
-            "prox(weight, step): it could not act on anything. "
-            "sklearn_l2cnn.penalties says what they are."
-        )
+def objective_of(clf):
+    """Return what is minimised with the data loss."""
+    check_strengths(clf.alpha, "alpha")
+    check_strengths(clf.activity_alpha, "activity_alpha")
+    return Objective(
+        penalty=build_penalty(clf.penalty, vars(clf)),
+        alpha=clf.alpha,
+        penalize=clf.penalize,
+        decoupled=clf.optimizer in DECOUPLED,
+        activity_alpha=clf.activity_alpha,
+        max_norm=clf.max_norm,
+        label_smoothing=clf.label_smoothing,
+        gradient_clip=clf.gradient_clip,
+    )
 
 
 def check_strengths(value, name):

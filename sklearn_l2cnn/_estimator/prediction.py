@@ -6,7 +6,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_l2cnn._data.arrays import give_back, holds_numbers, on_host
 from sklearn_l2cnn._data.pixels import warn_about_units
 from sklearn_l2cnn._data.validation import check_images, check_namespace
-from sklearn_l2cnn._training.batches import predict_logits
+from sklearn_l2cnn._training.chunks import predict_logits
 from sklearn_l2cnn.augmentation import views_for
 
 
@@ -26,7 +26,7 @@ class PredictionMixin:
         y : ndarray of shape (n,)
         """
         best = self._logits(X, "predict").argmax(dim=1)
-        classes = self._seen_.classes
+        classes = self._summary_.classes
         if not holds_numbers(classes):
             return classes[on_host(best)]
         return give_back(torch.from_numpy(classes).to(best.device)[best], X)
@@ -86,8 +86,8 @@ class PredictionMixin:
         """Return the logits of validated images as a tensor, where the network is."""
         check_is_fitted(self)
         check_namespace(self, X, "channel_mean_", method)
-        images = check_images(self, X, first=False)
-        warn_about_units(images, self._seen_.unit)
+        images = check_images(self, X)
+        warn_about_units(images, self._summary_.unit)
         return predict_logits(self.net_, images, views_for(self.tta))
 
     @property

@@ -1,6 +1,5 @@
 """Estimators that hold another with a network, which they train or take as it is."""
 
-import torch
 from sklearn.base import MetaEstimatorMixin, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
@@ -11,11 +10,15 @@ from sklearn.utils.metadata_routing import (
 )
 from sklearn.utils.validation import validate_data
 
-from sklearn_l2cnn._data.arrays import give_back
+from sklearn_l2cnn._data.arrays import origin_of
 from sklearn_l2cnn._data.images import as_images
 from sklearn_l2cnn._data.pixels import warn_about_units
 from sklearn_l2cnn._data.validation import check_namespace
-from sklearn_l2cnn._utils.estimators import DocumentationMixin, take_over_features
+from sklearn_l2cnn._utils.estimators import (
+    DocumentationMixin,
+    features_of,
+    set_attributes,
+)
 from sklearn_l2cnn._utils.sklearn_compat import BaseSearchCV, routing_enabled
 
 
@@ -122,20 +125,20 @@ class HoldingMixin(DocumentationMixin, MetaEstimatorMixin):
             params = process_routing(self, "fit", **params).estimator.fit
         self.estimator_ = self._seeded(clone(estimator)).fit(X, y, **params)
         clf = self._held()
-        take_over_features(self, clf)
+        set_attributes(self, features_of(clf))
         self.image_shape_ = clf.image_shape_
-        self._kind_ = give_back(torch.zeros(0), X)  # and where the images lay
+        self._origin_ = origin_of(X)
         return clf
 
     def _check_images(self, X, method):
         """Validate images for the network that is held, and return both."""
         clf = self._held()
-        check_namespace(self, X, "_kind_", method)
+        check_namespace(self, X, "_origin_", method)
         validate_data(self, X=X, reset=False, skip_check_array=True, ensure_2d=False)
         images = as_images(
             X, channels=clf.channels, expected=clf.image_shape_, estimator=self
         )
-        warn_about_units(images, clf._seen_.unit)
+        warn_about_units(images, clf._summary_.unit)
         return clf, images
 
     def __sklearn_tags__(self):

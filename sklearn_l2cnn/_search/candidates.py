@@ -6,15 +6,15 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.utils import check_array
 
-from sklearn_l2cnn._data.arrays import class_sums, on_host
+from sklearn_l2cnn._data.arrays import on_host
 from sklearn_l2cnn._data.validation import encode_labels
-from sklearn_l2cnn._data.weights import class_factors
-from sklearn_l2cnn._estimator._assembly import new_network, penalty_of
-from sklearn_l2cnn._estimator.parameters import check_strengths
+from sklearn_l2cnn._data.weights import class_factors, class_sums
+from sklearn_l2cnn._estimator.network import new_network
+from sklearn_l2cnn._estimator.parameters import check_strengths, objective_of
 from sklearn_l2cnn._training.freezing import freeze
+from sklearn_l2cnn._training.regularization import strengths, total_value
 from sklearn_l2cnn._training.runtime import isolated, resolve_device
 from sklearn_l2cnn._utils.seeds import draw_seeds
-from sklearn_l2cnn.penalties import strengths, total_value
 
 # The smallest alpha of a grid as a part of the largest, and the digits of each: enough
 # to tell them apart, too few for the order in which weights are summed to show.
@@ -70,7 +70,7 @@ def _mappings(alphas):
     return checked
 
 
-def alpha_grid(n_alphas, clf, image_shape, y, weight, classes):
+def alpha_grid(n_alphas, clf, labelled):
     r"""Return a logarithmic grid of alphas that the data decide.
 
     The largest is :math:`H / \Omega_0`: H is the entropy of the shares of the classes,
@@ -84,10 +84,7 @@ def alpha_grid(n_alphas, clf, image_shape, y, weight, classes):
     n_alphas : int
     clf : L2CNNClassifier
         Unfitted.
-    image_shape : tuple of int
-    y, weight : array of shape (n,)
-    classes : ndarray of shape (n_classes,)
-        All labels that weigh.
+    labelled : LabelledImages
 
     Returns
     -------
@@ -99,15 +96,17 @@ def alpha_grid(n_alphas, clf, image_shape, y, weight, classes):
             f"alphas={n_alphas} lets the penalty of the network decide which alphas to "
             "try, but penalty=None has none. Give alphas as an array, or a penalty."
         )
+    classes = labelled.classes()
     if len(classes) < 2:
         raise ValueError(
             f"alphas={n_alphas} lets the data decide which alphas to try, but y has "
             f"only one class, {classes.tolist()}: there is nothing to learn. Give "
             "alphas as an array."
         )
-    mass = class_sums(encode_labels(y, weight, classes, "y"), weight, len(classes))
-    shares = on_host(mass) * class_factors(clf.class_weight, classes, on_host(mass))
-    start = _initial_penalty(clone(clf), image_shape, len(classes))
+    labels = encode_labels(labelled.y, labelled.weight, classes, "y")
+    mass = class_sums(labels, labelled.weight, len(classes))
+    shares = mass * class_factors(clf.class_weight, classes, mass)
+    start = _initial_penalty(clone(clf), labelled.info.image_shape, len(classes))
     if not start > 0:
         raise ValueError(
             f"alphas={n_alphas} lets the penalty of the network decide which alphas to "
@@ -125,7 +124,7 @@ def _initial_penalty(clf, image_shape, n_classes):
         network = new_network(clf, image_shape, n_classes)
     freeze(network, clf.freeze)
     groups = strengths(network, 1.0, clf.penalize)
-    return float(total_value(penalty_of(clf), groups))
+    return float(total_value(objective_of(clf).penalty, groups))
 
 
 def _entropy(shares):

@@ -7,13 +7,9 @@ layer l, however many numbers that are.
 import threading
 
 import torch
-from torch import nn
 
 from sklearn_l2cnn._utils.layer_names import by_pattern
-from sklearn_l2cnn._utils.layers import ELEMENTWISE
 from sklearn_l2cnn._utils.trace import last_with_weights, trace
-
-_ACTIVATIONS = (*ELEMENTWISE, nn.GLU, nn.PReLU, nn.RReLU)
 
 
 class Activity:
@@ -26,10 +22,8 @@ class Activity:
     ----------
     module : torch.nn.Module
     alpha : float or mapping
-        For all chosen layers, or ``{pattern of layer names: float}``.
-    layers : {"last", "all"}
-        With a number as `alpha`: the last hidden layer, whose output is what the last
-        layer with weights gets, or all activations.
+        ``{pattern of layer names: float}``, or a number for the last hidden layer,
+        whose output is what the last layer with weights gets.
     image : Tensor of shape (1, channels, height, width)
         To try the network with, where the last hidden layer is to be found.
 
@@ -39,14 +33,12 @@ class Activity:
         Whether every chosen layer is one, rather than a part made of layers.
     """
 
-    def __init__(self, module, alpha, layers, image):
+    def __init__(self, module, alpha, image):
         self.local = threading.local()
         self.handles = []
         self.alpha_into, self.alpha_out = {}, {}
         if hasattr(alpha, "items"):
             self.alpha_out = _by_pattern(module, alpha)
-        elif layers == "all":
-            self.alpha_out = _activations(module, alpha)
         else:
             self.alpha_into = {_last_executed(module, image): alpha}
         self.of_single_layers = not any(
@@ -99,19 +91,6 @@ def _by_pattern(module, alpha):
         inside = any(name.startswith(f"{other}.") for other in found)
         if not inside and alpha[pattern]:
             chosen[modules[name]] = alpha[pattern]
-    return chosen
-
-
-def _activations(module, alpha):
-    chosen = {
-        layer: alpha for layer in module.modules() if isinstance(layer, _ACTIVATIONS)
-    }
-    if not chosen:
-        raise ValueError(
-            "activity_layers='all' needs activations that are layers, such as "
-            "torch.nn.ReLU; this architecture has none. Name the layers instead: "
-            "activity_alpha={'conv1': 0.001}."
-        )
     return chosen
 
 

@@ -5,7 +5,6 @@ import torch
 from torch import nn
 
 from sklearn_l2cnn._training.runtime import autocast
-from sklearn_l2cnn._utils.layers import layers_by_image
 
 
 def pixel_map(mean, scale, dtype, device):
@@ -96,17 +95,14 @@ def draws(layers):
     return any(type(layer) is nn.Dropout and layer.p for layer in layers)
 
 
-def as_it_is(module):
-    """Return a function that runs a network, whatever it is, and lets it draw."""
-    return lambda images, generator=None: module(images)
-
-
-def forward_of(module, reorder=True):
+def forward_of(module, layers, reorder=True):
     """Return the cheapest function with the same values as a network.
 
     Parameters
     ----------
     module : torch.nn.Module
+    layers : list of torch.nn.Module or None
+        Of `layers_by_image`.
     reorder : bool, default=True
         Whether layers may change places, so that values between them do.
 
@@ -114,18 +110,17 @@ def forward_of(module, reorder=True):
     -------
     forward : callable
         From images, and the torch.Generator that dropout draws from or None, to logits.
-        Of a network that little is known of, it is the module, which draws by itself.
+        Where the layers are not known it is the module, which draws by itself.
     """
-    layers = layers_by_image(module)
     if layers is None:
-        return as_it_is(module)
+        return lambda images, generator=None: module(images)
     if reorder:
         layers = cheaper_order(layers)
 
     def forward(images, generator=None):
         for layer in layers:
-            if generator is not None and type(layer) is nn.Dropout:
-                images = _dropped_out(images, layer, generator)
+            if generator is not None and type(layer) is nn.Dropout and layer.training:
+                images = dropped_out(images, layer.p, generator)
             else:
                 images = layer(images)
         return images
@@ -133,10 +128,10 @@ def forward_of(module, reorder=True):
     return forward
 
 
-def _dropped_out(images, layer, generator):
-    """Do what a dropout layer does, with random numbers from a generator."""
-    if not layer.training or not layer.p:
-        return images
-    kept = torch.empty_like(images).bernoulli_(1 - layer.p, generator=generator)
+def dropped_out(values, rate, generator):
+    """Drop values at random, as a dropout layer does, with draws of a generator."""
+    if not rate:
+        return values
+    kept = torch.empty_like(values).bernoulli_(1 - rate, generator=generator)
     # of a rate of 1 nothing is kept, and 0 / 0 would be the scale
-    return images * kept.div_(max(1 - layer.p, 1e-30))
+    return values * kept.div_(max(1 - rate, 1e-30))

@@ -76,7 +76,7 @@ def freeze(module, patterns):
     return frozen
 
 
-def frozen_anew(module, frozen, patterns):
+def frozen_again(module, frozen, patterns):
     """Freeze other layers than before; where that fails, the same as before."""
     frozen.thaw(module)
     try:

@@ -49,7 +49,7 @@ class CudaRecorder:
 
 
 def recorder_for(device):
-    """Return who records steps on a device, or None where there is nothing to gain."""
+    """Return what records steps on a device, or None where there is nothing to gain."""
     return CudaRecorder(device) if device.type == "cuda" else None
 
 
@@ -59,7 +59,8 @@ class RecordedSteps:
     Parameters
     ----------
     step : callable
-        Takes a batch ``(X, y)``, changes the parameters, returns the mean loss.
+        Takes a batch X, y, changes the parameters; the first that it returns are the
+        mean losses.
     optimizer : torch.optim.Optimizer
         Its learning rates are tensors while this is entered as a context, so that what
         is recorded follows them.
@@ -72,7 +73,7 @@ class RecordedSteps:
         self.optimizer = optimizer
         self.recorder = recorder
         self.device = device
-        self.total = torch.zeros((), dtype=torch.float64, device=device)
+        self.totals = None
         self.n_warm = 0
         self.replay = None
         self.failed = False
@@ -98,10 +99,11 @@ class RecordedSteps:
 
         Returns
         -------
-        total : float
-            The summed losses of all rows.
+        totals : Tensor of float64
+            The losses, summed over all rows.
         """
-        self.total.zero_()
+        if self.totals is not None:
+            self.totals.zero_()
         X, y = batches.dataset.X, batches.dataset.y
         for rows in batches.rows():
             prepare()
@@ -109,12 +111,14 @@ class RecordedSteps:
                 self._take(X, y, rows)
             else:
                 self._take_full(X, y, rows)
-        return float(self.total)
+        return self.totals.clone()
 
     def _take(self, X, y, rows):
         batch = {name: take_rows(part, rows) for name, part in X.items()}
-        loss = self.step((batch, y.index_select(0, rows)))
-        self.total.add_(loss, alpha=len(rows))
+        losses, *_ = self.step(batch, y.index_select(0, rows))
+        if self.totals is None:
+            self.totals = torch.zeros_like(losses, dtype=torch.float64)
+        self.totals.add_(losses, alpha=len(rows))
 
     def _take_full(self, X, y, rows):
         if self.n_warm < _WARM_UP:

@@ -1,19 +1,37 @@
-"""The skorch net: loss, penalty, one epoch, and how training ends."""
+"""The skorch net: one epoch after another, what is recorded, and how training ends."""
 
 import copy
 import math
+from functools import partial
 
 import torch
 from skorch import NeuralNetClassifier
-from skorch.callbacks import EpochTimer, PrintLog
+from skorch.callbacks import Callback, EpochTimer, PrintLog
+from skorch.utils import TeeGenerator
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from sklearn_l2cnn._training.batches import OrderedBatches, ShuffledBatches
-from sklearn_l2cnn._training.forward import logits_of, pixel_map
-from sklearn_l2cnn._training.runtime import move, torch_threads
-from sklearn_l2cnn._training.step import Steps, mean_loss
-
-# What a net knows only while it trains.
-_OF_A_TRAINING = ("valid_", "steps_")
+from sklearn_l2cnn._training.batches import (
+    OrderedBatches,
+    ShuffledBatches,
+    batch_bounds,
+)
+from sklearn_l2cnn._training.forward import (
+    forward_of,
+    logits_of,
+    network_input,
+    pixel_map,
+)
+from sklearn_l2cnn._training.regularization import Regularization, strengths
+from sklearn_l2cnn._training.runtime import (
+    free_memory,
+    isolated,
+    move,
+    torch_threads,
+)
+from sklearn_l2cnn._training.step import Listeners, summed_loss, training_steps
+from sklearn_l2cnn._utils.layers import layers_by_image
+from sklearn_l2cnn._utils.seeds import draw_seeds
+from sklearn_l2cnn._utils.trace import trace
 
 
 class Diverged(ValueError):
@@ -36,7 +54,7 @@ class Net(NeuralNetClassifier):
     ----------
     module : torch.nn.Module
     objective : Objective
-        What is minimised beside the data loss.
+        What is minimised with the data loss.
     mean, scale : ndarray of shape (channels,)
         What uint8 images are standardised with.
     dtype : torch.dtype
@@ -44,7 +62,7 @@ class Net(NeuralNetClassifier):
     lower : torch.dtype or None
         What products are computed in instead, if not in `dtype`.
     generator : numpy.random.RandomState
-        Draws the order of the rows in every epoch.
+        Draws the seed of every training and the order of the rows in every epoch.
     frozen : Frozen
         What is not trained.
     augment : Plan or None
@@ -102,101 +120,188 @@ class Net(NeuralNetClassifier):
     def infer(self, x, **fit_params):
         """Return the logits of a batch of images."""
         images = x["images"] if isinstance(x, dict) else x
-        if "steps_" in vars(self):
-            return self.steps_.logits(images)
-        return logits_of(images, self.module_, self.pixels(), self.lower)
+        forward = forward_of(self.module_, layers_by_image(self.module_))
+        return logits_of(images, forward, self.pixels(), self.lower)
 
     def pixels(self):
         """Return gain and shift that standardise uint8 images, on the device."""
         return pixel_map(self.mean, self.scale, self.dtype, torch.device(self.device))
 
-    def get_split_datasets(self, X, y=None, **fit_params):
-        """Return the training data and the validation data that `train` was given."""
-        return self.get_dataset(X, y), vars(self).get("valid_")
-
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Return the mean of weight times cross-entropy over a batch."""
         weight = X.get("weight") if isinstance(X, dict) else None
+        labels = y_true.to(y_pred.device)
         smoothing = self.objective.label_smoothing
-        return mean_loss(y_pred, y_true.to(y_pred.device), weight, smoothing)
-
-    # -- one step, one epoch ----------------------------------------------------------
-
-    def train_step_single(self, batch, **fit_params):
-        """Leave the gradient of the objective in the parameters.
-
-        Returns the data loss and, as ``"loss"``, the objective, where anybody looks at
-        it: callbacks of batches, and optimizers that search along a line.
-        """
-        if not self.module_.training:
-            self._set_training(True)
-        data_loss, logits = self.steps_.add_gradient(batch)
-        loss = data_loss
-        if not self.steps_.lean:
-            loss = data_loss + self.steps_.penalty()
-        return {"loss": loss, "data_loss": data_loss, "y_pred": logits}
-
-    def train_step(self, batch, **fit_params):
-        """Take a step as skorch does, and what belongs to it before and after."""
-        step = {}
-        take = super().train_step
-        self.steps_.rule.step(lambda: step.update(take(batch, **fit_params)))
-        return step
+        return summed_loss(y_pred, labels, weight, smoothing) / len(labels)
 
     def _set_training(self, training=True):
         """Put the network in training mode, except for what is frozen, or out of it."""
         super()._set_training(training)
         self.frozen.keep(self.module_)
 
-    def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
-        """Run one epoch over the batches and record its means in the history."""
-        if iterator is None:
-            return
-        self.steps_.begin_epoch()
-        recorded = self.steps_.recorded if training else None
-        if recorded is not None:
+    # -- one training -----------------------------------------------------------------
+
+    def train(self, data, epochs, callbacks=()):
+        """Train for some epochs, with callbacks of this training alone.
+
+        Parameters
+        ----------
+        data : TrainingTensors
+        epochs : int
+        callbacks : sequence of (name, callback)
+            Called after the callbacks of the net.
+
+        Returns
+        -------
+        interrupted : bool
+            Whether the user interrupted; what was learnt until then is kept.
+        """
+        self.to_device()
+        own = self.callbacks_
+        self.callbacks_ = [*own, *callbacks]
+        [seed] = draw_seeds(self.generator, 1)
+        try:
+            with isolated(seed, torch.device(self.device)) as threads:
+                return self._train(data.with_sides(self.augment), epochs, threads)
+        finally:
+            self.callbacks_ = own
+
+    def _train(self, data, epochs, threads):
+        self.check_batches(data)
+        self.stopped_by_callback_ = interrupted = False
+        steps = training_steps(
+            self.module_,
+            self.regularization(),
+            pixels=self.pixels(),
+            lower=self.lower,
+            X=data.X,
+            threads=threads,
+            augment=self.augment,
+            n_classes=self.n_classes,
+            listeners=self._listeners(),
+        )
+        train = self.get_dataset(data.X, data.y)
+        valid = None if data.valid is None else self.get_dataset(*data.valid)
+        with steps as steps:
+            try:
+                self.notify("on_train_begin", X=data.X, y=data.y)
+                for _ in range(epochs):
+                    self._epoch(steps, train, valid)
+                    data.turn_sides()
+            except KeyboardInterrupt:
+                # skorch's callbacks raise it as well, to stop
+                interrupted = not self.stopped_by_callback_
+            self.drop_unfinished_epoch()
+            self.notify("on_train_end", X=data.X, y=data.y)
+        return interrupted
+
+    def regularization(self):
+        """Return what acts on the weights in every step."""
+        objective, groups = self.objective, []
+        if objective.penalty is not None:
+            groups = strengths(self.module_, objective.alpha, objective.penalize)
+        trained = [p for p in self.module_.parameters() if p.requires_grad]
+        return Regularization(objective, groups, trained, self.optimizer_)
+
+    def _listeners(self):
+        """Return which callbacks follow single steps."""
+        hooks = "on_batch_begin", "on_batch_end"
+        to_batches = any(_listens(self.callbacks_, hook) for hook in hooks)
+        if not _listens(self.callbacks_, "on_grad_computed"):
+            return Listeners(None, to_batches)
+
+        def on_gradient(batch):
+            named = TeeGenerator(self.get_all_learnable_params())
+            self.notify(
+                "on_grad_computed", named_parameters=named, batch=batch, training=True
+            )
+
+        return Listeners(on_gradient, to_batches)
+
+    def _epoch(self, steps, train, valid):
+        datasets = {"dataset_train": train, "dataset_valid": valid}
+        self.notify("on_epoch_begin", **datasets)
+        self._set_training(True)
+        self._train_epoch(steps, train)
+        self.check_finite()
+        if valid is not None:
+            # which products are cut where depends on the number of threads
+            with torch_threads(1):
+                self._validate(valid)
+        self.notify("on_epoch_end", **datasets)
+
+    def _train_epoch(self, steps, dataset):
+        batches = self.get_iterator(dataset, training=True)
+        follows_batches = self._listeners().to_batches
+        hooks = (getattr(called, "before_step", None) for _, called in self.callbacks_)
+        hooks = [partial(hook, self) for hook in hooks if hook is not None]
+
+        def prepare():
+            if not self.module_.training:  # a callback may have looked at predictions
+                self._set_training(True)
+            for hook in hooks:
+                hook()
+
+        if follows_batches:
+            totals = self._followed_epoch(steps, batches, prepare)
+        else:
+            # skorch's histories have a batch an epoch
             self.notify("on_batch_begin", batch=None, training=True)
-            total = recorded.epoch(iterator, self.steps_.prepare)
-            n_rows, n_batches = len(iterator.dataset), len(iterator)
-        else:
-            sums = self._eager_epoch(iterator, training, prefix, step_fn)
-            total, correct, n_rows, n_batches = sums
-        self.history.record(f"{prefix}_batch_count", n_batches)
-        if training:
-            self.steps_.end_epoch()
-            self._record_training(total / n_rows, self.steps_.penalty_of_epoch(n_rows))
-        else:
-            self._record_best("valid_loss", total / n_rows, smaller=True)
-            self._record_best("valid_acc", correct / n_rows, smaller=False)
+            totals = steps.epoch(batches, prepare)
+        data_loss, *activity = (totals / len(dataset)).tolist()
+        self.history.record("train_batch_count", len(batches))
+        penalty = float(steps.regularization.value())
+        self.record_training(data_loss, sum(activity, penalty))
 
-    def _eager_epoch(self, iterator, training, prefix, step_fn):
-        """Return summed loss, summed hits, rows and batches of an epoch."""
-        notify = self.steps_.batches_are_heard
-        total, correct = torch.zeros((2, 1), device=self.device, dtype=torch.float64)
-        n_rows = n_batches = 0
-        for batch in iterator:
-            if notify or not n_batches:  # skorch's histories have a batch an epoch
-                self.notify("on_batch_begin", batch=batch, training=training)
-            if training:
-                self.steps_.prepare()
-            step = step_fn(batch)
-            X, y = batch
-            total.add_(step.get("data_loss", step["loss"]), alpha=len(y))
-            if not training:
-                hits = step["y_pred"].argmax(dim=1) == y
-                correct += (hits * X["weight"] if "weight" in X else hits).sum()
-            if notify:
-                self.history.record_batch(f"{prefix}_loss", step["loss"].item())
-                self.history.record_batch(f"{prefix}_batch_size", len(y))
-                self.notify("on_batch_end", batch=batch, training=training, **step)
-            n_rows += len(y)
-            n_batches += 1
-        return float(total), float(correct), n_rows, n_batches
+    def _followed_epoch(self, steps, batches, prepare):
+        """Take the steps of an epoch, and call the callbacks of batches."""
+        totals = 0
+        for X, y in batches:
+            batch = X, y
+            self.notify("on_batch_begin", batch=batch, training=True)
+            prepare()
+            losses, logits, loss = steps.take(X, y)
+            totals = totals + losses.double() * len(y)
+            step = {"loss": loss, "data_loss": losses[0], "y_pred": logits}
+            self._end_batch("train", batch, step)
+        return totals
 
-    def _record_training(self, data_loss, penalty):
+    def _validate(self, dataset):
+        batches = self.get_iterator(dataset)
+        follows_batches = self._listeners().to_batches
+        loss, correct = torch.zeros((2, 1), device=self.device, dtype=torch.float64)
+        for n_batches, (X, y) in enumerate(batches):
+            if follows_batches or not n_batches:
+                self.notify("on_batch_begin", batch=(X, y), training=False)
+            step = self.validation_step((X, y))
+            loss.add_(step["loss"], alpha=len(y))
+            hits = step["y_pred"].argmax(dim=1) == y
+            correct += (hits * X["weight"] if "weight" in X else hits).sum()
+            if follows_batches:
+                self._end_batch("valid", (X, y), step)
+        self.history.record("valid_batch_count", n_batches + 1)
+        self.record_validation(
+            float(loss) / len(dataset), float(correct) / len(dataset)
+        )
+
+    def _end_batch(self, prefix, batch, step):
+        self.history.record_batch(f"{prefix}_loss", step["loss"].item())
+        self.history.record_batch(f"{prefix}_batch_size", len(batch[1]))
+        training = prefix == "train"
+        self.notify("on_batch_end", batch=batch, training=training, **step)
+
+    # -- records ----------------------------------------------------------------------
+
+    def record_training(self, data_loss, penalty):
+        """Record what an epoch of training came to."""
         self.history.record("train_data_loss", data_loss)
         self.history.record("train_penalty", penalty)
         self._record_best("train_loss", data_loss + penalty, smaller=True)
+
+    def record_validation(self, loss, accuracy):
+        """Record the scores of the validation data."""
+        self._record_best("valid_loss", loss, smaller=True)
+        self._record_best("valid_acc", accuracy, smaller=False)
 
     def _record_best(self, name, value, smaller):
         """Record a score, and whether it is the best so far, as skorch's callbacks."""
@@ -207,113 +312,10 @@ class Net(NeuralNetClassifier):
         self.history.record(name, value)
         self.history.record(f"{name}_best", best)
 
-    # -- the loop ---------------------------------------------------------------------
-
-    def fit_loop(self, X, y=None, epochs=None, **fit_params):
-        """Train for some epochs, until a callback stops it or the loss is not finite.
-
-        Parameters
-        ----------
-        X : dict of Tensor
-        y : Tensor
-        epochs : int, default=None
-            None means ``max_epochs``.
-        **fit_params
-            Ignored; weights and validation data come by other ways.
-        """
-        train, valid = self.get_split_datasets(X, y)
-        datasets = {"dataset_train": train, "dataset_valid": valid}
-        batches = self.get_iterator(train, training=True)
-        valid_batches = None if valid is None else self.get_iterator(valid)
-        step = self.steps_.lean_step if self.steps_.lean else self.train_step
-        for _ in range(self.max_epochs if epochs is None else epochs):
-            self.notify("on_epoch_begin", **datasets)
-            self._set_training(True)
-            self.run_single_epoch(batches, True, "train", step)
-            self._check_finite()
-            self._validate(valid_batches)
-            self.notify("on_epoch_end", **datasets)
-        return self
-
-    def _validate(self, batches):
-        with torch_threads(1):  # which products are cut where is a matter of threads
-            self.run_single_epoch(batches, False, "valid", self.validation_step)
-
-    def train(self, X, y, *, epochs, valid=None, guests=(), threads=1):
-        """Train for some epochs with callbacks and validation data of this call alone.
-
-        Parameters
-        ----------
-        X : dict of Tensor
-        y : Tensor
-        epochs : int
-        valid : tuple (X, y), default=None
-        guests : sequence of (name, callback)
-            Called after the callbacks of the net.
-        threads : int, default=1
-            How many may work on a batch; the numbers do not depend on it.
-
-        Returns
-        -------
-        interrupted : bool
-            Whether the user interrupted; what was learnt until then is kept.
-        """
-        if not self.initialized_:
-            self.initialize()
-        self.unpark()
-        own = self.callbacks_
-        self.callbacks_ = [*own, *guests]
-        self.valid_ = None if valid is None else self.get_dataset(*valid)
-        if self.augment is not None and self.augment.alternates:
-            X = {**X, "mirrored": torch.rand(len(y), device=y.device) < 0.5}
-        try:
-            with Steps(self, X, threads) as steps:
-                vars(self)["steps_"] = steps
-                return self._train(X, y, epochs)
-        except ValueError as error:
-            if "more than 1 value per channel" not in str(error):
-                raise
-            raise self.single_image(len(y)) from error
-        finally:
-            # Nothing of this call stays behind: no data on the device, no threads, no
-            # reference into the parameters, which would not survive a pickle.
-            self.callbacks_ = own
-            for name in _OF_A_TRAINING:
-                vars(self).pop(name, None)
-
-    def single_image(self, n_rows):
-        """Return the error that says why a batch norm needs two images."""
-        return ValueError(
-            "A batch of a single image has no variance for the batch norm of this "
-            f"architecture: n_samples={n_rows} distinct images, "
-            f"batch_size={self.batch_size}. Two images and a batch size of 2 are "
-            "the least; networks without batch norm, such as 'plain', take one."
-        )
-
-    def unpark(self):
-        """Bring network and optimizer to the device, if they are parked."""
-        move(self.module_, self.optimizer_, torch.device(self.device))
-
-    def park(self):
-        """Leave the device to others: network and optimizer wait on the CPU."""
-        device = torch.device(self.device)
-        if device.type == "cuda":
-            move(self.module_, self.optimizer_, torch.device("cpu"))
-            with torch.cuda.device(device):
-                torch.cuda.empty_cache()
-
-    def _train(self, X, y, epochs):
-        self.stopped_by_callback_ = interrupted = False
-        try:
-            self.notify("on_train_begin", X=X, y=y)
-            self.fit_loop(X, y, epochs=epochs)
-        except KeyboardInterrupt:
-            # skorch's callbacks raise it as well, to stop
-            interrupted = not self.stopped_by_callback_
+    def drop_unfinished_epoch(self):
+        """Take an epoch out of the history that was cut short."""
         if len(self.history) and "train_loss" not in self.history[-1]:
-            del self.history[-1]  # of an epoch that was cut short
-        self.notify("on_train_end", X=X, y=y)
-        return interrupted
+            del self.history[-1]
 
     def notify(self, method_name, **cb_kwargs):
         """Call a hook of every callback, of the others too where one asks to stop."""
@@ -325,14 +327,36 @@ class Net(NeuralNetClassifier):
             except KeyboardInterrupt:
                 stop = True
             except KeyError as error:
-                if "history" not in str(error) or not len(self.history):
+                if not _comes_from_history(error) or not len(self.history):
                     raise
                 raise ValueError(_missing_score(name, error, self.history)) from error
         if stop:
             self.stopped_by_callback_ = True
             raise KeyboardInterrupt
 
-    def _check_finite(self):
+    def check_batches(self, data):
+        """Raise where a batch norm would have the variance of a single number."""
+        n_rows = len(data.y)
+        if (
+            min(stop - start for start, stop in batch_bounds(n_rows, self.batch_size))
+            > 1
+        ):
+            return
+        self._set_training(True)
+        trained = {part for part in self.module_.modules() if part.training}
+        image = network_input(data.X["images"][:1], *self.pixels())
+        for _, layer, shape in trace(self.module_, image):
+            is_norm = isinstance(layer, _BatchNorm) and layer in trained
+            if is_norm and math.prod(shape[1:]) == 1:
+                raise ValueError(
+                    "A batch of a single image has no variance for the batch norm of "
+                    f"this architecture: n_samples={n_rows} distinct images, "
+                    f"batch_size={self.batch_size}. Two images and a batch size of 2 "
+                    "are the least; networks without batch norm, such as 'plain', take "
+                    "one."
+                )
+
+    def check_finite(self):
         """Raise where the loss or a parameter is not a finite number any more."""
         norms = torch._foreach_norm([p.detach() for p in self.module_.parameters()])
         finite = math.isfinite(self.history[-1, "train_loss"]) and all(
@@ -348,13 +372,23 @@ class Net(NeuralNetClassifier):
                 "look for extreme pixels or sample weights."
             )
 
-    # -- copies -----------------------------------------------------------------------
+    # -- devices and copies -----------------------------------------------------------
+
+    def to_device(self):
+        """Bring network and optimizer to the device, where they wait on the CPU."""
+        move(self.module_, self.optimizer_, torch.device(self.device))
+
+    def offload(self):
+        """Leave the device to others: network and optimizer wait on the CPU."""
+        device = torch.device(self.device)
+        if device.type != "cpu":
+            move(self.module_, self.optimizer_, torch.device("cpu"))
+            free_memory(device)
 
     def __getstate__(self):
-        # skorch keeps what it was given beside what it trains: here that is one object,
-        # and a pickle would hold it twice. Threads and data of a training stay here.
-        state = {**super().__getstate__(), "module": None}
-        return {name: state[name] for name in state if name not in _OF_A_TRAINING}
+        # skorch keeps what it was given and what it trains: here that is one object,
+        # and a pickle would hold it twice
+        return {**super().__getstate__(), "module": None}
 
     def __setstate__(self, state):
         super().__setstate__(state)
@@ -363,35 +397,59 @@ class Net(NeuralNetClassifier):
     def snapshot(self):
         """Return a net with a copy of the network, for looking at while this trains."""
         twin = object.__new__(type(self))
-        own = {k: value for k, value in vars(self).items() if k not in _OF_A_TRAINING}
-        vars(twin).update(own)
-        vars(twin)["module_"] = copy.deepcopy(self.module_)
+        vars(twin).update(vars(self), module_=copy.deepcopy(self.module_))
         return twin
 
+    def follow(self, *, lr, **parameters):
+        """Go on with other parameters of the constructor, and another learning rate."""
+        for name, value in parameters.items():
+            setattr(self, name, value)
+        if self.lr != lr:
+            self.set_params(lr=lr)
+
     def training_state(self):
-        """Copy all that a step of training changes."""
+        """Copy all that training changes."""
+        names = "mean", "scale", "objective", "frozen", "augment", "lower", "batch_size"
         return copy.deepcopy(
             (
                 self.module_.state_dict(),
                 self.optimizer_.state_dict(),
                 self.generator.get_state(),
-                self.mean,
-                self.scale,
                 len(self.history),
             )
-        )
+        ), {name: getattr(self, name) for name in names}
 
     def restore(self, state):
         """Go back to what `training_state` returned."""
-        module, optimizer, generator, self.mean, self.scale, n_epochs = state
+        (module, optimizer, generator, n_epochs), parameters = state
         self.module_.load_state_dict(module)
         self.optimizer_.load_state_dict(optimizer)
         self.generator.set_state(generator)
         del self.history[n_epochs:]
+        self.frozen.thaw(self.module_)
+        for name, value in parameters.items():
+            setattr(self, name, value)
+        self.frozen.hold(self.module_)
+
+
+def _listens(callbacks, hook):
+    """Say whether any callback has a hook of its own; most have not."""
+    return any(
+        getattr(type(callback), hook, None) is not getattr(Callback, hook)
+        for _, callback in callbacks
+    )
+
+
+def _comes_from_history(error):
+    """Say whether an error was raised by skorch's history."""
+    trace = error.__traceback__
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace.tb_frame.f_globals["__name__"] == "skorch.history"
 
 
 def _missing_score(name, error, history):
-    """Say what a callback lacks that asks the history for a score nobody records."""
+    """Say what a callback lacks that asks the history for a score it does not have."""
     return (
         f"The callback {name!r} asks for a score that this training does not record: "
         f"{error.args[0]} Scores of a validation set ('valid_loss', 'valid_acc') need "

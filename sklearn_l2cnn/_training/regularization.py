@@ -1,19 +1,16 @@
-"""What is minimised beside the loss of the data, and how a step does it."""
+"""What is minimised with the loss of the data, and how a step does it.
+
+Penalised parameters come in groups ``(alpha, weights)``: a strength and the weights
+that it is for. The strength is a number or, for many networks trained as one, a tensor
+with an entry for every filter. Nothing here waits for the device.
+"""
 
 from typing import NamedTuple
 
 import torch
 from torch.nn.utils import clip_grad_norm_
 
-from sklearn_l2cnn.penalties import (
-    add_gradients,
-    decays,
-    filters_of,
-    project,
-    shrink,
-    strengths,
-    total_value,
-)
+from sklearn_l2cnn._utils.layer_names import by_pattern, layer_of
 
 
 class Objective(NamedTuple):
@@ -28,7 +25,6 @@ class Objective(NamedTuple):
     decoupled : bool
         Whether the penalty acts on the update rather than on the loss.
     activity_alpha : float or mapping
-    activity_layers : {"last", "all"}
     max_norm : float or None
     label_smoothing : float
     gradient_clip : float or None
@@ -39,7 +35,6 @@ class Objective(NamedTuple):
     penalize: object
     decoupled: bool
     activity_alpha: object
-    activity_layers: str
     max_norm: object
     label_smoothing: float
     gradient_clip: object
@@ -51,23 +46,24 @@ class Regularization:
     A step is: the gradient of the data loss, plus that of the penalty's smooth part;
     clipped; the optimizer's update; the proximal step of the penalty's part with
     corners; the projection. With a decoupled penalty, the smooth part takes its share
-    off the weights beside the update instead.
+    off the weights with the update instead.
 
     Parameters
     ----------
     objective : Objective
-    module : torch.nn.Module
+    groups : list of tuple (alpha, list of torch.nn.Parameter)
+    trained : list of torch.nn.Parameter
     optimizer : torch.optim.Optimizer
+    clip : callable, default=torch.nn.utils.clip_grad_norm_
+        Of `trained` and the largest norm.
     """
 
-    def __init__(self, objective, module, optimizer):
+    def __init__(self, objective, groups, trained, optimizer, clip=clip_grad_norm_):
         self.objective = objective
+        self.groups = groups
+        self.trained = trained
         self.optimizer = optimizer
-        self.trained = [p for p in module.parameters() if p.requires_grad]
-        self.groups = []
-        if objective.penalty is not None:
-            self.groups = strengths(module, objective.alpha, objective.penalize)
-        self.bounded = filters_of(module) if objective.max_norm is not None else []
+        self.clip = clip
         self.options = {
             parameter: group
             for group in optimizer.param_groups
@@ -84,7 +80,7 @@ class Regularization:
         if self.groups and not self.objective.decoupled:
             add_gradients(self.objective.penalty, self.groups)
         if self.objective.gradient_clip is not None:
-            clip_grad_norm_(self.trained, self.objective.gradient_clip)
+            self.clip(self.trained, self.objective.gradient_clip)
 
     def step(self, update):
         """Let the optimizer make its update, and do what belongs to it.
@@ -93,17 +89,18 @@ class Regularization:
         ----------
         update : callable
         """
+        penalty, max_norm = self.objective.penalty, self.objective.max_norm
         losses = []
         if self.groups and self.objective.decoupled:
-            losses = decays(self.objective.penalty, self.groups, self._rate)
+            losses = decays(penalty, self.groups, self._rate)
         update()
         with torch.no_grad():
             for weight, loss in losses:
                 weight.sub_(loss)
         if self.groups:
-            shrink(self.objective.penalty, self.groups, self._step_of)
-        if self.bounded:
-            project(self.bounded, self.objective.max_norm)
+            shrink(penalty, self.groups, self._step_of)
+        if max_norm is not None:
+            project([w for w in self.trained if w.ndim >= 2], max_norm)
 
     def _rate(self, weight):
         """Return the learning rate of a weight; in recorded steps it is a tensor."""
@@ -121,6 +118,162 @@ class Regularization:
         if isinstance(step, torch.Tensor):
             return step
         return torch.tensor(step, dtype=weight.dtype, device=weight.device)
+
+
+# -- which parameters, and how strongly -----------------------------------------------
+
+
+def trained_parameters(module):
+    """List the floating point parameters of a network that are trained, with names."""
+    return [
+        (name, parameter)
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad and parameter.is_floating_point()
+    ]
+
+
+def strengths(module, alpha, penalize="weights"):
+    """Group the penalised parameters of a network by the strength of their penalty.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    alpha : float or mapping
+        For all, or ``{pattern of layer names: float}``: the first pattern that matches
+        a layer decides, and a layer that none matches is not penalised.
+    penalize : {"weights", "all"} or callable, default="weights"
+        ``"weights"`` are the parameters of two or more dimensions: the kernels of
+        convolutions and the matrices of dense layers. A callable says of
+        ``(name, parameter)`` whether it is penalised.
+
+    Returns
+    -------
+    groups : list of tuple (float, list of torch.nn.Parameter)
+        Of positive strength. A parameter that layers share counts once.
+    """
+    chosen = _penalized(trained_parameters(module), penalize)
+    if not hasattr(alpha, "items"):
+        both = [(alpha, [weight for _, weight in chosen])]
+    else:
+        layers = [layer_of(name) for name, _ in chosen]
+        found = by_pattern(alpha, layers, "alpha")
+        both = [
+            (
+                strength,
+                [
+                    weight
+                    for layer, (_, weight) in zip(layers, chosen, strict=True)
+                    if found.get(layer) == pattern
+                ],
+            )
+            for pattern, strength in alpha.items()
+        ]
+    return [(strength, weights) for strength, weights in both if strength and weights]
+
+
+def _penalized(trained, penalize):
+    if penalize == "all":
+        return trained
+    if penalize == "weights":
+        return [(name, weight) for name, weight in trained if weight.ndim >= 2]
+    chosen = [(name, weight) for name, weight in trained if penalize(name, weight)]
+    if trained and not chosen:
+        raise ValueError(
+            f"penalize={penalize!r} chooses no parameter of "
+            f"{', '.join(repr(name) for name, _ in trained[:40])}. For no penalty, "
+            "set alpha=0."
+        )
+    return chosen
+
+
+# -- what a penalty does in a step ----------------------------------------------------
+
+
+def total_value(penalty, groups):
+    """Return the penalty of all weights, each times its strength."""
+    total = torch.zeros(())
+    with torch.no_grad():
+        for alpha, weights in groups:
+            for weight in weights:
+                total = total.to(weight.device) + alpha * penalty.value(weight)
+    return total
+
+
+def add_gradients(penalty, groups):
+    r"""Add the gradient of the smooth part to the gradient of every weight.
+
+    With L2 that is exactly :math:`\alpha W`. A weight that the data loss does not reach
+    has no gradient yet and is given one.
+    """
+    if not hasattr(penalty, "gradient"):
+        return
+    for alpha, weights in groups:
+        for weight in weights:
+            if weight.grad is None:
+                weight.grad = torch.zeros_like(weight)
+        with torch.no_grad():
+            gradients = [weight.grad for weight in weights]
+            penalties = [penalty.gradient(weight) for weight in weights]
+            if isinstance(alpha, torch.Tensor):
+                for gradient, part in zip(gradients, penalties, strict=True):
+                    gradient.addcmul_(part, alpha)
+            else:
+                torch._foreach_add_(gradients, penalties, alpha=alpha)
+
+
+def decays(penalty, groups, rate_of):
+    """Return what decoupled decay takes off the weights in one step.
+
+    Parameters
+    ----------
+    penalty : object
+    groups : list
+    rate_of : callable
+        From a weight to its learning rate.
+
+    Returns
+    -------
+    losses : list of tuple (weight, Tensor)
+        To be subtracted once the optimizer has made its step.
+    """
+    if not hasattr(penalty, "gradient"):
+        return []
+    with torch.no_grad():
+        return [
+            (weight, penalty.gradient(weight) * (alpha * rate_of(weight)))
+            for alpha, weights in groups
+            for weight in weights
+        ]
+
+
+def shrink(penalty, groups, step_of):
+    """Take the proximal step of the part with corners, in place.
+
+    Parameters
+    ----------
+    penalty : object
+    groups : list
+    step_of : callable
+        From a weight to the step at a strength of 1, as a tensor.
+    """
+    if not hasattr(penalty, "prox"):
+        return
+    with torch.no_grad():
+        for alpha, weights in groups:
+            for weight in weights:
+                step = alpha * step_of(weight)
+                # one step for all numbers, or one for each
+                step = step.expand_as(weight) if step.ndim else step
+                weight.copy_(penalty.prox(weight, step))
+
+
+def project(weights, max_norm):
+    """Bring every filter and unit back to a norm of at most `max_norm`, in place."""
+    with torch.no_grad():
+        for weight in weights:
+            norms = weight.flatten(1).norm(dim=1).reshape(-1, *[1] * (weight.ndim - 1))
+            # where the norm is less, the factor is 1 and changes no bit
+            weight.mul_((max_norm / norms).clamp_max(1))
 
 
 def adam_steps(options, state):

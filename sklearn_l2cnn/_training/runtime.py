@@ -1,5 +1,6 @@
 """Leaving the world as it was found: generators, threads, defaults of torch."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 
@@ -191,3 +192,56 @@ def autocast(dtype, device):
     if dtype is None:
         return nullcontext()
     return torch.autocast(device.type, dtype=dtype)
+
+
+def free_memory(device):
+    """Let other processes have what torch keeps of the memory of a CUDA device."""
+    with torch.cuda.device(device):
+        torch.cuda.empty_cache()
+
+
+_drawing = threading.Lock()
+
+
+class RandomStream:
+    """A stream of random numbers that functions see as torch's global one.
+
+    Several trainings draw in turn, some of them in threads: one at a time.
+
+    Parameters
+    ----------
+    seed : int
+    device : torch.device
+    """
+
+    def __init__(self, seed, device):
+        self.generators = [torch.default_generator]
+        if device.type == "cuda":
+            self.generators.append(torch.cuda.default_generators[device.index or 0])
+        self.states = [
+            torch.Generator(g.device).manual_seed(seed).get_state()
+            for g in self.generators
+        ]
+
+    @contextmanager
+    def used(self):
+        """Let random numbers inside come from this stream."""
+        with _drawing:
+            before = [g.get_state() for g in self.generators]
+            try:
+                for generator, state in zip(self.generators, self.states, strict=True):
+                    generator.set_state(state)
+                yield
+            finally:
+                self.states = [g.get_state() for g in self.generators]
+                for generator, state in zip(self.generators, before, strict=True):
+                    generator.set_state(state)
+
+    def around(self, function):
+        """Return a function that draws from this stream."""
+
+        def drawing(*args):
+            with self.used():
+                return function(*args)
+
+        return drawing

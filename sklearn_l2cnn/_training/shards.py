@@ -56,12 +56,15 @@ class Shards:
         Multiplications for one image.
     threads : int
         How many may work at a time; the result does not depend on it.
+    draws : bool, default=False
+        Whether layers draw random numbers: then every shard has its own.
     """
 
-    def __init__(self, parameters, work, threads):
+    def __init__(self, parameters, work, threads, draws=False):
         self.parameters = parameters
         self.work = work
         self.threads = threads
+        self.draws = draws
 
     def __enter__(self):
         self.pool = lone_threads(max(1, self.threads - 1))
@@ -70,35 +73,28 @@ class Shards:
     def __exit__(self, *exception):
         self.pool.shutdown(cancel_futures=True)
 
-    def count(self, n_rows):
-        """Return how many shards a batch makes."""
-        return shard_count(n_rows, self.work)
-
-    def gradient(self, loss_sum, batch, draws=False):
+    def __call__(self, loss, images, labels, weight):
         """Leave the gradient of the mean loss of a batch in the parameters.
 
         Parameters
         ----------
-        loss_sum : callable
-            From images, labels, weights and a torch.Generator or None to logits and the
-            sums of their losses: one number or more, which add up to the objective.
-        batch : tuple of Tensor or None
-            Images, labels, weights.
-        draws : bool
-            Whether the layers draw random numbers: then every shard has its own.
+        loss : BatchLoss
+        images, labels, weight : Tensor
+            A batch, as for `loss`.
 
         Returns
         -------
-        loss : Tensor
-            The means of what `loss_sum` gives, without a gradient.
+        losses : Tensor
+            The means of what `loss` returns, without a gradient.
         logits : Tensor of shape (n, n_classes)
         """
-        n_rows = len(batch[1])
-        n_shards = self.count(n_rows)
+        batch = images, labels, weight
+        n_rows = len(images)
+        n_shards = shard_count(n_rows, self.work)
         ends = [n_rows * k // n_shards for k in range(n_shards + 1)]
         logits = [None] * n_shards
         generators = [None] * n_shards
-        if draws:
+        if self.draws and n_shards > 1:  # a batch in one shard draws as any other
             seeds = torch.randint(1 << 62, (n_shards,)).tolist()
             generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
@@ -106,11 +102,12 @@ class Shards:
             shard = [
                 None if part is None else part[ends[k] : ends[k + 1]] for part in batch
             ]
-            logits[k], loss = loss_sum(*shard, generators[k])
-            loss = loss / n_rows
-            whole = loss.sum() if loss.ndim else loss
-            gradients = torch.autograd.grad(whole, self.parameters, allow_unused=True)
-            return loss.detach(), gradients
+            sums, logits[k] = loss(*shard, generators[k])
+            means = sums / n_rows
+            gradients = torch.autograd.grad(
+                means.sum(), self.parameters, allow_unused=True
+            )
+            return means.detach(), gradients
 
         def tree(first, last, threads):
             if last - first == 1:
@@ -125,13 +122,13 @@ class Shards:
                 right = later.result()
             return _added(left, right)
 
-        loss, gradients = tree(0, n_shards, min(self.threads, n_shards))
+        losses, gradients = tree(0, n_shards, min(self.threads, n_shards))
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             if gradient is not None and gradient.stride() != parameter.stride():
                 # fused optimizers walk through both as they lie in memory
                 gradient = torch.empty_like(parameter).copy_(gradient)
             parameter.grad = gradient
-        return loss, torch.cat([part.detach() for part in logits])
+        return losses, torch.cat([part.detach() for part in logits])
 
 
 def _added(left, right):

@@ -1,1 +1,1 @@
-"""What is known of any torch module and of any estimator; scikit-learn's private functions."""
+"""What is known of any torch module and of any estimator."""

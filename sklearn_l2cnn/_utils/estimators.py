@@ -28,12 +28,30 @@ class DocumentationMixin:
         return {"address": path.as_uri() if path.is_file() else ""}
 
 
-def take_over_features(estimator, fitted):
-    """Let an estimator know of the features what one knows that it has fitted."""
-    estimator.n_features_in_ = fitted.n_features_in_
-    vars(estimator).pop("feature_names_in_", None)
-    if hasattr(fitted, "feature_names_in_"):
-        estimator.feature_names_in_ = fitted.feature_names_in_
+def set_attributes(estimator, attributes):
+    """Set fitted attributes by name; columns without names have no `feature_names_in_`.
+
+    Parameters
+    ----------
+    estimator : estimator
+    attributes : dict
+
+    Returns
+    -------
+    estimator : estimator
+        The same.
+    """
+    for name, value in attributes.items():
+        setattr(estimator, name, value)
+    if vars(estimator).get("feature_names_in_") is None:
+        vars(estimator).pop("feature_names_in_", None)
+    return estimator
+
+
+def features_of(fitted):
+    """Return the fitted attributes that tell the form of the input, by name."""
+    names = "n_features_in_", "feature_names_in_"
+    return {name: getattr(fitted, name, None) for name in names}
 
 
 class ParametersMixin(DocumentationMixin):

@@ -60,10 +60,11 @@ __all__ = [
     "Options",
     "StrOptions",
     "calculate_threshold",
+    "callback_context",
     "check_feature_names_in",
     "check_matplotlib_support",
-    "check_sample_weight",
     "check_same_namespace",
+    "check_sample_weight",
     "clone_parametrized",
     "fit_context",
     "moved_to_namespace_of",
@@ -105,3 +106,10 @@ def takes_sample_weight(scorer):
         scorer = scorer._estimator.score
     function = getattr(scorer, "_score_func", scorer)
     return "sample_weight" in inspect.signature(function).parameters
+
+
+def callback_context(estimator, max_subtasks):
+    """Begin a fit for scikit-learn's callbacks; None where an estimator has none."""
+    if not hasattr(estimator, "_skl_callbacks"):
+        return None
+    return estimator._init_callback_context(max_subtasks=max_subtasks)

@@ -2,18 +2,19 @@
 
 import copy
 
+import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from skorch.utils import get_map_location
 
-from sklearn_l2cnn._data.arrays import cast
 from sklearn_l2cnn._data.canonical import canonical_set
 from sklearn_l2cnn._data.pixels import unit_of
-from sklearn_l2cnn._data.validation import check_images, check_weight
-from sklearn_l2cnn._estimator._assembly import Seen, pixels_of, statistics_of
+from sklearn_l2cnn._data.validation import check_weight, read_images
+from sklearn_l2cnn._estimator.data import DataSummary, statistics_of
 from sklearn_l2cnn._estimator.prediction import PredictionMixin
 from sklearn_l2cnn._training.forward import pixel_map
 from sklearn_l2cnn._training.runtime import isolated, resolve_device
+from sklearn_l2cnn._utils.estimators import set_attributes
 from sklearn_l2cnn._utils.layers import compute_dtype
 from sklearn_l2cnn.architectures import build_backbone
 
@@ -42,7 +43,7 @@ class Still:
         """Return gain and shift that standardise uint8 images, on the device."""
         return pixel_map(self.mean, self.scale, self.dtype, torch.device(self.device))
 
-    def unpark(self):
+    def to_device(self):
         """Bring the network to the device."""
         self.module_.to(self.device)
 
@@ -89,7 +90,8 @@ class Backbone(BaseEstimator):
     def fit(self, X, y=None, sample_weight=None):
         """Build the network for images of the shape of X."""
         device = resolve_device(self.device)
-        images = check_images(self, X, first=True)
+        images, info = read_images(self, X)
+        set_attributes(self, info.attributes())
         weight = check_weight(sample_weight, images)
         height, width, depth = self.image_shape_
         with isolated(0, device):  # no draw is kept
@@ -99,10 +101,11 @@ class Backbone(BaseEstimator):
         statistics = None
         if self.standardize:
             # merged and sorted, so that the order of the rows does not show
-            data = canonical_set(images, cast(weight * 0, "int64"), weight)
+            data = canonical_set(images, np.zeros(len(images), dtype=int), weight)
             statistics = statistics_of(data)
-        self._seen_ = Seen(None, unit_of(images), None, statistics)
-        self.net_ = Still(network.eval(), *pixels_of(self), device)
+        self._summary_ = DataSummary(info, None, unit_of(images), None, statistics)
+        pixels = self._summary_.pixels(self.standardize)
+        self.net_ = Still(network.eval(), *pixels, device)
         return self
 
     # what a classifier says of its network

@@ -10,10 +10,10 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_l2cnn._classifier import L2CNNClassifier
-from sklearn_l2cnn._data.arrays import give_back, is_tensor, on_host
+from sklearn_l2cnn._data.arrays import give_back, on_host
 from sklearn_l2cnn._data.images import as_images
 from sklearn_l2cnn._estimator.wrapping import HoldingMixin
-from sklearn_l2cnn._training.batches import chunk_threads, over_chunks
+from sklearn_l2cnn._training.chunks import chunk_threads, over_chunks
 from sklearn_l2cnn._training.runtime import autocast, isolated
 from sklearn_l2cnn._utils.estimators import all_or_nothing
 from sklearn_l2cnn._utils.sklearn_compat import (
@@ -250,7 +250,7 @@ class CNNFeatures(HoldingMixin, TransformerMixin, BaseEstimator):
             (len(images), sum(widths)),
             # numpy has no bfloat16
             dtype=torch.float64 if net.dtype == torch.float64 else torch.float32,
-            device=images.device if is_tensor(images) else "cpu",
+            device=images.device,
         )
         columns = features.split(widths, dim=1)
 

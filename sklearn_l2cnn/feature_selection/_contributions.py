@@ -17,7 +17,7 @@ values would not let it.
 import torch
 from torch.nn.functional import one_hot
 
-from sklearn_l2cnn._training.batches import over_chunks
+from sklearn_l2cnn._training.chunks import over_chunks
 from sklearn_l2cnn._training.runtime import autocast
 
 

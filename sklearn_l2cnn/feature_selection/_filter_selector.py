@@ -10,7 +10,8 @@ from sklearn_l2cnn._data.validation import check_namespace
 from sklearn_l2cnn._utils.estimators import (
     DocumentationMixin,
     all_or_nothing,
-    take_over_features,
+    features_of,
+    set_attributes,
 )
 from sklearn_l2cnn._utils.sklearn_compat import HasMethods, fit_context
 from sklearn_l2cnn.feature_selection._prune import CONSTRAINTS, check_classifier, prune
@@ -163,9 +164,9 @@ class FilterSelector(DocumentationMixin, ClassifierMixin, BaseEstimator):
             self.n_filters_ = {
                 name: int(left.sum()) for name, left in self.support_.items()
             }
-            self._kind_ = self.estimator_.channel_mean_
+            self._origin_ = self.estimator_.channel_mean_
             self.classes_ = self.estimator_.classes_
-            take_over_features(self, self.estimator_)
+            set_attributes(self, features_of(self.estimator_))
         return self
 
     def predict(self, X):
@@ -228,7 +229,9 @@ class FilterSelector(DocumentationMixin, ClassifierMixin, BaseEstimator):
 
     def _fitted(self, X, method):
         check_is_fitted(self)
-        check_namespace(self, X, "_kind_", method)  # so that a message names this class
+        check_namespace(
+            self, X, "_origin_", method
+        )  # so that a message names this class
         return self.estimator_
 
     def _own(self):

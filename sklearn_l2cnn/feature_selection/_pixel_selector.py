@@ -10,12 +10,13 @@ from sklearn.feature_selection import SelectorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_l2cnn._classifier import L2CNNClassifier
-from sklearn_l2cnn._data.arrays import as_tensor, give_back, on_host, same_kind
-from sklearn_l2cnn._data.canonical import canonical_set, normalized_weights
+from sklearn_l2cnn._data.arrays import as_tensor, give_back, on_host
+from sklearn_l2cnn._data.canonical import canonical_set
 from sklearn_l2cnn._data.images import as_images, in_form, ndim_of
 from sklearn_l2cnn._data.validation import check_targets, check_weight, encode_labels
+from sklearn_l2cnn._data.weights import normalized_weights
 from sklearn_l2cnn._estimator.wrapping import HoldingMixin
-from sklearn_l2cnn._training.batches import predict_logits
+from sklearn_l2cnn._training.chunks import predict_logits
 from sklearn_l2cnn._utils.estimators import all_or_nothing
 from sklearn_l2cnn._utils.sklearn_compat import (
     HasMethods,
@@ -325,11 +326,11 @@ class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
     def _contributions(self, clf, X, y, sample_weight, images):
         """Return the importance of every pixel for images that are validated."""
         if y is None:
-            labels = same_kind(predict_logits(clf.net_, images).argmax(dim=1), images)
+            labels = on_host(predict_logits(clf.net_, images).argmax(dim=1))
             weight = check_weight(sample_weight, images)
         else:
-            y, weight = check_targets(self, X, y, sample_weight, images=images)
-            labels = encode_labels(y, weight, clf._seen_.classes, "y")
+            y, weight = check_targets(self, y, sample_weight, images)
+            labels = encode_labels(y, weight, clf._summary_.classes, "y")
         # one order of the sums, whatever the order and the repeats of the rows
         data = canonical_set(images, labels, weight)
         weight = torch.as_tensor(normalized_weights(data.weight)).double()

@@ -36,8 +36,8 @@ class Inside(NamedTuple):
     def module(self):
         """The network, on the device that it computes on."""
         net = getattr(self.classifier, "net_", None)
-        if hasattr(net, "unpark"):
-            net.unpark()  # after training on CUDA it waits on the CPU
+        if hasattr(net, "to_device"):
+            net.to_device()  # after training on CUDA it waits on the CPU
         return self.classifier.module_
 
     def before(self, X):
@@ -86,9 +86,9 @@ class Inside(NamedTuple):
             Standardised, in the dtype and on the device of the network.
         """
         blank = self.blank()
-        name = "float64" if blank.dtype == torch.float64 else "float32"
-        seen = standardized(images, *self._statistics(), name)
-        return as_tensor(seen).permute(0, 3, 1, 2).to(blank)
+        dtype = torch.float64 if blank.dtype == torch.float64 else torch.float32
+        seen = standardized(as_tensor(images), *self._statistics(), dtype)
+        return seen.permute(0, 3, 1, 2).to(blank)
 
     def scale(self):
         """Return how many units of a pixel are one of the network's, by channel."""

@@ -1,4 +1,4 @@
-r"""Penalties on the weights: value, gradient, proximal step, and who is penalised.
+r"""Penalties on the weights: value, gradient and proximal step.
 
 The objective holds :math:`\sum_W \alpha_W\,\Omega(W)`, the sum over the penalised
 parameters. A penalty :math:`\Omega = f + g` is any object that knows a smooth part
@@ -16,30 +16,16 @@ both. It has ``value`` and at least one of the other two:
     tensor like the weight. ``step`` is the tensor of all :math:`t_i`: of shape ``()``
     or, where the optimizer has a step of its own for every number, like the weight.
 
-All see one parameter at a time, at a strength of 1, and need no gradient recorded. The
-first dimension of a parameter counts its filters or units.
+Each method gets one parameter at a time, at a strength of 1, and no gradient is recorded.
+The first dimension of a parameter counts its filters or units. An attribute ``by_filter``
+that is true says that every filter is treated by itself: then a search over alpha can
+train networks with this penalty together.
 """
 
-from sklearn_l2cnn.penalties._penalties import L1, L2, ElasticNet, Group
-from sklearn_l2cnn.penalties._steps import (
-    add_gradients,
-    decays,
-    project,
-    shrink,
-    total_value,
-)
-from sklearn_l2cnn.penalties._strengths import filters_of, strengths
+from sklearn_l2cnn.penalties._elasticnet import ElasticNet
+from sklearn_l2cnn.penalties._group import Group
+from sklearn_l2cnn.penalties._l1 import L1
+from sklearn_l2cnn.penalties._l2 import L2
+from sklearn_l2cnn.penalties._registry import build_penalty, list_penalties
 
-__all__ = [
-    "L1",
-    "L2",
-    "ElasticNet",
-    "Group",
-    "add_gradients",
-    "decays",
-    "filters_of",
-    "project",
-    "shrink",
-    "strengths",
-    "total_value",
-]
+__all__ = ["L1", "L2", "ElasticNet", "Group", "build_penalty", "list_penalties"]

@@ -7,11 +7,20 @@ import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_l2cnn._data.arrays import as_tensor, give_back
+from sklearn_l2cnn._data.arrays import give_back, origin_of
 from sklearn_l2cnn._data.images import as_images, in_form, ndim_of, pixel_names
-from sklearn_l2cnn._data.pixels import pieces, unit_of, warn_about_units
-from sklearn_l2cnn._data.validation import check_images, check_namespace, check_weight
-from sklearn_l2cnn._utils.estimators import ParametersMixin, all_or_nothing
+from sklearn_l2cnn._data.pixels import chunks, unit_of, warn_about_units
+from sklearn_l2cnn._data.validation import (
+    check_images,
+    check_namespace,
+    check_weight,
+    read_images,
+)
+from sklearn_l2cnn._utils.estimators import (
+    ParametersMixin,
+    all_or_nothing,
+    set_attributes,
+)
 from sklearn_l2cnn._utils.sklearn_compat import (
     Interval,
     StrOptions,
@@ -38,8 +47,8 @@ def changed(change, images):
     images : Tensor of shape (n, new height, new width, new channels)
     """
     result = None
-    for part in pieces(len(images), images.shape[1:]):
-        piece = change(as_tensor(images[part]).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    for part in chunks(len(images), images.shape[1:]):
+        piece = change(images[part].clone().permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         if result is None:
             shape = (len(images), *piece.shape[1:])
             result = torch.empty(shape, dtype=piece.dtype, device=piece.device)
@@ -95,9 +104,9 @@ class ImageTransformer(ParametersMixin, TransformerMixin, BaseEstimator):
             In the form that X has: rows for rows, images for images.
         """
         check_is_fitted(self)
-        check_namespace(self, X, "_kind_", "transform")
+        check_namespace(self, X, "_origin_", "transform")
         way_in, way_out = self._ways()
-        images = check_images(self, X, first=False, channels=way_in)
+        images = check_images(self, X, channels=way_in)
         if self._compares_units:
             warn_about_units(images, self._unit_)
         ndim = self._ndim_out(ndim_of(X))
@@ -124,14 +133,18 @@ class ImageTransformer(ParametersMixin, TransformerMixin, BaseEstimator):
         return pixel_names(self.output_shape_, self._ways()[1])
 
     def _take_in(self, X, sample_weight, first):
-        images = check_images(self, X, first=first, channels=self._ways()[0])
+        if first:
+            images, info = read_images(self, X, channels=self._ways()[0])
+            set_attributes(self, info.attributes())
+        else:
+            images = check_images(self, X, channels=self._ways()[0])
         weight = check_weight(sample_weight, images)
         self._learnt_ = self._learn(images, weight, first) or {}
         for name, value in self._learnt_.items():
             if isinstance(value, np.ndarray):
                 value = give_back(torch.from_numpy(value), X)
             setattr(self, name, value)
-        self._kind_ = give_back(torch.zeros(0), X)  # and where the images lay
+        self._origin_ = origin_of(X)
         if first:
             if self._compares_units:
                 self._unit_ = unit_of(images)

@@ -12,8 +12,6 @@ from joblib import effective_n_jobs
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_l2cnn._data.arrays import (
-    dtype_name,
-    flatnonzero,
     is_tensor,
     tensor_to_numpy,
 )
@@ -236,12 +234,12 @@ class ImageReader(ImageTransformer):
 
     def _learn(self, images, weight, first):
         white = 255.0
-        if dtype_name(images) != "uint8":
-            white = white_for(images[flatnonzero(weight > 0)].max())
+        if images.dtype != torch.uint8:
+            white = white_for(images[np.flatnonzero(weight > 0)].max())
         return {"white_": white, "integer_white_": white}
 
     def _send(self, change, images, white=None):
-        if dtype_name(images) == "uint8":
+        if images.dtype == torch.uint8:
             return super()._send(change, images)
         white = self.white_ if white is None else white
         low, high = float(images.min()), float(images.max())

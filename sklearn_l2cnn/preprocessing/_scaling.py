@@ -1,9 +1,9 @@
 """Pixels in a range."""
 
 import numpy as np
+import torch
 
-from sklearn_l2cnn._data.arrays import dtype_name, flatnonzero
-from sklearn_l2cnn._data.pixels import pieces
+from sklearn_l2cnn._data.pixels import chunks
 from sklearn_l2cnn._utils.sklearn_compat import StrOptions
 from sklearn_l2cnn.preprocessing._base import (
     FORM,
@@ -95,8 +95,8 @@ class PixelScaler(InvertibleMixin, PartialFitMixin, ImageTransformer):
             _check_range(self.pixel_range, "pixel_range")
             return {"pixel_range_": tuple(map(float, self.pixel_range))}
         low, high = 0.0, 1.0
-        if dtype_name(images) != "uint8":
-            low, high = _extremes(images, flatnonzero(weight > 0))
+        if images.dtype != torch.uint8:
+            low, high = _extremes(images, np.flatnonzero(weight > 0))
         if not first:
             low, high = min(low, self.pixel_range_[0]), max(high, self.pixel_range_[1])
         return {"pixel_range_": (low, high)}
@@ -120,7 +120,7 @@ def _check_range(limits, name):
 
 def _extremes(images, rows):
     lows, highs = [], []
-    for part in pieces(len(rows), images.shape[1:]):
+    for part in chunks(len(rows), images.shape[1:]):
         piece = images[rows[part]]
         lows.append(float(piece.min()))
         highs.append(float(piece.max()))

@@ -4,12 +4,12 @@ import numpy as np
 import torch
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_l2cnn._data.arrays import arange, flatnonzero, on_host
+from sklearn_l2cnn._data.arrays import on_host
 from sklearn_l2cnn._data.pixels import (
     as_float64,
     channel_statistics,
+    chunks,
     merge_statistics,
-    pieces,
 )
 from sklearn_l2cnn.preprocessing._base import (
     FORM,
@@ -95,7 +95,7 @@ class ChannelStandardizer(_Standardizer):
         self.channels = channels
 
     def _learn(self, images, weight, first):
-        rows = arange(0, len(images), like=images)
+        rows = np.arange(len(images))
         seen = float(weight.sum()), *channel_statistics(images, rows, weight)
         if not first:
             names = ("n_samples_seen_", "mean_", "var_")
@@ -168,11 +168,11 @@ class PixelStandardizer(_Standardizer):
     def _learn(self, images, weight, first):
         if first:
             self._scaler_ = StandardScaler()
-        rows = flatnonzero(weight > 0)
-        for part in pieces(len(rows), images.shape[1:]):
+        rows = np.flatnonzero(weight > 0)
+        for part in chunks(len(rows), images.shape[1:]):
             piece = on_host(as_float64(images[rows[part]]))
             flat = piece.reshape(len(piece), -1)
-            own = on_host(weight[rows[part]])
+            own = weight[rows[part]]
             # the weighted variance of a constant pixel may be rounded to below zero
             with np.errstate(invalid="ignore"):
                 self._scaler_.partial_fit(flat, sample_weight=own)

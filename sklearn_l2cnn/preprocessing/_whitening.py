@@ -5,8 +5,8 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 
-from sklearn_l2cnn._data.arrays import as_tensor, flatnonzero, on_host
-from sklearn_l2cnn._data.pixels import pieces
+from sklearn_l2cnn._data.arrays import as_tensor, on_host
+from sklearn_l2cnn._data.pixels import chunks
 from sklearn_l2cnn._utils.sklearn_compat import Interval
 from sklearn_l2cnn.preprocessing._base import FORM, ImageTransformer, PartialFitMixin
 from sklearn_l2cnn.preprocessing._geometry import padded
@@ -114,8 +114,8 @@ class PatchWhitener(PartialFitMixin, ImageTransformer):
         if not first:
             names = ("n_patches_seen_", "mean_", "covariance_")
             seen = [self._learnt_[name] for name in names]
-        rows = flatnonzero(weight > 0)
-        for part in pieces(len(rows), images.shape[1:]):
+        rows = np.flatnonzero(weight > 0)
+        for part in chunks(len(rows), images.shape[1:]):
             piece = in_double(as_tensor(images[rows[part]]).permute(0, 3, 1, 2))
             patches = torch.nn.functional.unfold(
                 piece, self._sides(), stride=self.stride

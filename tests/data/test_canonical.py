@@ -4,12 +4,9 @@ import numpy as np
 import pytest
 
 from sklearn_l2cnn._data import canonical as _canonical
-from sklearn_l2cnn._data.canonical import (
-    canonical_form,
-    canonical_set,
-    normalized_weights,
-    row_hashes,
-)
+from sklearn_l2cnn._data.arrays import as_tensor
+from sklearn_l2cnn._data.canonical import row_hashes as hashes_of_tensors
+from sklearn_l2cnn._data.weights import normalized_weights
 
 RNG = np.random.RandomState(0)
 DTYPES = ["uint8", "float32", "float64"]
@@ -21,6 +18,21 @@ def weighted_images(dtype, n=40):
     which = RNG.randint(len(distinct), size=n)
     labels = which % 2 ^ (RNG.uniform(size=n) < 0.2)
     return distinct[which], labels.astype(int), RNG.randint(0, 4, size=n).astype(float)
+
+
+def canonical_set(images, labels, weight, **options):
+    """Call the function with a tensor of images, and give its images back as numpy's."""
+    found = _canonical.canonical_set(as_tensor(images), labels, weight, **options)
+    return found._replace(images=images)
+
+
+def canonical_form(images, labels, weight):
+    found = canonical_set(images, labels, weight)
+    return found.rows, found.weight
+
+
+def row_hashes(images, rows):
+    return hashes_of_tensors(as_tensor(images), rows)
 
 
 def as_dict(images, labels, weight):
@@ -114,3 +126,15 @@ def test_class_mass_and_take():
     part = data.take(np.array([2, 0]))
     assert np.array_equal(part.rows, data.rows[[2, 0]])
     assert np.array_equal(part.weight, data.weight[[2, 0]])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_some_rows_with_known_hashes_are_these_rows(dtype):
+    images, labels, weight = weighted_images(dtype)
+    rows = RNG.permutation(len(images))[: len(images) // 2]
+    hashes = row_hashes(images, np.arange(len(images)))
+    found = canonical_set(images, labels[rows], weight[rows], rows=rows, hashes=hashes)
+    alone = canonical_set(images[rows], labels[rows], weight[rows])
+    assert np.array_equal(found.rows, rows[alone.rows])
+    assert np.array_equal(found.labels, alone.labels)
+    assert np.array_equal(found.weight, alone.weight)

@@ -4,11 +4,13 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 
+from sklearn_l2cnn._data.arrays import as_tensor
 from sklearn_l2cnn._data.pixels import (
     channel_statistics,
+    chunks,
     merge_statistics,
-    pieces,
     standardized,
     warn_about_units,
 )
@@ -32,10 +34,10 @@ def naive_statistics(images, weight):
     [("uint8", 0), ("float32", 0), ("float32", 1e6), ("float64", 0), ("float64", 1e6)],
 )
 def test_statistics_match_the_definition(dtype, offset, monkeypatch):
-    monkeypatch.setattr("sklearn_l2cnn._pixels._CHUNK_VALUES", 100)  # several pieces
+    monkeypatch.setattr("sklearn_l2cnn._data.pixels._CHUNK_VALUES", 100)  # several
     images = (RNG.uniform(0, 255, size=(20, 4, 3, 2)) + offset).astype(dtype)
     weight = RNG.uniform(size=20)
-    mean, variance = channel_statistics(images, np.arange(20), weight)
+    mean, variance = channel_statistics(as_tensor(images), np.arange(20), weight)
     expected_mean, expected_variance = naive_statistics(images, weight)
     np.testing.assert_allclose(mean, expected_mean.astype(float), rtol=1e-13)
     np.testing.assert_allclose(variance, expected_variance.astype(float), rtol=1e-9)
@@ -44,21 +46,23 @@ def test_statistics_match_the_definition(dtype, offset, monkeypatch):
 def test_a_constant_channel_has_no_variance_at_all():
     images = np.full((7, 3, 3, 2), 0.1)
     images[..., 1] = RNG.uniform(size=(7, 3, 3))
-    mean, variance = channel_statistics(images, np.arange(7), RNG.uniform(size=7))
+    mean, variance = channel_statistics(
+        as_tensor(images), np.arange(7), RNG.uniform(size=7)
+    )
     assert mean[0] == 0.1 and variance[0] == 0.0 and variance[1] > 0
 
 
 def test_overflowing_statistics_are_refused():
     images = np.array([1e200, -1e200]).reshape(2, 1, 1, 1)
     with pytest.raises(ValueError, match="Divide X by a constant"):
-        channel_statistics(images, np.arange(2), np.ones(2))
+        channel_statistics(as_tensor(images), np.arange(2), np.ones(2))
 
 
 def test_merged_statistics_are_those_of_both_sets():
     images = RNG.normal(3, 2, size=(30, 2, 2, 2))
     weight = RNG.uniform(size=30)
     whole, *parts = [
-        (weight[rows].sum(), *channel_statistics(images, rows, weight[rows]))
+        (weight[rows].sum(), *channel_statistics(as_tensor(images), rows, weight[rows]))
         for rows in (np.arange(30), np.arange(12), np.arange(12, 30))
     ]
     for merged, expected in zip(merge_statistics(*parts), whole, strict=True):
@@ -67,17 +71,20 @@ def test_merged_statistics_are_those_of_both_sets():
 
 def test_standardized_is_the_formula_and_refuses_what_overflows():
     images = RNG.randint(0, 256, size=(3, 2, 2, 1)).astype(np.uint8)
-    result = standardized(images, np.array([0.2]), np.array([0.5]), np.float32)
-    assert result.dtype == np.float32
+    result = standardized(
+        as_tensor(images), np.array([0.2]), np.array([0.5]), torch.float32
+    )
+    assert result.dtype == torch.float32
     np.testing.assert_allclose(result, (images / 255 - 0.2) / 0.5, rtol=1e-6)
     with pytest.raises(ValueError, match="too large for dtype"):
-        standardized(np.full((1, 1, 1, 1), 1e300), np.zeros(1), np.ones(1), np.float32)
+        huge = torch.full((1, 1, 1, 1), 1e300, dtype=torch.float64)
+        standardized(huge, np.zeros(1), np.ones(1), torch.float32)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (28, 28), (1000, 1000, 3)])
 @pytest.mark.parametrize("n_rows", [0, 1, 7, 1000])
-def test_pieces_cover_all_rows_once(n_rows, shape):
-    covered = [row for part in pieces(n_rows, shape) for row in range(n_rows)[part]]
+def test_chunks_cover_all_rows_once(n_rows, shape):
+    covered = [row for chunk in chunks(n_rows, shape) for row in range(n_rows)[chunk]]
     assert covered == list(range(n_rows))
 
 
@@ -95,6 +102,6 @@ def test_pieces_cover_all_rows_once(n_rows, shape):
 def test_a_change_of_units_is_told(trained, unit, come, warns):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        warn_about_units(come, (np.dtype(trained), unit))
+        warn_about_units(as_tensor(come), (np.dtype(trained), unit))
     assert len(caught) == warns
     assert not caught or "divide by 255" in str(caught[0].message)

@@ -46,7 +46,6 @@ def test_a_batch_norm_needs_more_than_one_image(digits):
         {"l1_ratio": 1.1},
         {"penalize": "biases"},
         {"activity_alpha": -1},
-        {"activity_layers": "first"},
         {"max_norm": 0},
         {"dropout": 1.0},
         {"architecture": 7},

@@ -242,7 +242,7 @@ def test_features_do_not_depend_on_neighbours(digits, layer):
 def test_features_do_not_depend_on_the_number_of_threads(digits, monkeypatch):
     X, y = digits
     transformer = features(["0", "last"]).fit(X, y)
-    monkeypatch.setattr("sklearn_l2cnn._training.batches._CHUNK_VALUES", 32 * 64)
+    monkeypatch.setattr("sklearn_l2cnn._training.chunks._CHUNK_VALUES", 32 * 64)
     found, used = {}, set()
 
     def seen(values, pool):

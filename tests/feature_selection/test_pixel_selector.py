@@ -264,7 +264,7 @@ def test_importances_in_chunks_and_under_other_modes(digits, monkeypatch):
     with torch.no_grad():
         again = clone(frozen).fit(X, y).pixel_importances_
     assert np.array_equal(again, expected.pixel_importances_)
-    monkeypatch.setattr("sklearn_l2cnn._training.batches._CHUNK_VALUES", 7 * 64)
+    monkeypatch.setattr("sklearn_l2cnn._training.chunks._CHUNK_VALUES", 7 * 64)
     again = clone(frozen).fit(X, y).pixel_importances_
     np.testing.assert_allclose(again, expected.pixel_importances_, rtol=1e-4, atol=1e-6)
     assert pickle.dumps(expected.estimator_.module_.state_dict()) == before
@@ -274,7 +274,7 @@ def test_importances_in_chunks_and_under_other_modes(digits, monkeypatch):
 def test_importances_do_not_depend_on_the_number_of_threads(digits, monkeypatch):
     X, y = digits
     frozen = PixelSelector(FrozenEstimator(quick().fit(X, y)))
-    monkeypatch.setattr("sklearn_l2cnn._training.batches._CHUNK_VALUES", 32 * 64)
+    monkeypatch.setattr("sklearn_l2cnn._training.chunks._CHUNK_VALUES", 32 * 64)
     found, used = {}, set()
 
     def seen(*args):

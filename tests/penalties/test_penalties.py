@@ -8,18 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from sklearn_l2cnn.penalties import (
-    L1,
-    L2,
-    ElasticNet,
-    Group,
+from sklearn_l2cnn._training.regularization import (
     add_gradients,
     decays,
-    filters_of,
     project,
     shrink,
+    strengths,
     total_value,
 )
+from sklearn_l2cnn.penalties import L1, L2, ElasticNet, Group, list_penalties
+from sklearn_l2cnn.penalties._registry import PENALTIES
 from tests.conftest import SmallNet
 
 SHAPES = [(4, 2, 3, 3), (5, 7), (3, 1), (6,), ()]
@@ -233,6 +231,10 @@ def test_shrink_takes_the_step_of_every_weight_times_its_strength(weights):
         torch.testing.assert_close(weight, expected, check_dtype=False)
 
 
+def penalised(net):
+    return [weight for _, group in strengths(net, 1.0) for weight in group]
+
+
 # -- decay and projection -------------------------------------------------------------
 
 
@@ -269,12 +271,12 @@ def test_projection_leaves_zeros_alone():
 
 def test_filters_are_kernels_and_matrices_and_neither_biases_nor_scales():
     net = SmallNet((1, 4, 4), 3)
-    assert [id(w) for w in filters_of(net)] == [
+    assert [id(w) for w in penalised(net)] == [
         id(net.conv.weight),
         id(net.head.weight),
     ]
     net.conv.weight.requires_grad_(False)
-    assert [id(w) for w in filters_of(net)] == [id(net.head.weight)]
+    assert [id(w) for w in penalised(net)] == [id(net.head.weight)]
 
 
 def test_penalties_show_and_compare_their_parameters():
@@ -303,3 +305,8 @@ def test_steps_of_sgd_are_those_of_weight_decay(weights, alpha):
         reference.step()
     for weight, other in zip(weights, theirs, strict=True):
         assert torch.equal(weight, other)
+
+
+def test_every_named_penalty_has_a_definition():
+    assert {type(penalty) for penalty in DEFINITIONS} == set(PENALTIES.values())
+    assert list_penalties() == [*PENALTIES]

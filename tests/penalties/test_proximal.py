@@ -107,7 +107,7 @@ def test_decoupled_steps_are_the_rate_times_alpha(colours, penalty):
     X, y = colours
     module = double((3, 6, 5), 3)
     clf = one_batch(
-        X, alpha=0.05, penalty=penalty, decoupled=True, architecture=module, lr=0.01
+        X, alpha=0.05, penalty=penalty, optimizer="adamw", architecture=module, lr=0.01
     ).fit(X, y)
     adam = torch.optim.Adam(module.parameters(), lr=0.01)
     prox = {"l1": L1(), "group": Group()}[penalty].prox

@@ -11,8 +11,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_score
 from skorch.callbacks import Callback
 
 from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
-from sklearn_l2cnn._search import _search
-from sklearn_l2cnn._search._members import fit_one_by_one
+from sklearn_l2cnn._search import fitting
 from tests.conftest import SmallNet, tiny
 from tests.test_classifier_cv import NETWORK
 
@@ -29,7 +28,7 @@ def quick(alphas=(1e-3, 10.0, 0.1), **parameters):
 
 def largest_by_hand(X, y, weight=None, **parameters):
     """Entropy of the class shares, by the penalty before any step was taken."""
-    still = {"lr": 1e-30, "optimizer": "sgd", "max_epochs": 1, "decoupled": False}
+    still = {"lr": 1e-30, "optimizer": "sgd", "max_epochs": 1}
     network = {**NETWORK, **parameters, **still}
     start = L2CNNClassifier(1.0, **network).fit(X, y).penalty_curve_[0]
     weight = np.ones(len(y)) if weight is None else weight
@@ -43,7 +42,7 @@ def largest_by_hand(X, y, weight=None, **parameters):
         {},
         {"penalty": "l1"},
         {"penalty": "elasticnet", "l1_ratio": 0.3, "penalize": "all"},
-        {"architecture": SmallNet, "freeze": "head", "decoupled": True},
+        {"architecture": SmallNet, "freeze": "head", "optimizer": "adamw"},
         {"random_state": 5},
     ],
 )
@@ -353,7 +352,7 @@ def test_a_score_is_a_number(some):
 @pytest.mark.parametrize("one_by_one", [False, True])
 def test_an_error_of_the_network_is_raised_as_it_is(some, one_by_one, monkeypatch):
     if one_by_one:
-        monkeypatch.setattr(_search, "fit_members", fit_one_by_one)
+        monkeypatch.setattr(fitting, "fit_stacked", lambda candidates, data: None)
     with pytest.raises(ValueError, match="^freeze: 'conv' means no layer"):
         quick(freeze="conv").fit(*some)
     with pytest.raises(TypeError, match="penalty"):

@@ -43,7 +43,7 @@ def squared(values):
 CHOICES = {
     "last": ({"activity_alpha": 0.01}, lambda u: 0.01 * squared(u[5])),
     "all": (
-        {"activity_alpha": 0.01, "activity_layers": "all"},
+        {"activity_alpha": {"[15]": 0.01}},
         lambda u: 0.01 * (squared(u[1]) + squared(u[5])),
     ),
     "by name": (
@@ -147,12 +147,11 @@ def test_a_penalty_on_activity_makes_activity_small(digits):
     assert min(scores[:2]) > 0.9
 
 
-@pytest.mark.parametrize("choice", [{}, {"activity_layers": "all"}])
-def test_nothing_is_left_behind(digits, choice):
+@pytest.mark.parametrize("alpha", [1e-3, {"relu*": 1e-3}])
+def test_nothing_is_left_behind(digits, alpha):
     X, y = digits
-    clf = L2CNNClassifier(
-        activity_alpha=1e-3, max_epochs=1, random_state=0, **choice
-    ).fit(X[:60], y[:60])
+    clf = L2CNNClassifier(activity_alpha=alpha, max_epochs=1, random_state=0)
+    clf.fit(X[:60], y[:60])
     for part in clf.module_.modules():
         assert not part._forward_hooks and not part._forward_pre_hooks
     assert all(parameter.grad is None for parameter in clf.module_.parameters())
@@ -161,7 +160,7 @@ def test_nothing_is_left_behind(digits, choice):
 def test_zero_is_nothing_bit_for_bit(digits):
     X, y = digits
     clf = quick().fit(X, y)
-    other = quick(activity_alpha=0.0, activity_layers="all").fit(X, y)
+    other = quick(activity_alpha={"0": 0.0}).fit(X, y)
     assert clf.loss_curve_ == other.loss_curve_
 
 
@@ -188,14 +187,14 @@ def test_a_part_made_of_layers_has_one_output(colours):
     np.testing.assert_allclose(whole.loss_curve_, last.loss_curve_, rtol=1e-6)
 
 
-@pytest.mark.parametrize("layers", ["last", "all"])
-def test_the_number_of_threads_does_not_show_in_a_bit(digits, layers, monkeypatch):
+@pytest.mark.parametrize("alpha", [0.01, {"*": 0.01}])
+def test_the_number_of_threads_does_not_show_in_a_bit(digits, alpha, monkeypatch):
     monkeypatch.setattr("sklearn_l2cnn._training.shards._STEP", 1e3)
     X, y = digits
     fits = []
     for threads in (1, 2, 5):
         with torch_threads(threads):
-            clf = quick(activity_alpha=0.01, activity_layers=layers).fit(X, y)
+            clf = quick(activity_alpha=alpha).fit(X, y)
         fits.append(clf)
     for other in fits[1:]:
         assert other.loss_curve_ == fits[0].loss_curve_
@@ -219,10 +218,6 @@ def test_layers_that_are_not_reached_add_nothing(colours):
     "parameters, message",
     [
         ({"architecture": nn.Sequential(nn.Flatten(), nn.Linear(90, 3))}, "1 layer.s"),
-        (
-            {"architecture": SmallNet, "activity_layers": "all"},
-            "activations that are l",
-        ),
         ({"activity_alpha": {"relu9": 0.1}}, "activity_alpha: 'relu9' means no layer"),
         ({"activity_alpha": {"relu1": -1}}, "activity_alpha has 'relu1': -1"),
     ],

@@ -93,7 +93,8 @@ def test_fits_agree_in_every_bit_for_any_number_of_threads(
 def test_dropout_in_shards_is_dropout():
     network = nn.Sequential(nn.Dropout(0.3))
     assert draws(layers_by_image(network))
-    forward, ones = forward_of(network), torch.ones(1000, 50)
+    forward = forward_of(network, layers_by_image(network))
+    ones = torch.ones(1000, 50)
     one, other, again = (
         forward(ones, torch.Generator().manual_seed(seed)) for seed in (0, 1, 0)
     )
@@ -109,17 +110,16 @@ def test_dropout_in_shards_is_dropout():
 def test_shards_of_a_batch_draw_apart(digits, monkeypatch):
     # were the masks of two shards the same, twins in them would get the same logits
     monkeypatch.setattr(_shards, "_STEP", 1e2)
-    from sklearn_l2cnn._training.shards import Shards
-
     seen = []
-    gradient = Shards.gradient
+    gradient = _shards.Shards.__call__
 
     def spied(self, *arguments):
         result = gradient(self, *arguments)
-        seen.append((self.count(len(result[1])), result[1]))
+        count = _shards.shard_count(len(result[1]), self.work)
+        seen.append((count, result[1]))
         return result
 
-    monkeypatch.setattr(Shards, "gradient", spied)
+    monkeypatch.setattr(_shards.Shards, "__call__", spied)
     X = np.random.RandomState(0).uniform(size=(64, 8, 8))
     X[32:] = (
         X[:32] + 1e-9 * np.arange(1, 33)[:, None, None]

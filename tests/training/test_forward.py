@@ -6,8 +6,12 @@ import torch
 from torch import nn
 
 from sklearn_l2cnn import L2CNNClassifier
-from sklearn_l2cnn._training.forward import cheaper_order, forward_of, work
-from sklearn_l2cnn._utils import layers as _layers
+from sklearn_l2cnn._training.forward import (
+    _PER_VALUE,
+    cheaper_order,
+    forward_of,
+    work,
+)
 from sklearn_l2cnn._utils.layers import layers_by_image
 from sklearn_l2cnn.architectures import plain
 from tests.conftest import SmallNet
@@ -48,7 +52,7 @@ def test_work_counts_multiplications():
     values = 3 * 4 * 4 + 3 * 4 * 4 + 48 + 7
     products = 3 * 4 * 4 * 2 * 9 + 48 * 7
     found = work(layers_by_image(network), torch.zeros(1, 2, 6, 6))
-    assert found == products + _layers._PER_VALUE * values
+    assert found == products + _PER_VALUE * values
 
 
 def textbook(input_shape, n_classes):
@@ -76,7 +80,7 @@ def test_relu_and_pooling_change_places_without_a_trace(layout):
     ]
     images = torch.randn(16, 2, 8, 8).round(decimals=1)  # so that some are equal
     results = []
-    for forward in (network, forward_of(network)):
+    for forward in (network, forward_of(network, layers_by_image(network))):
         network.zero_grad()
         logits = forward(images.contiguous(memory_format=layout))
         logits.square().sum().backward()
@@ -89,7 +93,8 @@ def test_a_network_that_is_no_sequence_runs_as_it_is():
     network, images = SmallNet((1, 8, 8), 2).eval(), torch.randn(4, 1, 8, 8)
     calls = []
     network.register_forward_hook(lambda *_: calls.append(1))
-    assert torch.equal(forward_of(network)(images), network(images))
+    forward = forward_of(network, layers_by_image(network))
+    assert torch.equal(forward(images), network(images))
     assert len(calls) == 2
 
 

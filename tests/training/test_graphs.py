@@ -108,7 +108,7 @@ CONFIGURATIONS = {
     "l1": {"architecture": tiny, "penalty": "l1"},
     "l1 with sgd": {"architecture": tiny, "penalty": "l1", "optimizer": "sgd"},
     "group": {"architecture": tiny, "penalty": "group"},
-    "decoupled": {"architecture": tiny, "decoupled": True},
+    "decoupled": {"architecture": tiny, "optimizer": "adamw"},
     "by layer": {
         "architecture": tiny,
         "penalty": "elasticnet",

@@ -9,13 +9,14 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
+from sklearn_l2cnn._data.arrays import as_tensor
 from sklearn_l2cnn._data.weights import class_factors, held_out
 from sklearn_l2cnn._training.batches import (
     auto_batch_size,
     batch_bounds,
-    chunk_rows,
     to_tensor,
 )
+from sklearn_l2cnn._training.chunks import chunk_rows
 from sklearn_l2cnn._training.forward import network_input, pixel_map
 from sklearn_l2cnn._training.runtime import isolated, resolve_device
 from sklearn_l2cnn._utils.seeds import draw_seeds
@@ -45,7 +46,7 @@ def test_batches_cover_all_rows_once_and_leave_none_alone(n_rows, batch_size):
 def test_network_sees_standardised_pixels(kind, dtype):
     images = np.random.RandomState(0).randint(0, 256, size=(6, 3, 4, 2)).astype(kind)
     mean, scale = np.array([0.3, 0.5]), np.array([0.2, 0.7])
-    tensor = to_tensor(images, np.array([4, 0, 2]), mean, scale, dtype)
+    tensor = to_tensor(as_tensor(images), np.array([4, 0, 2]), mean, scale, dtype)
     tensor = tensor.permute(0, 3, 1, 2)
     assert tensor.dtype == (torch.uint8 if kind == "uint8" else dtype)
     seen = network_input(tensor, *pixel_map(mean, scale, dtype, CPU))
@@ -59,7 +60,8 @@ def test_network_sees_standardised_pixels(kind, dtype):
 def test_read_only_images_are_copied(recwarn):
     images = np.zeros((3, 2, 2, 1), dtype=np.uint8)
     images.flags.writeable = False
-    to_tensor(images, slice(0, 2), np.zeros(1), np.ones(1), torch.float32).add_(1)
+    tensor = as_tensor(images)
+    to_tensor(tensor, slice(0, 2), np.zeros(1), np.ones(1), torch.float32).add_(1)
     assert not images.any()
     assert not [w for w in recwarn if "writable" in str(w.message)]
 

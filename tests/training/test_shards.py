@@ -2,6 +2,7 @@
 
 import copy
 import threading
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -30,15 +31,18 @@ def gradients(network, images, labels, weight, threads, n_shards=None):
     network = copy.deepcopy(network)
     parameters = list(network.parameters())
 
-    def loss_sum(images, labels, weight, generator):
+    def loss(images, labels, weight, generator):
         logits = network(images)
-        return logits, summed_loss(logits, labels, weight)
+        return summed_loss(logits, labels, weight).reshape(1), logits
 
-    with torch_threads(1), Shards(parameters, 1e9, threads) as shards:
-        if n_shards is not None:
-            shards.count = lambda n_rows: n_shards
-        loss, logits = shards.gradient(loss_sum, (images, labels, weight))
-    return loss, logits, [parameter.grad for parameter in parameters]
+    count = shard_count if n_shards is None else lambda n_rows, work: n_shards
+    with (
+        mock.patch.object(_shards, "shard_count", count),
+        torch_threads(1),
+        Shards(parameters, 1e9, threads) as shards,
+    ):
+        losses, logits = shards(loss, images, labels, weight)
+    return losses[0], logits, [parameter.grad for parameter in parameters]
 
 
 @pytest.mark.parametrize("n_rows", [16, 37])
@@ -92,9 +96,11 @@ def test_a_parameter_that_is_not_reached_has_no_gradient():
     parameters = [network.idle, *network[0].parameters()]
     images, labels, weight = batch(64)
     with Shards(parameters, 1e9, 2) as shards, torch_threads(1):
-        shards.gradient(
-            lambda x, y, w, _: (network[0](x), summed_loss(network[0](x), y, w)),
-            (images, labels, weight),
+        shards(
+            lambda x, y, w, _: (summed_loss(network[0](x), y, w), network[0](x)),
+            images,
+            labels,
+            weight,
         )
     assert network.idle.grad is None and parameters[1].grad is not None
 
@@ -104,25 +110,25 @@ def test_threads_work_at_the_same_time_and_are_gone_afterwards():
     parameter = nn.Parameter(torch.ones(()))
     seen = set()
 
-    def loss_sum(images, labels, weight, generator):
+    def loss(images, labels, weight, generator):
         if threading.get_ident() not in seen:
             seen.add(threading.get_ident())
             meeting.wait()  # passed only where another thread comes as well
-        return images, (images * parameter).sum()
+        return (images * parameter).sum(), images
 
     before = threading.active_count()
     with Shards([parameter], 1e9, 2) as shards, torch_threads(1):
-        shards.gradient(loss_sum, batch(64))
+        shards(loss, *batch(64))
     assert len(seen) == 2 and threading.active_count() == before
 
 
-def test_an_error_in_a_shard_comes_out():
-    def loss_sum(images, labels, weight, generator):
+def test_an_error_in_a_shard_is_raised(monkeypatch):
+    def loss(images, labels, weight, generator):
         raise RuntimeError(f"shard of {len(images)}")
 
+    monkeypatch.setattr(_shards, "shard_count", lambda n_rows, work: 8)
     with pytest.raises(RuntimeError, match="shard of 4"), Shards([], 1e9, 3) as shards:
-        shards.count = lambda n_rows: 8
-        shards.gradient(loss_sum, batch(32))
+        shards(loss, *batch(32))
 
 
 def test_the_count_of_shards_is_a_power_of_two_within_its_bounds():
@@ -141,13 +147,13 @@ def test_fits_with_shards_agree_in_every_bit(
     X, y = digits
     monkeypatch.setattr(_shards, "_STEP", 1e3)  # shards even for images this small
     used = []
-    gradient = Shards.gradient
+    gradient = Shards.__call__
 
-    def spied(self, loss_sum, batch, draws):
-        used.append((self.count(len(batch[1])), self.threads))
-        return gradient(self, loss_sum, batch, draws)
+    def spied(self, loss, images, labels, weight):
+        used.append((shard_count(len(images), self.work), self.threads))
+        return gradient(self, loss, images, labels, weight)
 
-    monkeypatch.setattr(Shards, "gradient", spied)
+    monkeypatch.setattr(Shards, "__call__", spied)
     clf = L2CNNClassifier(
         architecture=architecture,
         max_epochs=2,

@@ -1,1 +1,1 @@
-"""Many networks of one shape, trained as one."""
+"""Many networks of one shape, trained on the same images as one."""

@@ -1,25 +1,24 @@
-"""Same-shaped networks as one: their parameters laid one after the other.
+"""Networks of one shape as one: their parameters laid one after the other.
 
-A stack of K networks computes what they compute one by one. Maps of all of them lie
-side by side as channels, ``(n, K * channels, height, width)``, so that a convolution of
-each is one convolution in groups; rows lie as ``(K, values, n)``, so that a dense layer
-of each is one product of batches of matrices. Networks that learn from the same images
-make a group: until the first layer with weights they share what they see.
+A stack of K networks computes what they compute one by one, of the same images. Maps of
+all lie side by side as channels, ``(n, K * channels, height, width)``, so that their
+convolutions are one convolution in groups; rows lie as ``(K, values, n)``, so that
+their dense layers are one product of batches of matrices. Up to the first layer with
+weights they share the values, and the first convolution is an ordinary one.
 """
-
-from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from sklearn_l2cnn._training.forward import cheaper_order
 from sklearn_l2cnn._training.stacked.layers import (
-    added_bias,
     convolved,
-    dropped_out,
+    dropped,
+    flattened,
     group_normed,
+    multiplied,
     normed,
-    side_by_side,
+    repeated_maps,
 )
 from sklearn_l2cnn._utils.layers import ELEMENTWISE, has_hooks, leaves
 
@@ -34,7 +33,7 @@ _OF_MAPS = (
 _STATES = ("running_mean", "running_var")
 
 
-def why_not(module):
+def why_not_stacked(module):
     """Say why a network cannot be one of a stack; None where it can."""
     if type(module) is not nn.Sequential:
         return f"a network of class {type(module).__name__} is no torch.nn.Sequential"
@@ -49,20 +48,20 @@ def why_not(module):
     if len(set(tensors)) < len(tensors):
         return "layers of the network share parameters"
     for name, layer in layers:
-        if not _is_held(layer, flat):
+        if not _can_be_stacked(layer, flat):
             return f"layer {name!r}, {layer}, cannot be stacked"
         flat = flat or type(layer) is nn.Flatten
     return None if flat else "the network has no torch.nn.Flatten"
 
 
-def _is_held(layer, flat):
+def _can_be_stacked(layer, flat):
     kind = type(layer)
     if kind in _PLAIN or kind is nn.Dropout:
         return True
     if kind is nn.Flatten:
         return (layer.start_dim, layer.end_dim) == (1, -1)
     if kind is (nn.BatchNorm1d if flat else nn.BatchNorm2d):
-        # otherwise what it makes of an image depends on the others, in prediction too
+        # otherwise its output for an image depends on the others, in prediction too
         return layer.track_running_stats
     if flat:
         return kind is nn.Linear
@@ -80,21 +79,7 @@ def signature(module):
     return repr(module), shapes, trained
 
 
-class Ragged(NamedTuple):
-    """Which rows of a batch are images, where not all groups have as many.
-
-    Attributes
-    ----------
-    mask : Tensor of shape (n, K)
-        1 for an image, 0 for what fills up.
-    counts : Tensor of shape (K,)
-    """
-
-    mask: torch.Tensor
-    counts: torch.Tensor
-
-
-class Stack:
+class StackedNetwork:
     """Networks of one shape as one, which take their parameters back changed.
 
     Parameters
@@ -102,34 +87,29 @@ class Stack:
     modules : list of torch.nn.Module
         Of one `signature`; from now on their parameters and statistics are views of
         the stack's.
-    groups : list of int
-        Which images each of them sees, counted from 0; equal ones stand together.
+    generators : list of torch.Generator
+        For the dropout of each network.
 
     Attributes
     ----------
     parameters : list of torch.nn.Parameter
         In the order of those of a single network, the networks one after the other
         along the first dimension.
-    generators : list of torch.Generator
-        What the dropout of each network draws from.
+    training : bool
     """
 
-    def __init__(self, modules, groups, generators):
+    def __init__(self, modules, generators):
         self.modules = modules
         self.generators = generators
-        self.n_groups = len(set(groups))
-        self.sizes = [groups.count(group) for group in dict.fromkeys(groups)]
-        self.index = torch.repeat_interleave(
-            torch.arange(self.n_groups), torch.tensor(self.sizes)
-        ).to(next(modules[0].parameters()).device)
+        self.training = True
+        self.steps = 0
         self.parameters = [
             nn.Parameter(_joined(tensors), requires_grad=tensors[0].requires_grad)
             for tensors in zip(*(m.parameters() for m in modules), strict=True)
         ]
         self.states = {}
         self._hand_out()
-        self.steps = 0
-        self._plan()
+        self.calls = self._calls()
 
     @property
     def size(self):
@@ -141,18 +121,16 @@ class Stack:
         for k, module in enumerate(self.modules):
             own = module.parameters()
             for parameter, joined in zip(own, self.parameters, strict=True):
-                rows = len(parameter)
-                parameter.data = joined.data[k * rows : (k + 1) * rows]
+                parameter.data = joined.data.chunk(self.size)[k]
         for name in _STATES:
             lists = [[layer for _, layer in leaves(m)] for m in self.modules]
             for position, layers in enumerate(zip(*lists, strict=True)):
-                parts = [getattr(layer, name, None) for layer in layers]
-                if parts[0] is None:
+                own = [getattr(layer, name, None) for layer in layers]
+                if own[0] is None:
                     continue
-                joined = self.states[position, name] = torch.cat(parts)
-                rows = len(parts[0])
-                for k, layer in enumerate(layers):
-                    setattr(layer, name, joined[k * rows : (k + 1) * rows])
+                joined = self.states[position, name] = torch.cat(own)
+                for layer, view in zip(layers, joined.chunk(self.size), strict=True):
+                    setattr(layer, name, view)
 
     def release(self):
         """Give every network parameters and statistics of its own again."""
@@ -169,82 +147,65 @@ class Stack:
                     counted.add_(self.steps)
         self.steps = 0
 
-    # -- what it computes -------------------------------------------------------------
-
-    def _plan(self):
-        """List what is done, in order, as functions of values and of the batch."""
+    def _calls(self):
+        """List what is done, in order, as functions of values."""
         layers = [layer for _, layer in leaves(self.modules[0])]
         tensors = iter(self.parameters)
         own = {
             id(layer): [next(tensors) for _ in layer.parameters()] for layer in layers
         }
         place = {id(layer): k for k, layer in enumerate(layers)}
-        self.calls = []
-        shared, flat = True, False
+        calls, shared, flat = [], True, False
         for layer in cheaper_order(layers):
             kind = type(layer)
             if kind is nn.Flatten:
                 if not flat:
-                    n = self.n_groups if shared else self.size
-                    self.calls.append(_flattening(n))
+                    calls.append(flattened(1 if shared else self.size))
                 flat = True
-            elif kind is nn.Identity or (kind is nn.Dropout and not layer.p):
-                continue
             elif kind in _PLAIN or kind in _OF_MAPS:
-                self.calls.append(_calling(layer))
+                calls.append(layer.forward)
+            elif kind is nn.Dropout and not layer.p:
+                continue
             else:
                 first = shared and kind is nn.Conv2d and layer.groups == 1
-                if shared and not first:
-                    self._repeat(flat)
-                call = self._with_weights(
-                    layer, own[id(layer)], place[id(layer)], first
-                )
-                self.calls.append(call)
+                if shared and not first and self.size > 1:
+                    calls.append(self._expanded if flat else repeated_maps(self.size))
+                calls.append(self._call(layer, own[id(layer)], place[id(layer)], first))
                 shared = False
+        return calls
 
-    def _repeat(self, flat):
-        """Let every network have its own copy of what its group has in common."""
-        if self.n_groups == self.size:
-            return
-        index = self.index
-        if flat:
-            self.calls.append(lambda x, batch: x.index_select(0, index))
-        else:
-            self.calls.append(lambda x, batch: side_by_side(x, index, self.n_groups))
+    def _expanded(self, rows):
+        """Let every network have the rows that all have in common."""
+        return rows.expand(self.size, -1, -1)
 
-    def _with_weights(self, layer, tensors, place, first):
-        kind, n = type(layer), self.size
+    def _call(self, layer, tensors, place, first):
+        """Return the function of a layer that is not the same for all networks."""
+        kind = type(layer)
         if kind is nn.Conv2d:
-            sizes = self.sizes if first else None
-            return convolved(layer, *tensors, n=n, sizes=sizes)
+            return convolved(layer, 1 if first else self.size * layer.groups, *tensors)
         if kind is nn.Linear:
-            return added_bias(layer, *tensors, n=n)
+            return multiplied(layer, self.size, *tensors)
         if kind is nn.GroupNorm:
-            return group_normed(layer, *tensors, n=n)
+            return group_normed(layer, self.size, *tensors)
         if kind is nn.Dropout:
-            return dropped_out(layer, self)
-        states = [self.states.get((place, name)) for name in _STATES]
-        return normed(layer, tensors, states, self)
+            return dropped(layer, self)
+        states = [self.states[place, name] for name in _STATES]
+        return normed(layer, self, *states, *tensors)
 
-    def logits(self, images, training, ragged=None):
-        """Return the logits of a batch of every group.
+    def logits(self, images):
+        """Return the logits of a batch.
 
         Parameters
         ----------
-        images : Tensor of shape (n, groups * channels, height, width)
-        training : bool
-        ragged : Ragged, default=None
-            Where the groups have not all n images.
+        images : Tensor of shape (n, channels, height, width)
 
         Returns
         -------
         logits : Tensor of shape (K, n_classes, n)
         """
-        self.training = training
         for call in self.calls:
-            images = call(images, ragged)
-        if training:
-            self.steps += 1
+            images = call(images)
+        self.steps += self.training
         return images
 
 
@@ -254,15 +215,3 @@ def _joined(tensors):
     if joined.ndim == 4:
         return joined.contiguous(memory_format=torch.channels_last)
     return joined.contiguous()
-
-
-def _calling(layer):
-    return lambda x, batch: layer.forward(x)
-
-
-def _flattening(n):
-    def flatten(x, batch):
-        rows = x.unflatten(1, (n, -1)).transpose(0, 1).flatten(2)
-        return rows.transpose(1, 2)
-
-    return flatten

@@ -7,7 +7,13 @@ from sklearn.model_selection import StratifiedKFold
 from torch import nn
 
 from sklearn_l2cnn import L2CNNClassifier
-from sklearn_l2cnn._search._members import fit_members, fit_one_by_one
+from sklearn_l2cnn._data.validation import check_labelled_images
+from sklearn_l2cnn._search.fitting import (
+    Candidates,
+    FoldData,
+    fit_folds,
+    fit_one_by_one,
+)
 
 ALPHAS = [1e-3, 0.1, 1e-2]
 
@@ -95,11 +101,31 @@ def both_ways(
     } | options
     template = L2CNNClassifier(random_state=0, **options)
     folds = folds or list(StratifiedKFold(3).split(X, y))
-    members = [[clone(template).set_params(alpha=a) for a in alphas] for _ in folds]
-    one_by_one = fit_one_by_one(
-        [[clone(m) for m in row] for row in members], X, y, weight, folds, path=path
-    )
-    return fit_members(members, X, y, weight, folds, path=path), one_by_one
+    labelled = check_labelled_images(template, X, y, weight)
+    together = fit_folds(template, alphas, labelled, folds, path=path)
+    if path == "warm":
+        candidates = Candidates(template, alphas, True, labelled.origin, None)
+        data = FoldData(template, labelled, folds)
+        return together, fit_one_by_one(candidates, data)
+    weight = np.ones(len(y)) if weight is None else weight
+    one_by_one = [
+        [fitted(clone(template).set_params(alpha=a), X, y, weight, *f) for a in alphas]
+        for f in folds
+    ]
+    return together, one_by_one
+
+
+def fitted(clf, X, y, weight, train, test):
+    """Fit a classifier to some rows, the oracle, or return the error that it raises."""
+    validation = {}
+    rows = test[(weight[test] > 0) & np.isin(y[test], y[train[weight[train] > 0]])]
+    if not (clf.early_stopping or clf.lr_schedule == "plateau") and len(rows):
+        validation = {"X_val": X[rows], "y_val": y[rows]}
+        validation["sample_weight_val"] = weight[rows]
+    try:
+        return clf.fit(X[train], y[train], weight[train], **validation)
+    except ValueError as error:
+        return error
 
 
 def parameters_of(clf):

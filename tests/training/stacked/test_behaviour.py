@@ -1,4 +1,4 @@
-"""Fleets: their sizes, who leaves them, who cannot be in them, what they print."""
+"""Stacks: their sizes, networks that leave early, what cannot be stacked, prints."""
 
 import logging
 import re
@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from sklearn_l2cnn import L2CNNClassifier
-from sklearn_l2cnn._search._members import fit_members
-from sklearn_l2cnn._training.stacked import _fleet, _fleet_batches
-from sklearn_l2cnn._training.stacked import network as _stack
-from sklearn_l2cnn._training.stacked import plan as _waves
+from sklearn_l2cnn._data.validation import check_labelled_images
+from sklearn_l2cnn._search import fitting
+from sklearn_l2cnn._training.stacked import plan, training
+from sklearn_l2cnn._training.stacked.network import StackedNetwork
 from tests.conftest import SmallNet
 from tests.training.stacked.both_ways import ALPHAS, assert_same, both_ways, normed
 
@@ -26,41 +26,41 @@ def images(digits):
     return X[:97], y[:97] % 4
 
 
-@pytest.mark.parametrize("step", [1, 1e7, 2e7, 1e12])
-def test_the_size_of_fleets_does_not_matter(images, step, monkeypatch):
+@pytest.mark.parametrize(("step", "largest"), [(1, 1), (5e6, 2), (1e12, 4)])
+def test_the_size_of_stacks_has_no_effect(images, step, largest, monkeypatch):
     X, y = images
-    sizes = count_fleets(monkeypatch)
-    monkeypatch.setattr(_waves, "_STEP", step)
+    sizes = count_stacks(monkeypatch)
+    monkeypatch.setattr(plan, "_STEP", step)
     assert_same(*both_ways(X, y, alphas=[1e-3, 1e-2, 0.1, 1.0]), X)
     assert sum(sizes) == 12
-    assert max(sizes) == {1: 1, 1e7: 4, 2e7: 8, 1e12: 6}[step]
+    assert max(sizes) == largest
 
 
 def test_a_budget_splits_the_networks_and_the_folds(images, monkeypatch):
     X, y = images
-    sizes = count_fleets(monkeypatch)
-    monkeypatch.setattr(_waves, "_FLEET_BYTES", 1)
-    monkeypatch.setattr("sklearn_l2cnn._together._IMAGE_BYTES", 1)
+    sizes = count_stacks(monkeypatch)
+    monkeypatch.setattr(plan, "_STACK_BYTES", 1)
+    monkeypatch.setattr(fitting, "_IMAGE_BYTES", 1)
     assert_same(*both_ways(X, y), X)
     assert sizes == [1] * 9
 
 
-def test_images_are_gathered_in_any_pieces(images, monkeypatch):
+def test_validation_chunks_of_any_size_have_no_effect(images, monkeypatch):
     X, y = images
-    monkeypatch.setattr(_fleet_batches, "_GATHERED_VALUES", 1)
-    monkeypatch.setattr(_fleet_batches, "_VALIDATED_VALUES", 64 * 7)
+    monkeypatch.setattr(training, "_VALIDATED_VALUES", 64 * 7)
     assert_same(*both_ways(X, y), X)
 
 
-def count_fleets(monkeypatch):
+def count_stacks(monkeypatch):
+    """Return a list that the number of networks of every stack is added to."""
     sizes = []
 
-    class Counted(_fleet.Fleet):
-        def __init__(self, members, places, folds, stopped):
-            super().__init__(members, places, folds, stopped)
-            sizes.append(len(members))
+    class Counted(training.StackedTraining):
+        def __init__(self, nets, *args):
+            super().__init__(nets, *args)
+            sizes.append(len(nets))
 
-    monkeypatch.setattr(_waves, "Fleet", Counted)
+    monkeypatch.setattr(fitting, "StackedTraining", Counted)
     return sizes
 
 
@@ -129,10 +129,9 @@ def test_dropout_does_not_depend_on_the_company(images):
 def test_dropout_is_each_networks_own_and_of_its_rate():
     modules = [dropping((1, 8, 8), 3) for _ in range(3)]
     generators = [torch.Generator().manual_seed(k) for k in range(3)]
-    stack = _stack.Stack(modules, [0, 0, 0], generators)
+    stack = StackedNetwork(modules, generators)
     drop = stack.calls[-3]  # before flattening and the dense layers
-    stack.training = True
-    out = drop(torch.ones(400, 24, 6, 6), None)
+    out = drop(torch.ones(400, 24, 6, 6))
     kept = (out > 0).float()
     assert torch.equal(out.unique(), torch.tensor([0.0, 2.0]))
     assert float(kept.mean()) == pytest.approx(0.5, abs=0.005)
@@ -192,10 +191,11 @@ def jitter(batch):
         ({"architecture": dense_twice}, "share parameters"),
         ({"architecture": watched}, "has hooks"),
         ({"augment": jitter}, "functions of the user"),
+        ({"lr_schedule": "plateau"}, "a learning rate of its own"),
         ({"architecture": "unet"}, "no torch.nn.Sequential"),
     ],
 )
-def test_what_no_fleet_holds_is_trained_one_by_one(images, options, reason, caplog):
+def test_what_cannot_be_stacked_is_trained_one_by_one(images, options, reason, caplog):
     X, y = images
     with caplog.at_level(logging.INFO, "sklearn_l2cnn"):
         together, one_by_one = both_ways(X, y, alphas=[0.1], max_epochs=1, **options)
@@ -207,15 +207,15 @@ def test_what_no_fleet_holds_is_trained_one_by_one(images, options, reason, capl
         assert np.array_equal(row[0].predict_proba(X), others[0].predict_proba(X))
 
 
-def test_an_interruption_ends_all_fleets(images, monkeypatch):
+def test_an_interruption_ends_all_stacks(images, monkeypatch):
     X, y = images
     begun = []
 
-    def epoch(self):
+    def epoch(self, stopped):
         begun.append(self)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_fleet.Fleet, "_train_epoch", epoch)
+    monkeypatch.setattr(training.StackedTraining, "_train_epoch", epoch)
     before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
         both_ways(X, y)
@@ -233,25 +233,21 @@ def test_the_global_generators_are_left_alone(images):
 
 def test_what_is_printed(images, capsys):
     X, y = images
-    members = [
-        [
-            L2CNNClassifier(
-                a, architecture="plain", max_epochs=2, verbose=1, random_state=0
-            )
-        ]
-        for a in (0.1, 0.1)
-    ]
+    template = L2CNNClassifier(
+        architecture="plain", max_epochs=2, verbose=1, random_state=0
+    )
+    labelled = check_labelled_images(template, X, y, None)
     folds = [(np.arange(50), np.arange(50, 97)), (np.arange(48, 97), np.arange(48))]
-    fit_members(members, X, y, None, folds, path="independent")
+    fitting.fit_folds(template, [0.1, 1.0], labelled, folds, path="independent")
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 4  # two epochs of a stack for each fold
     assert re.fullmatch(
         r"epoch 1, 2 networks: "
         r"train_loss [\d.]+ to [\d.]+, valid_loss [\d.]+ to [\d.]+, "
         r"valid_acc [\d.]+ to [\d.]+",
-        lines[0],
+        min(lines),
     )
-    assert lines[1].startswith("epoch 2")
+    assert sum(line.startswith("epoch 2, 2 networks") for line in lines) == 2
 
 
 def test_an_alpha_that_fails_leaves_the_others_alone(images):

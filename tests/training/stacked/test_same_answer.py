@@ -1,6 +1,6 @@
 """Networks trained together: the same answer as one by one.
 
-The oracle is `fit_one_by_one`, which trains every network by itself. In float64 both
+The oracle is `fit`, called for every network by itself. In float64 both
 must agree to rounding, whatever the folds, the weights, the penalty and the schedule.
 """
 
@@ -44,7 +44,7 @@ def images(digits):
         {"penalty": "elasticnet", "optimizer": "adamw"},
         {"penalty": None},
         {"optimizer": "adamw", "penalize": "all"},
-        {"optimizer": "sgd", "decoupled": True, "lr_schedule": "cosine"},
+        {"optimizer": "sgdw", "lr_schedule": "cosine"},
         {"optimizer": "sgd", "max_norm": 0.4, "momentum": 0.0},
         {"gradient_clip": 0.5, "label_smoothing": 0.2},
         {"class_weight": "balanced", "standardize": False},

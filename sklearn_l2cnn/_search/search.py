@@ -1,6 +1,5 @@
 """Searching for the best alpha: from what the user gave to the fitted attributes."""
 
-import copy
 import time
 import warnings
 from collections import defaultdict
@@ -9,7 +8,6 @@ from numbers import Integral
 
 import numpy as np
 from sklearn import get_config
-from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import check_cv
 from sklearn.utils import indexable
@@ -19,18 +17,14 @@ from sklearn.utils.metadata_routing import (
     process_routing,
 )
 
-from sklearn_l2cnn._classifier import L2CNNClassifier
 from sklearn_l2cnn._data.arrays import (
     as_tensor_if_dispatched,
     give_back_numbers,
-    on_host,
-    same_kind,
-    sorted_unique,
+    is_tensor,
 )
-from sklearn_l2cnn._data.validation import check_images, check_targets
-from sklearn_l2cnn._estimator.parameters import NOT_SEARCHED
-from sklearn_l2cnn._search._members import fit_members, fit_path, take
+from sklearn_l2cnn._data.validation import check_labelled_images
 from sklearn_l2cnn._search.candidates import alpha_grid, check_alphas
+from sklearn_l2cnn._search.fitting import fit_folds, refit
 from sklearn_l2cnn._search.results import (
     best_index,
     layer_names,
@@ -45,83 +39,70 @@ from sklearn_l2cnn._search.results import (
 )
 from sklearn_l2cnn._training.net import Diverged
 from sklearn_l2cnn._utils.estimators import fitted_attributes
-from sklearn_l2cnn._utils.seeds import draw_seeds
-from sklearn_l2cnn._utils.sklearn_compat import num_samples
+from sklearn_l2cnn._utils.sklearn_compat import num_samples, safe_indexing
 
 
-def search(clf, X, y, sample_weight, groups, params):
+def search(clf, template, X, y, sample_weight, groups, params):
     """Fit networks of all alphas to all folds, and one of the best to all images.
 
     Parameters
     ----------
     clf : L2CNNClassifierCV
+        Whose parameters count.
+    template : L2CNNClassifier
+        Unfitted; all classifiers of the search are like it in all but `alpha`.
     X, y, sample_weight, groups : array-like
     params : dict
         Other metadata, for the splitter and the scorers.
 
     Returns
     -------
-    clf : L2CNNClassifierCV
+    attributes : dict
+        The fitted attributes by name.
     """
-    for name in fitted_attributes(clf):
-        delattr(clf, name)
-    images = check_images(clf, X, first=True)
-    y, weight = check_targets(clf, X, y, sample_weight, images=images)
-    template = template_of(clf)
+    labelled = check_labelled_images(clf, X, y, sample_weight)
     scorers = scorers_of(template, clf.scoring)
     names = list(scorers) if isinstance(scorers, dict) else None
     metric = _metric(clf, names)
-    alphas = _alphas(clf, template, y, weight)
-    rows, weight = _indexable(X), None if sample_weight is None else weight
-    to_splitter, to_scorers = _metadata(
-        clf, scorers, weight, sample_weight, groups, params
-    )
-    folds = _folds(clf, rows, y, to_splitter)
-    outcomes = fit_members(
-        [_members(template, alphas.tolist()) for _ in folds],
-        rows,
-        y,
-        weight,
+    alphas = _alphas(clf, template, labelled)
+    to_splitter, to_scorers = _metadata(clf, scorers, labelled, groups, params)
+    rows = _indexable(labelled.given["X"])
+    folds = _folds(clf, rows, labelled.y, to_splitter)
+    outcomes = fit_folds(
+        template,
+        alphas.tolist(),
+        labelled,
         folds,
         path=clf.path,
         n_jobs=clf.n_jobs,
-        then=partial(_measured, scorers, to_scorers),
+        score=partial(_measured, scorers, to_scorers, rows, labelled.y, folds),
     )
     _report_failures(alphas, outcomes)
-    clf.cv_results_, found = table(alphas, outcomes)
+    results, found = table(alphas, outcomes)
     if found != names:  # of a callable that returns a dict
         metric = _metric(clf, found)
-    clf.scorer_, clf.multimetric_, clf.n_splits_ = scorers, bool(found), len(folds)
-    clf.layer_names_ = layer_names(outcomes)
-    arrays = {"alphas_": alphas, **paths(outcomes, clf.layer_names_, clf.max_epochs)}
-    for name, array in arrays.items():
-        setattr(clf, name, give_back_numbers(array, X))
+    layers = layer_names(outcomes)
+    arrays = {"alphas_": alphas, **paths(outcomes, layers, clf.max_epochs)}
+    origin = labelled.origin
+    attributes = {
+        **labelled.info.attributes(),
+        **{name: give_back_numbers(array, origin) for name, array in arrays.items()},
+        "cv_results_": results,
+        "layer_names_": layers,
+        "n_splits_": len(folds),
+        "scorer_": scorers,
+        "multimetric_": bool(found),
+    }
     if metric is not None or callable(clf.refit):
-        _choose(clf, alphas, metric)
+        attributes |= _best(clf, results, alphas, metric)
     if clf.refit:
-        _refit(clf, template, alphas, (X, y, weight))
-    return clf
+        attributes |= _refitted(clf, template, attributes["alpha_"], alphas, labelled)
+    return attributes
 
 
-def template_of(clf):
-    """Return the classifier, unfitted and with any alpha, that the members are like.
-
-    ``random_state=None`` is one seed for all: they differ in alpha and fold alone.
-    """
-    names = L2CNNClassifier._get_param_names()
-    shared = {name: getattr(clf, name) for name in names if name not in NOT_SEARCHED}
-    if clf.random_state is None:
-        [shared["random_state"]] = draw_seeds(None, 1)
-    template = L2CNNClassifier(**shared)
-    if hasattr(clf, "_metadata_request"):
-        # what its score asks for is what scoring=None asks for
-        template._metadata_request = copy.deepcopy(clf._metadata_request)
-    return template
-
-
-def router(clf):
+def router(clf, template):
     """Return which metadata the search itself, its splitter and its scorers want."""
-    scorers = scorers_of(template_of(clf), clf.scoring)
+    scorers = scorers_of(template, clf.scoring)
     both = MethodMapping().add(caller="score", callee="score")
     return (
         MetadataRouter(owner=type(clf).__name__)
@@ -159,11 +140,10 @@ def _metric(clf, names):
     )
 
 
-def _alphas(clf, template, y, weight):
+def _alphas(clf, template, labelled):
     """Return the alphas to try."""
     if isinstance(clf.alphas, Integral):
-        classes = on_host(sorted_unique(y[same_kind(weight > 0, y)]))
-        return alpha_grid(clf.alphas, template, clf.image_shape_, y, weight, classes)
+        return alpha_grid(clf.alphas, template, labelled)
     alphas = check_alphas(clf.alphas)
     if alphas.dtype != object:
         return alphas
@@ -178,32 +158,30 @@ def _alphas(clf, template, y, weight):
 
 
 def _indexable(X):
-    """Return X as something that rows can be chosen from, for the members to fit."""
+    """Return X as something that rows can be chosen from, for the scorers."""
     tensor = as_tensor_if_dispatched(X)
     return indexable(X)[0] if tensor is None else tensor
 
 
-def _metadata(clf, scorers, weight, sample_weight, groups, params):
+def _metadata(clf, scorers, labelled, groups, params):
     """Return what the splitter is given, and what each scorer."""
+    weights = labelled.given["metadata"]
     if not get_config()["enable_metadata_routing"]:
+        weight = None if weights is None else labelled.weight
         return {"groups": groups}, weight_for(scorers, weight)
-    own = {"sample_weight": sample_weight, "groups": groups}
-    given = {name: value for name, value in own.items() if value is not None}
+    given = {**(weights or {}), **({} if groups is None else {"groups": groups})}
     routed = process_routing(clf, "fit", **given, **params)
     return routed.splitter["split"], routed_to(scorers, routed.scorer["score"])
 
 
 def _folds(clf, X, y, params):
     """Return the rows that each fold trains on, and those that it is scored on."""
-    labels = on_host(y)
-    splitter = check_cv(clf.cv, labels, classifier=True)
-    folds = [
-        tuple(map(_positions, fold)) for fold in splitter.split(X, labels, **params)
-    ]
+    splitter = check_cv(clf.cv, y, classifier=True)
+    folds = [tuple(map(_positions, fold)) for fold in splitter.split(X, y, **params)]
     if len(folds) < (needed := 1 + clf.one_standard_error):
         raise ValueError(
             f"cv={clf.cv!r} makes {len(folds)} folds, {needed} or more were expected"
-            f"{': the scores of one have no deviation' if needed > 1 else ''}."
+            f"{': the scores of one have no standard deviation' if needed > 1 else ''}."
         )
     return folds
 
@@ -213,26 +191,27 @@ def _positions(rows):
     return np.flatnonzero(rows) if rows.dtype == bool else rows
 
 
-def _members(template, alphas):
-    """Return unfitted classifiers, one for each alpha."""
-    return [clone(template).set_params(alpha=alpha) for alpha in alphas]
-
-
-def _measured(scorers, params, classifier, X, y, test):
+def _measured(scorers, params, X, y, folds, classifier, fold):
     """Measure a network on the rows of its fold that it was not trained on."""
+    _, test = folds[fold]
     if isinstance(scorers, dict):
         params = {name: _rows(own, test, len(y)) for name, own in params.items()}
     else:
         params = _rows(params, test, len(y))
-    return measure(classifier, scorers, params, take(X, test), take(y, test))
+    return measure(classifier, scorers, params, _take(X, test), y[test])
 
 
 def _rows(params, test, n_samples):
     """Return the part of metadata that belongs to some rows; other values as is."""
     return {
-        name: take(value, test) if _counts(value, n_samples) else value
+        name: _take(value, test) if _counts(value, n_samples) else value
         for name, value in params.items()
     }
+
+
+def _take(array, rows):
+    """Return some rows of an array, a frame, a tensor or a list."""
+    return array[rows] if is_tensor(array) else safe_indexing(array, rows)
 
 
 def _counts(value, n_samples):
@@ -272,34 +251,22 @@ def _report_failures(alphas, outcomes):
     )
 
 
-def _choose(clf, alphas, metric):
-    """Set the attributes of the best alpha."""
-    results = clf.cv_results_
+def _best(clf, results, alphas, metric):
+    """Return the attributes of the best alpha."""
     best = best_index(results, metric, clf.refit)
     if clf.one_standard_error:
         best = within_one_standard_error(results, metric, alphas, best)
-    clf.best_index_ = best
-    clf.best_params_ = results["params"][best]
-    clf.alpha_ = clf.best_params_["alpha"]
+    params = results["params"][best]
+    found = {"best_index_": best, "best_params_": params, "alpha_": params["alpha"]}
     if not callable(clf.refit):
-        clf.best_score_ = float(results[f"mean_test_{metric}"][best])
+        found["best_score_"] = float(results[f"mean_test_{metric}"][best])
+    return found
 
 
-def _refit(clf, template, alphas, data):
-    """Fit a classifier of the best alpha to all images, and become what it is.
-
-    A warm path is gone along again, from the largest alpha to the best: what was scored
-    is what that ends with.
-    """
+def _refitted(clf, template, alpha, alphas, labelled):
+    """Return the attributes of a classifier of the best alpha, fitted to all images."""
     start = time.perf_counter()
-    data = dict(zip(("X", "y", "sample_weight"), data, strict=True))
-    if clf.path == "warm":
-        members = _members(template, alphas[alphas >= clf.alpha_].tolist())
-        *_, (_, best) = fit_path(members, data, {})
-        if isinstance(best, ValueError):
-            raise best
-    else:
-        best = _members(template, [clf.alpha_])[0].fit(**data)
-    clf.best_estimator_ = best
-    clf.refit_time_ = time.perf_counter() - start
-    vars(clf).update(fitted_attributes(best))
+    best = refit(template, alpha, alphas.tolist(), labelled, clf.path)
+    seconds = time.perf_counter() - start
+    own = {"best_estimator_": best, "refit_time_": seconds}
+    return {**fitted_attributes(best), **own}

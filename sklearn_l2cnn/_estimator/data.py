@@ -1,0 +1,146 @@
+"""The data of a fit: in canonical form, with what they tell about the images."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sklearn_l2cnn._data.canonical import ImageSet, canonical_set
+from sklearn_l2cnn._data.pixels import channel_statistics, merge_statistics, unit_of
+from sklearn_l2cnn._data.validation import (
+    InputInfo,
+    check_validation_data,
+    encode_labels,
+)
+from sklearn_l2cnn._data.weights import held_out, normalized_weights
+from sklearn_l2cnn._utils.seeds import draw_seeds
+
+
+class DataSummary(NamedTuple):
+    """What an estimator keeps of all images that it was fitted to.
+
+    Attributes
+    ----------
+    info : InputInfo
+    classes : ndarray of shape (n_classes,)
+    unit : tuple
+        `unit_of` the first images.
+    class_mass : ndarray of shape (n_classes,)
+        Summed sample weights of every class.
+    statistics : tuple (weight, mean, variance) or None
+        Of the pixels, by channel.
+    """
+
+    info: InputInfo
+    classes: object
+    unit: tuple
+    class_mass: object
+    statistics: object
+
+    def pixels(self, standardize):
+        """Return mean and scale of the channels, which images are standardised with."""
+        if not standardize:
+            depth = self.info.image_shape[2]
+            return np.zeros(depth), np.ones(depth)
+        _, mean, variance = self.statistics
+        return mean, np.sqrt(np.where(variance > 0, variance, 1.0))
+
+    def with_more(self, image_set):
+        """Return the summary of what was summarised and of more images."""
+        mass = self.class_mass + image_set.class_mass(len(self.classes))
+        statistics = merge_statistics(self.statistics, statistics_of(image_set))
+        return self._replace(class_mass=mass, statistics=statistics)
+
+
+class TrainingData(NamedTuple):
+    """What a network is trained on, and the seeds of its random numbers.
+
+    Attributes
+    ----------
+    summary : DataSummary
+    train : ImageSet
+    valid : ImageSet or None
+        What the training is validated on.
+    seed : int
+        Of the weights of a new network.
+    order_seed : int
+        Of the order of the images and of random numbers in training.
+    """
+
+    summary: DataSummary
+    train: ImageSet
+    valid: object
+    seed: int
+    order_seed: int
+
+
+def statistics_of(image_set):
+    """Return total weight, mean and variance of the pixels of a set of images."""
+    # normalised, so that a constant factor on the weights does not show in the bits
+    weight = normalized_weights(image_set.weight)
+    statistics = channel_statistics(image_set.images, image_set.rows, weight)
+    return float(image_set.weight.sum()), *statistics
+
+
+def training_data(clf, labelled, validation=(None, None, None)):
+    """Bring what a fit is given to its canonical form.
+
+    Parameters
+    ----------
+    clf : L2CNNClassifier
+    labelled : LabelledImages
+    validation : tuple (X_val, y_val, sample_weight_val)
+
+    Returns
+    -------
+    data : TrainingData
+    """
+    valid = check_validation_data(clf, *validation, labelled.info)
+    classes = labelled.classes()
+    labels = encode_labels(labelled.y, labelled.weight, classes, "y")
+    train = canonical_set(labelled.images, labels, labelled.weight)
+    if valid is not None:
+        images, y, weight = valid
+        valid = canonical_set(
+            images, encode_labels(y, weight, classes, "y_val"), weight
+        )
+    return _seeded(clf, labelled, classes, train, valid)
+
+
+def fold_data(clf, labelled, hashes, train, valid):
+    """Bring some rows of validated images to their canonical form.
+
+    Parameters
+    ----------
+    clf : L2CNNClassifier
+    labelled : LabelledImages
+    hashes : ndarray of int64 of shape (n,)
+        `row_hashes` of all images.
+    train, valid : ndarray of int
+        Rows to train on and to validate on, the latter of classes among the former.
+
+    Returns
+    -------
+    data : TrainingData
+    """
+    classes = labelled.classes(train)
+
+    def image_set(rows):
+        y, weight = labelled.y[rows], labelled.weight[rows]
+        labels = encode_labels(y, weight, classes, "y")
+        return canonical_set(labelled.images, labels, weight, rows, hashes)
+
+    valid = image_set(valid) if len(valid) else None
+    return _seeded(clf, labelled, classes, image_set(train), valid)
+
+
+def _seeded(clf, labelled, classes, train, valid):
+    """Draw the seeds of a fit, hold out images where it asks for them, summarise."""
+    mass = train.class_mass(len(classes))
+    seed, split_seed, order_seed = draw_seeds(clf.random_state, 3)
+    if valid is None and clf.early_stopping:
+        generator = np.random.RandomState(split_seed)
+        rows, others = held_out(train.labels, clf.validation_fraction, generator)
+        train, valid = train.take(rows), train.take(others)
+    unit, statistics = unit_of(labelled.images), statistics_of(train)
+    summary = DataSummary(labelled.info, classes, unit, mass, statistics)
+    return TrainingData(summary, train, valid, seed, order_seed)

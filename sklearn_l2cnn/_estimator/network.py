@@ -1,0 +1,160 @@
+"""The net of a fit, and its data on the device."""
+
+import copy
+import inspect
+
+import numpy as np
+import torch
+
+from sklearn_l2cnn._data.weights import class_factors, normalized_weights
+from sklearn_l2cnn._estimator.parameters import (
+    OPTIMIZERS,
+    copied_callbacks,
+    holds_scheduler,
+    objective_of,
+)
+from sklearn_l2cnn._training.batches import (
+    TrainingTensors,
+    auto_batch_size,
+    resident,
+)
+from sklearn_l2cnn._training.callbacks import (
+    BestWeights,
+    CosineRate,
+    OneCycleRate,
+    PlateauRate,
+)
+from sklearn_l2cnn._training.freezing import freeze
+from sklearn_l2cnn._training.net import Net
+from sklearn_l2cnn._training.runtime import isolated, lowered_dtype
+from sklearn_l2cnn._utils.layers import compute_dtype
+from sklearn_l2cnn.architectures import build_network
+from sklearn_l2cnn.augmentation import plan_for, views_for
+
+_RATES = {"cosine": CosineRate, "onecycle": OneCycleRate, "plateau": PlateauRate}
+
+
+def build_net(clf, data, device, start=None):
+    """Return an initialised net for the data of a fit.
+
+    Parameters
+    ----------
+    clf : L2CNNClassifier
+    data : TrainingData
+    device : torch.device
+    start : Net, default=None
+        Whose network is copied; None makes a new one.
+
+    Returns
+    -------
+    net : Net
+    """
+    with isolated(data.seed, device):
+        if start is None:
+            summary = data.summary
+            network = new_network(clf, summary.info.image_shape, len(summary.classes))
+        else:
+            network = copy.deepcopy(start.module_)
+            start.frozen.thaw(network)
+        return _new_net(clf, network, data, device).initialize()
+
+
+def new_network(clf, image_shape, n_classes):
+    """Initialise the network that a fit begins with, from the global generators."""
+    height, width, depth = image_shape
+    return build_network(
+        clf.architecture,
+        (depth, height, width),
+        n_classes,
+        dropout=clf.dropout,
+        pretrained=clf.pretrained,
+    )
+
+
+def _new_net(clf, network, data, device):
+    """Wrap a network into a skorch net."""
+    views_for(clf.tta)  # or it raises
+    frozen = freeze(network, clf.freeze)
+    n_classes = len(data.summary.classes)
+    return Net(
+        network,
+        dtype=compute_dtype(network),
+        generator=np.random.RandomState(data.order_seed),
+        frozen=frozen,
+        n_classes=n_classes,
+        lr=clf.lr,
+        max_epochs=clf.max_epochs,
+        classes=np.arange(n_classes),
+        callbacks=copied_callbacks(clf.callbacks),
+        verbose=int(clf.verbose),
+        device=str(device),
+        **net_parameters(clf, data.summary, data.train, device),
+        **_optimizer_parameters(clf, device),
+    )
+
+
+def net_parameters(clf, summary, train, device):
+    """Return what a net takes over from the classifier in every call to partial_fit."""
+    mean, scale = summary.pixels(clf.standardize)
+    auto = clf.batch_size == "auto"
+    return {
+        "objective": objective_of(clf),
+        "mean": mean,
+        "scale": scale,
+        "lower": lowered_dtype(clf.precision, device),
+        "augment": plan_for(clf.augment),
+        "batch_size": auto_batch_size(len(train.rows)) if auto else int(clf.batch_size),
+    }
+
+
+def _optimizer_parameters(clf, device):
+    optimizer, options = clf.optimizer, {}
+    if optimizer in OPTIMIZERS:
+        optimizer = OPTIMIZERS[optimizer]
+        options["optimizer__fused"] = True  # one call for all parameters
+        if optimizer is torch.optim.Adam and device.type == "cuda":
+            options["optimizer__capturable"] = True  # its step can be in a graph
+    if "momentum" in inspect.signature(optimizer).parameters:
+        options["optimizer__momentum"] = clf.momentum
+    return {"optimizer": optimizer, **options}
+
+
+def fit_callbacks(clf):
+    """Return the callbacks of a fit alone: of the learning rate, of early stopping."""
+    schedule = clf.lr_schedule
+    if schedule == "auto":
+        anneals = clf.optimizer in ("adam", "adamw") and not holds_scheduler(
+            clf.callbacks
+        )
+        schedule = "cosine" if anneals else None
+    callbacks = [(schedule, _RATES[schedule](clf.max_epochs))] if schedule else []
+    if clf.early_stopping:
+        callbacks.append(("best_weights", BestWeights(clf.n_iter_no_change, clf.tol)))
+    return callbacks
+
+
+def on_device(clf, net, summary, train, valid=None):
+    """Put the data of a fit on the device of its net.
+
+    Parameters
+    ----------
+    clf : L2CNNClassifier
+    net : Net
+    summary : DataSummary
+    train : ImageSet
+    valid : ImageSet, default=None
+
+    Returns
+    -------
+    tensors : TrainingTensors
+    """
+    pixels = net.mean, net.scale, net.dtype, torch.device(net.device)
+    factors = class_factors(clf.class_weight, summary.classes, summary.class_mass)
+
+    def tensors(image_set):
+        weight = normalized_weights(image_set.weight * factors[image_set.labels])
+        return resident(image_set, weight, *pixels)
+
+    X, y = tensors(train)
+    # scored as it is learnt: what class_weight asks for is not stopped too early
+    return TrainingTensors(X, y, None if valid is None else tensors(valid))

@@ -1,0 +1,377 @@
+"""The networks of a search, every alpha of every fold: stacked, or one by one."""
+
+import logging
+import zlib
+
+import numpy as np
+import torch
+from sklearn.base import clone
+from sklearn.utils.parallel import Parallel, delayed
+from skorch.history import History
+
+from sklearn_l2cnn._data.arrays import as_tensor, on_host
+from sklearn_l2cnn._data.canonical import row_hashes
+from sklearn_l2cnn._estimator.data import fold_data, training_data
+from sklearn_l2cnn._estimator.fitting import Fitted, attributes_of, train_network
+from sklearn_l2cnn._estimator.network import build_net, fit_callbacks, on_device
+from sklearn_l2cnn._training.regularization import strengths
+from sklearn_l2cnn._training.runtime import isolated, resolve_device
+from sklearn_l2cnn._training.stacked.network import signature
+from sklearn_l2cnn._training.stacked.plan import plan_stacks, stack_size, train_stacks
+from sklearn_l2cnn._training.stacked.training import StackedTraining, why_one_by_one
+from sklearn_l2cnn._utils.estimators import set_attributes
+
+_logger = logging.getLogger("sklearn_l2cnn")
+
+# Bytes of images that are on the device at a time; the folds of more come in turn.
+_IMAGE_BYTES = 1 << 31
+
+
+def fit_folds(template, alphas, labelled, folds, *, path, n_jobs=None, score=None):
+    """Fit a classifier with every alpha to the training rows of every fold.
+
+    Parameters
+    ----------
+    template : L2CNNClassifier
+        Unfitted; the classifiers are like it in all but `alpha`.
+    alphas : list
+    labelled : LabelledImages
+    folds : list of tuple (train, test)
+        Positions of the rows that each fold trains on, and of those it is scored on.
+    path : {"independent", "warm"}
+        ``"warm"`` starts each network from the weights that the next larger alpha has
+        ended with, in its own fold.
+    n_jobs : int, default=None
+        Processes for networks that cannot be stacked.
+    score : callable, default=None
+        ``score(classifier, fold)`` is called where a network was trained, in a process
+        of its own maybe; its result is kept in place of the classifier, so that not all
+        networks have to be held at once.
+
+    Returns
+    -------
+    outcomes : list of list
+        ``outcomes[fold][alpha]``: the fitted classifier, its score, or the ValueError
+        that the fit ended with.
+    """
+    data = FoldData(template, labelled, folds)
+    candidates = Candidates(template, alphas, path == "warm", labelled.origin, score)
+    outcomes = fit_stacked(candidates, data)
+    return outcomes or fit_one_by_one(candidates, data, n_jobs)
+
+
+class FoldData:
+    """The training data of every fold, from images that are validated and hashed once.
+
+    Parameters
+    ----------
+    template : L2CNNClassifier
+    labelled : LabelledImages
+    folds : list of tuple (train, test)
+    """
+
+    def __init__(self, template, labelled, folds):
+        self.template = template
+        self.labelled = labelled
+        self.folds = folds
+        rows = np.arange(len(labelled.images))
+        self.hashes = row_hashes(labelled.images, rows)
+
+    def __len__(self):
+        return len(self.folds)
+
+    def __getitem__(self, fold):
+        """Return the data of a fold as TrainingData, or the ValueError that it raises."""
+        train, test = self.folds[fold]
+        y, weighs = self.labelled.y, self.labelled.weight > 0
+        valid = test[:0]
+        if not _decides_by_validation(self.template):
+            train_labels = y[train[weighs[train]]]
+            valid = test[weighs[test]]
+            valid = valid[np.isin(y[valid], train_labels)]
+        # each fit draws from a random state of its own
+        clf = clone(self.template)
+        try:
+            return fold_data(clf, self.labelled, self.hashes, train, valid)
+        except ValueError as error:
+            return error
+
+    @property
+    def bytes(self):
+        """Bytes of the images of a fold on the device, about."""
+        images = self.labelled.images
+        return images.numel() * (1 if images.dtype == torch.uint8 else 4)
+
+
+def _decides_by_validation(clf):
+    """Say whether validation data have a say in the training.
+
+    Test rows must not have one: early stopping then holds out rows of the training
+    part, as it does in any fit.
+    """
+    return bool(clf.early_stopping or clf.lr_schedule == "plateau" or clf.callbacks)
+
+
+class Candidates:
+    """The classifiers of a search: one for each alpha.
+
+    Parameters
+    ----------
+    template : L2CNNClassifier
+    alphas : list
+    warm : bool
+        Whether each starts from the network of the next larger alpha.
+    origin : array
+        Of the namespace of the images.
+    score : callable or None
+    """
+
+    def __init__(self, template, alphas, warm, origin, score):
+        self.template = template
+        self.alphas = alphas
+        self.warm = warm
+        self.origin = origin
+        self.score = score
+        self.order = list(range(len(alphas)))
+        if warm:
+            self.order.sort(key=lambda k: -alphas[k])
+
+    def unfitted(self, k):
+        """Return a new classifier with an alpha."""
+        return clone(self.template).set_params(alpha=self.alphas[k])
+
+    def outcome(self, clf, fitted, fold):
+        """Return what is kept of a classifier that was trained."""
+        set_attributes(clf, attributes_of(clf, fitted, self.origin))
+        return clf if self.score is None else self.score(clf, fold)
+
+
+# -- one by one -----------------------------------------------------------------------
+
+
+def fit_one_by_one(candidates, data, n_jobs=None):
+    """Train every network by itself, in so many processes: `fit_folds` has the words."""
+    parallel = Parallel(n_jobs=n_jobs)
+    n_alphas = len(candidates.alphas)
+    # joblib gives large numpy arrays to all processes through one memory map
+    folds = [_with_images(data[fold], on_host) for fold in range(len(data))]
+    tasks = [candidates.order] if candidates.warm else [[k] for k in range(n_alphas)]
+    found = parallel(
+        delayed(_fit_task)(candidates, task, fold_data, fold)
+        for fold, fold_data in enumerate(folds)
+        for task in tasks
+    )
+    outcomes = []
+    for fold in range(len(data)):
+        own = found[fold * len(tasks) : (fold + 1) * len(tasks)]
+        by_alpha = {k: outcome for part in own for k, outcome in part.items()}
+        outcomes.append([by_alpha[k] for k in range(n_alphas)])
+    return outcomes
+
+
+def _with_images(data, change):
+    """Return training data with another kind of array for its images."""
+    if isinstance(data, ValueError):
+        return data
+    valid = data.valid and data.valid._replace(images=change(data.valid.images))
+    train = data.train._replace(images=change(data.train.images))
+    return data._replace(train=train, valid=valid)
+
+
+def _fit_task(candidates, positions, data, fold):
+    """Train the networks of some alphas, one after the other; return what is kept."""
+    if isinstance(data, ValueError):
+        return dict.fromkeys(positions, data)
+    outcomes = {}
+    for k, clf, fitted in fit_path(
+        candidates, positions, _with_images(data, as_tensor)
+    ):
+        outcomes[k] = fitted
+        if isinstance(fitted, Fitted):
+            outcomes[k] = candidates.outcome(clf, fitted, fold)
+    return outcomes
+
+
+def fit_path(candidates, positions, data):
+    """Train networks one after the other, on a warm path each from the last.
+
+    Parameters
+    ----------
+    candidates : Candidates
+    positions : list of int
+        Of their alphas.
+    data : TrainingData
+
+    Yields
+    ------
+    k : int
+    clf : L2CNNClassifier
+    fitted : Fitted or ValueError
+    """
+    start = None
+    for k in positions:
+        clf = candidates.unfitted(k)
+        try:
+            fitted = train_network(clf, data, resolve_device(clf.device), start)
+        except ValueError as error:
+            fitted = error
+        else:
+            if candidates.warm:
+                start = fitted.net.snapshot()
+                start.history = History()  # each has a history of its own
+        yield k, clf, fitted
+
+
+def refit(template, alpha, alphas, labelled, path):
+    """Fit a classifier with the best alpha to all images.
+
+    A warm path is gone along again, from the largest alpha to the best: what was scored
+    is what that ends with.
+
+    Returns
+    -------
+    clf : L2CNNClassifier
+    """
+    if path == "warm":
+        alphas = [other for other in alphas if other >= alpha]
+    else:
+        alphas = [alpha]
+    candidates = Candidates(template, alphas, path == "warm", labelled.origin, None)
+    data = training_data(clone(template), labelled)
+    *_, (_, clf, fitted) = fit_path(candidates, candidates.order, data)
+    if isinstance(fitted, ValueError):
+        raise fitted
+    return candidates.outcome(clf, fitted, None)
+
+
+# -- stacked --------------------------------------------------------------------------
+
+
+def fit_stacked(candidates, data):
+    """Train the networks of each fold as one: `fit_folds` has the words.
+
+    Returns
+    -------
+    outcomes : list of list, or None
+        None where these networks cannot be stacked, which the log says.
+    """
+    device = resolve_device(candidates.template.device)
+    at_a_time = max(1, _IMAGE_BYTES // max(1, data.bytes))
+    outcomes = []
+    for start in range(0, len(data), at_a_time):
+        folds = [
+            _StackedFold(candidates, data[fold], device, fold)
+            for fold in range(start, min(start + at_a_time, len(data)))
+        ]
+        steps = (
+            [[k] for k in candidates.order] if candidates.warm else [candidates.order]
+        )
+        for step in steps:
+            for fold in folds:
+                reason = fold.build(step)
+                if reason is not None:
+                    _logger.info("The networks are trained one by one: %s.", reason)
+                    return None
+            _train(folds, candidates.template, device)
+        outcomes += [fold.outcomes for fold in folds]
+    return outcomes
+
+
+class _StackedFold:
+    """The networks of one fold on their way through stacks.
+
+    Parameters
+    ----------
+    candidates : Candidates
+    data : TrainingData or ValueError
+    device : torch.device
+    number : int
+        Of the fold.
+    """
+
+    def __init__(self, candidates, data, device, number):
+        self.candidates = candidates
+        self.data = data
+        self.device = device
+        self.number = number
+        failed = data if isinstance(data, ValueError) else None
+        self.outcomes = [failed] * len(candidates.alphas)
+        self.nets, self.tensors, self.last = {}, None, None
+
+    def build(self, positions):
+        """Build the nets of some alphas; return why they cannot be stacked, or None."""
+        for k in positions:
+            if self.outcomes[k] is not None:
+                continue
+            clf = self.candidates.unfitted(k)
+            start = self.last if self.candidates.warm else None
+            try:
+                net = build_net(clf, self.data, self.device, start)
+                reason = why_one_by_one(net, fit_callbacks(clf))
+                if reason is not None:
+                    return reason
+                if net.objective.penalty is not None:  # a pattern may match no layer
+                    strengths(net.module_, net.objective.alpha, net.objective.penalize)
+                if self.tensors is None:
+                    self.tensors = on_device(
+                        clf, net, self.data.summary, self.data.train, self.data.valid
+                    )
+                net.check_batches(self.tensors)
+            except ValueError as error:
+                self.outcomes[k] = error
+                continue
+            self.nets[k] = clf, net
+        return None
+
+    def members(self):
+        """Return the positions of the nets that are built, those of a kind together."""
+        kinds = {}
+        for k, (_, net) in self.nets.items():
+            kinds.setdefault(signature(net.module_), []).append(k)
+        return list(kinds.values())
+
+    def training(self, positions):
+        """Return the training of some nets as a stack."""
+        return StackedTraining(
+            [self.nets[k][1] for k in positions],
+            [fit_callbacks(self.nets[k][0]) for k in positions],
+            [self._dropout_seed(k) for k in positions],
+            self.tensors,
+        )
+
+    def _dropout_seed(self, k):
+        """Return a seed for the dropout of a network, the same in whatever stack."""
+        alpha = zlib.crc32(repr(self.candidates.alphas[k]).encode())
+        entropy = self.data.order_seed, self.number, alpha
+        seed = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
+        return int(seed >> np.uint64(1))
+
+    def finish(self, k, error):
+        """Keep what is wanted of a net that was trained."""
+        clf, net = self.nets.pop(k)
+        if error is not None:
+            self.outcomes[k] = error
+            return
+        net.offload()
+        self.last = net
+        fitted = Fitted(self.data.summary, net)
+        self.outcomes[k] = self.candidates.outcome(clf, fitted, self.number)
+
+
+def _train(folds, template, device):
+    """Train the nets that are built, in stacks."""
+    members = [(fold, kind) for fold in folds for kind in fold.members()]
+    if not members:
+        return
+    fold, kind = members[0]
+    most, n_bytes = stack_size(fold.nets[kind[0]][1], fold.tensors)
+    stacks = [
+        (members[place][0], positions)
+        for place, positions in plan_stacks([kind for _, kind in members], most)
+    ]
+    with isolated(fold.data.seed, device) as threads:
+        trainings = [fold.training(positions) for fold, positions in stacks]
+        errors = train_stacks(trainings, template.max_epochs, threads, n_bytes)
+    for (fold, positions), own in zip(stacks, errors, strict=True):
+        for k, error in zip(positions, own, strict=True):
+            fold.finish(k, error)

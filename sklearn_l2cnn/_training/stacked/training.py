@@ -1,0 +1,394 @@
+"""The training of a stack: its networks learn what each would learn by itself."""
+
+import math
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from sklearn_l2cnn._training.augmenting import Augmenter
+from sklearn_l2cnn._training.batches import OrderedBatches, ShuffledBatches
+from sklearn_l2cnn._training.callbacks import PlateauRate
+from sklearn_l2cnn._training.forward import network_input
+from sklearn_l2cnn._training.net import Diverged
+from sklearn_l2cnn._training.regularization import (
+    Regularization,
+    strengths,
+    total_value,
+)
+from sklearn_l2cnn._training.runtime import RandomStream
+from sklearn_l2cnn._training.stacked.network import StackedNetwork, why_not_stacked
+from sklearn_l2cnn._training.step import EagerSteps, whole_gradient
+from sklearn_l2cnn._utils.seeds import draw_seeds
+
+_OWN_CALLBACKS = ("epoch_timer", "print_log")
+
+# Pixel values in one chunk of a validation.
+_VALIDATED_VALUES = 1 << 16
+
+
+def why_one_by_one(net, callbacks):
+    """Say why a net has to be trained by itself; None where a stack can have it.
+
+    Parameters
+    ----------
+    net : Net
+        Initialised.
+    callbacks : sequence of (name, callback)
+        Of the fit.
+    """
+    own = [name for name, _ in net.callbacks_ if name not in _OWN_CALLBACKS]
+    objective, optimizer = net.objective, net.optimizer_
+    if own:
+        return f"callbacks follow it: {', '.join(own)}"
+    if any(isinstance(called, PlateauRate) for _, called in callbacks):
+        return "lr_schedule='plateau' gives each network a learning rate of its own"
+    if net.lower is not None:
+        return f"precision is {net.lower}"
+    if net.frozen.parts:
+        return "parts of it are frozen"
+    if net.augment is not None and net.augment.functions:
+        return "functions of the user vary its images"
+    if type(optimizer) not in (torch.optim.Adam, torch.optim.SGD):
+        return f"the optimizer is {type(optimizer).__name__}"
+    if objective.penalty is not None and not getattr(
+        objective.penalty, "by_filter", False
+    ):
+        return f"the penalty is {objective.penalty!r}, which has no by_filter=True"
+    if objective.activity_alpha:
+        return "activity_alpha is set"
+    return why_not_stacked(net.module_)
+
+
+class StackedLoss:
+    """The losses of a batch of images in all networks of a stack.
+
+    Parameters
+    ----------
+    network : StackedNetwork
+    pixels : tuple (gain, shift)
+    smoothing : float
+    """
+
+    def __init__(self, network, pixels, smoothing):
+        self.network = network
+        self.pixels = pixels
+        self.smoothing = smoothing
+
+    def __call__(self, images, labels, weight, generator=None):
+        """Return the summed losses of a batch, of shape (K,), and its logits."""
+        logits = self.network.logits(network_input(images, *self.pixels))
+        n_networks = len(logits)
+        # (n,) or, of mixed images, (n, n_classes)
+        labels = labels.movedim(0, -1)
+        labels = labels.expand(n_networks, *labels.shape)
+        losses = cross_entropy(
+            logits, labels, reduction="none", label_smoothing=self.smoothing
+        )
+        losses = losses if weight is None else losses * weight
+        return losses.sum(dim=1), logits
+
+
+class StackedTraining:
+    """Networks of one shape on their way through one training.
+
+    Parameters
+    ----------
+    nets : list of Net
+        They differ in alpha alone.
+    callbacks : list of list of (name, callback)
+        Of the fit of each.
+    dropout_seeds : list of int
+    data : TrainingTensors
+    """
+
+    def __init__(self, nets, callbacks, dropout_seeds, data):
+        self.nets = nets
+        self.callbacks = callbacks
+        self.data = data
+        self.errors = [None] * len(nets)
+        # the same order of rows and random numbers for all, as one by one
+        seeds = {draw_seeds(net.generator, 1)[0] for net in nets}
+        self.order = np.random.RandomState()
+        self.order.set_state(nets[0].generator.get_state())
+        device = torch.device(nets[0].device)
+        self.stream = RandomStream(seeds.pop(), device)
+        with self.stream.used():
+            self.data = data.with_sides(nets[0].augment)
+        self.generators = [
+            torch.Generator(device).manual_seed(seed) for seed in dropout_seeds
+        ]
+
+    def train(self, epochs, stopped):
+        """Train the networks.
+
+        Parameters
+        ----------
+        epochs : int
+        stopped : threading.Event
+            Ends the training with a KeyboardInterrupt.
+
+        Returns
+        -------
+        errors : list of ValueError or None
+            Why the training of each net ended without a result.
+        """
+        own = [net.callbacks_ for net in self.nets]
+        self.active = list(range(len(self.nets)))
+        self.network = None
+        try:
+            for net, callbacks in zip(self.nets, self.callbacks, strict=True):
+                net.to_device()
+                kept = [both for both in net.callbacks_ if both[0] != "print_log"]
+                net.callbacks_ = [*kept, *callbacks]
+                net.stopped_by_callback_ = False
+                net.notify("on_train_begin", X=self.data.X, y=self.data.y)
+            self._stack({})
+            for _ in range(epochs):
+                self._leave(self._notify_all("on_epoch_begin"))
+                if self.active:
+                    self._train_epoch(stopped)
+                    self._leave(self._end_epoch())
+            self._leave(self.active)
+        finally:
+            if self.active and self.network is not None:
+                self.network.release()
+            for net, callbacks in zip(self.nets, own, strict=True):
+                net.callbacks_ = callbacks
+        return self.errors
+
+    def _stack(self, memory):
+        """Stack the networks that are still trained.
+
+        Parameters
+        ----------
+        memory : dict
+            The state of the optimizer, by position of the parameter.
+        """
+        nets = [self.nets[k] for k in self.active]
+        generators = [self.generators[k] for k in self.active]
+        self.network = StackedNetwork([net.module_ for net in nets], generators)
+        trained = [p for p in self.network.parameters if p.requires_grad]
+        model = nets[0].optimizer_
+        options = {k: v for k, v in model.param_groups[0].items() if k != "params"}
+        options.pop("initial_lr", None)
+        self.optimizer = type(model)(trained, **options)
+        for k, state in memory.items():
+            self.optimizer.state[trained[k]] = state
+        self.groups, stacked = _strengths(nets, trained)
+        regularization = Regularization(
+            nets[0].objective, stacked, trained, self.optimizer, _Clip(len(nets))
+        )
+        objective, pixels = nets[0].objective, nets[0].pixels()
+        augment = None
+        if nets[0].augment is not None:
+            vary = Augmenter(nets[0].augment, pixels, nets[0].n_classes)
+            augment = self.stream.around(vary)
+        self.loss = StackedLoss(self.network, pixels, objective.label_smoothing)
+        self.steps = EagerSteps(
+            self.loss, whole_gradient, regularization, augment, with_objective=False
+        )
+        self.hooks = [
+            (hook, net)
+            for net in nets
+            for _, called in net.callbacks_
+            if (hook := getattr(called, "before_step", None)) is not None
+        ]
+
+    def _notify_all(self, name):
+        """Call a hook of all networks; return the positions of those that stop."""
+        leaving = []
+        for k in self.active:
+            net = self.nets[k]
+            try:
+                net.notify(name, dataset_train=None, dataset_valid=None)
+                if name == "on_epoch_begin":
+                    net.notify("on_batch_begin", batch=None, training=True)
+            except KeyboardInterrupt:
+                leaving.append(k)
+        return leaving
+
+    def _train_epoch(self, stopped):
+        first = self.nets[self.active[0]]
+        dataset = first.get_dataset(self.data.X, self.data.y)
+        batches = ShuffledBatches(dataset, first.batch_size, self.order)
+
+        def prepare():
+            if stopped.is_set():
+                raise KeyboardInterrupt
+            for hook, net in self.hooks:
+                hook(net)
+            # all have the same learning rate
+            rate = float(first.optimizer_.param_groups[0]["lr"])
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+
+        totals = (self.steps.epoch(batches, prepare) / len(dataset)).tolist()
+        self.network.count_steps()
+        self.data.turn_sides()
+        for k, total, groups in zip(self.active, totals, self.groups, strict=True):
+            net = self.nets[k]
+            penalty = float(total_value(net.objective.penalty, groups))
+            net.history.record("train_batch_count", len(batches))
+            net.record_training(total, penalty)
+
+    def _end_epoch(self):
+        """Validate and let callbacks end the epoch; return the positions that leave."""
+        diverged = []
+        for k in self.active:
+            try:
+                self.nets[k].check_finite()
+            except Diverged as error:
+                self.errors[k] = error
+                diverged.append(k)
+        self._validate()
+        everyone, self.active = (
+            self.active,
+            [k for k in self.active if k not in diverged],
+        )
+        leaving = diverged + self._notify_all("on_epoch_end")
+        for k in self.active:
+            last = self.nets[k].history[-1]  # its share of an epoch of all
+            last["dur"] = last["dur"] / len(everyone)
+        self.active = everyone
+        self._print()
+        return leaving
+
+    def _validate(self):
+        if self.data.valid is None:
+            return
+        X, y = self.data.valid
+        loss, correct = torch.zeros(
+            (2, len(self.active)), dtype=torch.float64, device=y.device
+        )
+        dataset = self.nets[0].get_dataset(X, y)
+        size = max(1, _VALIDATED_VALUES // X["images"][0].numel())
+        self.network.training = False
+        with torch.no_grad():
+            for batch, labels in OrderedBatches(dataset, size):
+                weight = batch.get("weight")
+                losses, logits = self.loss(batch["images"], labels, weight)
+                hits = logits.argmax(dim=1) == labels
+                loss += losses
+                correct += (hits if weight is None else hits * weight).sum(dim=1)
+        self.network.training = True
+        for k, lost, hits in zip(
+            self.active, loss.tolist(), correct.tolist(), strict=True
+        ):
+            net, n = self.nets[k], len(y)
+            net.history.record("valid_batch_count", math.ceil(n / net.batch_size))
+            net.record_validation(lost / n, hits / n)
+
+    def _print(self):
+        """Print a line for all, where each alone would have printed its own."""
+        nets = [self.nets[k] for k in self.active]
+        if not nets[0].verbose:
+            return
+        ranges = []
+        for name in ("train_loss", "valid_loss", "valid_acc"):
+            values = [net.history[-1][name] for net in nets if name in net.history[-1]]
+            if values:
+                ranges.append(f"{name} {min(values):.4f} to {max(values):.4f}")
+        epoch = f"epoch {len(nets[0].history)}, {len(nets)} networks"
+        print(f"{epoch}: {', '.join(ranges)}")
+
+    def _leave(self, leaving):
+        """Let networks go that have ended, and stack the others again."""
+        if not leaving:
+            return
+        self.network.release()
+        for k in leaving:
+            net = self.nets[k]
+            net.generator.set_state(self.order.get_state())
+            net.drop_unfinished_epoch()
+            if self.errors[k] is None:
+                net.notify("on_train_end", X=self.data.X, y=self.data.y)
+        kept = [place for place, k in enumerate(self.active) if k not in leaving]
+        memory = self._memory(kept)
+        self.active = [self.active[place] for place in kept]
+        if self.active:
+            self._stack(memory)
+
+    def _memory(self, kept):
+        """Return the state of the optimizer for some of the networks.
+
+        Parameters
+        ----------
+        kept : list of int
+            Their places in the stack.
+        """
+
+        def rows(value):
+            if not isinstance(value, torch.Tensor) or not value.ndim:
+                return value
+            chunks = value.chunk(self.network.size)
+            return torch.cat([chunks[place] for place in kept])
+
+        states = enumerate(
+            self.optimizer.state.get(p) for p in self.steps.regularization.trained
+        )
+        return {
+            k: {name: rows(value) for name, value in state.items()}
+            for k, state in states
+            if kept and state
+        }
+
+
+def _strengths(nets, trained):
+    """Return who is penalised how strongly, network by network and for the stack.
+
+    Returns
+    -------
+    groups : list of list of tuple (float, list of Tensor)
+        Of each network, of what is in its loss.
+    stacked : list of tuple (Tensor, list of torch.nn.Parameter)
+        For each parameter of the stack, the strengths as a column.
+    """
+    objective = nets[0].objective
+    if objective.penalty is None:
+        return [[] for _ in nets], []
+    groups, alphas = [], [[0.0] * len(nets) for _ in trained]
+    for k, net in enumerate(nets):
+        found = strengths(net.module_, net.objective.alpha, objective.penalize)
+        groups.append([] if objective.decoupled else found)
+        own = [p for p in net.module_.parameters() if p.requires_grad]
+        place = {id(parameter): place for place, parameter in enumerate(own)}
+        for alpha, weights in found:
+            for weight in weights:
+                alphas[place[id(weight)]][k] = alpha
+    stacked = [
+        (_column(own, weight), [weight])
+        for own, weight in zip(alphas, trained, strict=True)
+        if any(own)
+    ]
+    return groups, stacked
+
+
+def _column(values, weight):
+    """Give every row of a stacked weight the value of its network."""
+    column = torch.tensor(values, dtype=torch.float64)
+    column = column.repeat_interleave(len(weight) // len(values))
+    column = column.to(device=weight.device, dtype=weight.dtype)
+    return column.view(-1, *[1] * (weight.ndim - 1))
+
+
+class _Clip:
+    """Scale the gradients of every network as torch's `clip_grad_norm_` does.
+
+    Parameters
+    ----------
+    size : int
+        The number of networks.
+    """
+
+    def __init__(self, size):
+        self.size = size
+
+    def __call__(self, parameters, max_norm):
+        squares = sum(
+            p.grad.reshape(self.size, -1).square().sum(dim=1) for p in parameters
+        )
+        factors = (max_norm / (squares.sqrt() + 1e-6)).clamp_max(1)
+        for parameter in parameters:
+            rows = factors.repeat_interleave(len(parameter) // self.size)
+            parameter.grad.mul_(rows.view(-1, *[1] * (parameter.ndim - 1)))
