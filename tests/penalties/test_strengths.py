@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from sklearn_l2cnn._utils.layer_names import by_pattern, is_meant, layer_of
-from sklearn_l2cnn.architectures import build_network, plain
+from sklearn_l2cnn.architectures import build_network
+from sklearn_l2cnn.architectures._plain import plain
 from sklearn_l2cnn.penalties import strengths
 from tests.conftest import SmallNet
 

@@ -9,7 +9,7 @@ from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn._training.forward import cheaper_order, forward_of, work
 from sklearn_l2cnn._utils import layers as _layers
 from sklearn_l2cnn._utils.layers import layers_by_image
-from sklearn_l2cnn.architectures import plain
+from sklearn_l2cnn.architectures._plain import plain
 from tests.conftest import SmallNet
 
 
