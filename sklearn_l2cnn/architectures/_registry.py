@@ -119,7 +119,7 @@ def _apply_dropout(network, architecture, dropout):
         return
     if not isinstance(architecture, str) and not dropout_layers(network):
         raise ValueError(
-            f"dropout={dropout:g} has no effect on this architecture: it has no "
+            f"dropout={dropout:g} has no place in this architecture: it has no "
             "torch.nn.Dropout. Add one, of any rate, or set dropout=None."
         )
     set_dropout(network, dropout)
