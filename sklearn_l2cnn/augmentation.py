@@ -1,8 +1,9 @@
-r"""Augmentation: images that are varied at random while a network is trained.
+"""Augmentation: random transformations of the images in training.
 
-All on whole batches of tensors ``(n, channels, height, width)``, on their device, as
-the network sees them: standardised, so that 0 is the mean of a channel and 1 its
-deviation. What is random is drawn from torch's generator of that device.
+All functions work on batches of tensors ``(n, channels, height, width)``, on their
+device and in the units of the network: standardised, so that 0 is the mean of a channel
+and 1 its standard deviation. Random numbers are drawn from torch's generator of that
+device.
 """
 
 import math
@@ -18,7 +19,8 @@ from sklearn_l2cnn._utils.sklearn_compat import Interval
 
 __all__ = ["Augmentation"]
 
-# What a name alone stands for: shares of a side, degrees, deviations.
+# Strengths of operations given by name: shares of a side, degrees, or in units of the
+# standard deviation.
 _STRENGTHS = {
     "flip": True,
     "shift": 0.0625,
@@ -37,47 +39,48 @@ _AMOUNT = [Interval(Real, 0, None, closed="left")]
 
 
 class Augmentation(DocumentationMixin, BaseEstimator):
-    r"""Strengths of augmentation, which a search can set: ``augment__rotate``.
+    """Strengths of augmentation, which can be tuned as in ``augment__rotate``.
 
-    To be given to :class:`sklearn_l2cnn.L2CNNClassifier` as `augment`. Images are
-    varied in the order of the parameters.
+    Passed to :class:`sklearn_l2cnn.L2CNNClassifier` as `augment`. The operations are
+    applied in the order of the parameters.
 
-    Colours are meant as the network sees them: of standardised pixels 0 is the mean
-    colour and 1 a deviation. With ``standardize=False`` they are the pixels themselves,
-    of which 0 is black, and uint8 counts as [0, 1].
+    Colours are in the units of the network: for standardised pixels 0 is the mean
+    colour and 1 the standard deviation. With ``standardize=False`` they are the pixel
+    values themselves: 0 is black, and uint8 is scaled to [0, 1].
 
     Parameters
     ----------
     flip : bool, default=False
-        Whether images are mirrored, left to right: each at random in the first epoch,
-        and from there on in every other epoch.
+        Whether to mirror images left to right: each at random in the first epoch, and
+        in every other epoch from then on.
 
     shift : float, default=0.0
-        Largest shift in both directions, as a share of the side, in whole pixels; what
-        comes in from outside has the mean colour.
+        Largest shift in each direction, by whole pixels, as a share of the side. The
+        vacated pixels are filled with the mean colour.
 
     crop : float, default=0.0
-        The same, but what comes in from outside is the image mirrored at its edge.
+        Same as `shift`, but vacated pixels are filled with the mirror image.
 
     rotate : float, default=0.0
-        Largest rotation, in degrees, to either side.
+        Largest rotation in either direction, in degrees.
 
     scale : float, default=0.0
-        Largest change in size: 0.1 is from 0.9 to 1.1.
+        Largest change in size: with 0.1, factors are between 0.9 and 1.1.
 
     cutout : float, default=0.0
-        Side of a square that is blanked out with the mean colour, its middle anywhere
-        in the image, as a share of the shorter side.
+        Side of a square filled with the mean colour, as a share of the shorter side.
+        Its centre is a random pixel of the image.
 
     brightness : float, default=0.0
-        Largest amount that is added to all pixels, in their deviations.
+        Largest amount added to all pixels, in units of their standard deviation.
 
     contrast : float, default=0.0
-        Largest change of the distance from the mean of the image: 0.2 is from 0.8 to
-        1.2 times.
+        Largest change of the deviations from the mean of the image: with 0.2, they are
+        multiplied by factors between 0.8 and 1.2.
 
     mixup : float, default=0.0
-        a of the Beta(a, a) that every image, and its label, is mixed with another by.
+        Parameter a of the distribution Beta(a, a) of the share by which each image and
+        its label are mixed with another.
 
     Examples
     --------
@@ -129,14 +132,14 @@ class Augmentation(DocumentationMixin, BaseEstimator):
 
 
 class Plan(NamedTuple):
-    """What is done to every batch.
+    """Operations to apply to every batch.
 
     Attributes
     ----------
     strengths : dict
         The parameters of an `Augmentation`.
     functions : tuple of callable
-        Of a batch of images, called first.
+        Functions of a batch of images, which are called first.
     """
 
     strengths: dict
@@ -144,26 +147,26 @@ class Plan(NamedTuple):
 
     @property
     def alternates(self):
-        """Whether images are mirrored."""
+        """Whether images are mirrored in every other epoch."""
         return bool(self.strengths["flip"])
 
     @property
     def is_recordable(self):
-        """Whether nothing is drawn but on the device of the images."""
+        """Whether all random numbers are drawn on the device of the images."""
         return not self.functions
 
 
 def plan_for(augment):
-    """Turn the parameter `augment` into a plan.
+    """Convert the parameter `augment` to a plan.
 
     Parameters
     ----------
-    augment : None, str, callable, Augmentation, or a list of such
+    augment : None, str, callable, Augmentation, or a list of these
 
     Returns
     -------
     plan : Plan or None
-        None where nothing is to be done.
+        None if there is no augmentation.
     """
     if augment is None:
         return None
@@ -180,7 +183,7 @@ def plan_for(augment):
             raise ValueError(
                 f"augment has {part!r}; one of {', '.join(map(repr, NAMES))}, an "
                 "Augmentation with strengths, a transform of torchvision or another "
-                "callable on a batch of images was expected, or a list of such."
+                "callable on a batch of images, or a list of these was expected."
             )
     if not functions and not any(strengths.values()):
         return None
@@ -188,46 +191,46 @@ def plan_for(augment):
 
 
 def varied(images, plan, mirrored=None):
-    """Vary a batch as a plan says, but for its functions and for mixing.
+    """Apply the operations of a plan to a batch, except its functions and mixup.
 
     Parameters
     ----------
     images : Tensor of shape (n, channels, height, width)
-        As the network sees them.
+        In the units of the network.
     plan : Plan
     mirrored : Tensor of bool of shape (n,), default=None
-        Which images are mirrored.
+        Mask of the images to mirror.
     """
     amount = plan.strengths
     shape, like = images.shape, {"device": images.device, "dtype": images.dtype}
     if mirrored is not None or amount["shift"] or amount["crop"]:
-        images = moved(images, mirrored, amount["shift"], amount["crop"])
+        images = _move(images, mirrored, amount["shift"], amount["crop"])
     if amount["rotate"] or amount["scale"]:
-        angle = _between(len(images), math.radians(amount["rotate"]), **like)
-        factor = 1 + _between(len(images), amount["scale"], **like)
-        images = turned(images, angle, factor)
+        angle = _uniform(len(images), math.radians(amount["rotate"]), **like)
+        factor = 1 + _uniform(len(images), amount["scale"], **like)
+        images = _rotate_and_scale(images, angle, factor)
     if amount["cutout"]:
         side = round(amount["cutout"] * min(shape[2:]))
-        images = images * ~squares(shape, max(side, 1), images.device)
+        images = images * ~_random_squares(shape, max(side, 1), images.device)
     if amount["contrast"]:
         mean = images.mean(dim=(1, 2, 3), keepdim=True)
-        factor = 1 + _between(len(images), amount["contrast"], **like)
+        factor = 1 + _uniform(len(images), amount["contrast"], **like)
         images = mean + (images - mean) * factor[:, None, None, None]
     if amount["brightness"]:
-        step = _between(len(images), amount["brightness"], **like)
+        step = _uniform(len(images), amount["brightness"], **like)
         images = images + step[:, None, None, None]
     return images
 
 
-def _between(n, limit, **like):
+def _uniform(n, limit, **like):
     """Draw n numbers from -limit to limit."""
     return (2 * torch.rand(n, **like) - 1) * limit
 
 
 def _offsets(n, share, side, device):
-    """Draw whole numbers of pixels, up to a share of a side but at least one.
+    """Draw integer offsets, up to a share of a side but at least one pixel.
 
-    Something of the image is always left: of a strip one pixel high, all.
+    They are always smaller than the side: a side of one pixel is not moved.
     """
     if not share:
         return torch.zeros((n, 1), dtype=torch.long, device=device)
@@ -235,15 +238,16 @@ def _offsets(n, share, side, device):
     return torch.randint(-most, most + 1, (n, 1), device=device)
 
 
-def moved(images, mirrored, shift, crop):
-    """Mirror and move images by whole pixels, all by one gather.
+def _move(images, mirrored, shift, crop):
+    """Mirror images and move them by whole pixels, in one indexing operation.
 
     Parameters
     ----------
     images : Tensor of shape (n, channels, height, width)
     mirrored : Tensor of bool of shape (n,) or None
     shift, crop : float
-        Shares of the sides: with the mean colour around, and with the mirror image.
+        Largest moves, as shares of the sides: filled with the mean colour, and with the
+        mirror image.
     """
     n, _, height, width = images.shape
     device, inside, places = images.device, [], []
@@ -257,7 +261,7 @@ def moved(images, mirrored, shift, crop):
     rows, columns = places
     if mirrored is not None:
         columns = torch.where(mirrored[:, None], width - 1 - columns, columns)
-    # the channels come last, which is how images lie in memory
+    # channels last, which is the memory format of the images
     each = torch.arange(n, device=device)[:, None, None]
     chosen = images.permute(0, 2, 3, 1)[each, rows[:, :, None], columns[:, None, :]]
     if inside:
@@ -265,8 +269,8 @@ def moved(images, mirrored, shift, crop):
     return chosen.permute(0, 3, 1, 2)
 
 
-def turned(images, angle, factor):
-    """Turn images around their middle, and change their size; the mean is around them.
+def _rotate_and_scale(images, angle, factor):
+    """Rotate images around their centre and rescale them, filled with the mean colour.
 
     Parameters
     ----------
@@ -274,11 +278,11 @@ def turned(images, angle, factor):
     angle : Tensor of shape (n,)
         In radians.
     factor : Tensor of shape (n,)
-        More than 1 makes larger.
+        Factors above 1 enlarge.
     """
     n, _, height, width = images.shape
     cos, sin = angle.cos() / factor, angle.sin() / factor
-    # the grid has sides of 2 whatever the sides of the image are
+    # the grid has sides of length 2 for images of any size
     ratio = height / width
     zero = torch.zeros_like(cos)
     lines = [[cos, -sin * ratio, zero], [sin / ratio, cos, zero]]
@@ -289,8 +293,8 @@ def turned(images, angle, factor):
     return torch.nn.functional.grid_sample(images, grid, align_corners=False)
 
 
-def squares(shape, side, device):
-    """Draw a square for every image: true inside, of shape (n, 1, height, width)."""
+def _random_squares(shape, side, device):
+    """Draw a mask of a square for each image, of shape (n, 1, height, width)."""
     n, _, height, width = shape
     parts = []
     for whole in (height, width):
@@ -302,7 +306,7 @@ def squares(shape, side, device):
 
 
 def mixed(images, labels, weight, n_classes, a):
-    """Mix every image, and its label, with another of the batch.
+    """Mix each image and its label with another one of the batch.
 
     Parameters
     ----------
@@ -311,13 +315,14 @@ def mixed(images, labels, weight, n_classes, a):
     weight : Tensor of shape (n,) or None
     n_classes : int
     a : float
-        The share of the other image is of Beta(a, a), and at most a half.
+        The share of the other image is drawn from Beta(a, a) and at most a half: larger
+        shares s become 1 - s.
 
     Returns
     -------
     images : Tensor
     targets : Tensor of shape (n, n_classes)
-        Shares of the classes, which add up to 1, or to 0 where the weight is 0.
+        Shares of the classes, which sum to 1, or to 0 for images of weight 0.
     weight : Tensor of shape (n,)
     """
     n = len(labels)
@@ -331,13 +336,13 @@ def mixed(images, labels, weight, n_classes, a):
     own, foreign = (1 - share) * weight, share * weight[other]
     total = own + foreign
     targets = torch.zeros((n, n_classes), device=images.device, dtype=images.dtype)
-    whole = torch.where(total > 0, total, 1.0)  # nothing of nothing is no label
+    whole = torch.where(total > 0, total, 1.0)  # 0 / 1 for images of weight 0
     targets.scatter_add_(1, labels[:, None], (own / whole)[:, None])
     targets.scatter_add_(1, labels[other, None], (foreign / whole)[:, None])
     return images, targets, total
 
 
-# -- predictions ----------------------------------------------------------------------
+# -- test-time augmentation -----------------------------------------------------------
 
 
 def _mirror(images):
@@ -345,7 +350,7 @@ def _mirror(images):
 
 
 def _step(axis, by):
-    """Return a function that moves images by a pixel, mirrored at the edge."""
+    """Return a function that moves images by one pixel, with mirrored edges."""
 
     def move(images):
         places = torch.arange(images.shape[axis], device=images.device) + by
@@ -361,17 +366,17 @@ _VIEWS = {
 
 
 def views_for(tta):
-    """Turn the parameter `tta` into functions, each of which makes a view of images.
+    """Convert the parameter `tta` to the functions that give the views of images.
 
     Parameters
     ----------
-    tta : None, "flip", "shift", or a list of such
-        Of a list every combination is a view.
+    tta : None, "flip", "shift", or a list of these
+        For a list, the views are all combinations.
 
     Returns
     -------
     views : list of tuple of callable
-        The first is empty: the images as they are.
+        Functions to apply in turn; the first tuple is empty.
     """
     views = [()]
     for name in [tta] if isinstance(tta, str) else tta or []:

@@ -1,7 +1,8 @@
-"""Data sets of images: embedded, downloaded once, folders of classes, made up.
+"""Data sets of images: included, downloaded, from folders, and generated.
 
-Every one is a Bunch with ``images``, uint8, and ``target``, or ``(images, target)``
-with ``return_X_y=True``. Nothing is downloaded unless it is asked for.
+Each is returned as a Bunch with ``images``, uint8, and ``target``, or as
+``(images, target)`` with ``return_X_y=True``. Data are only downloaded with
+``download=True``.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.utils import Bunch, check_random_state
 
-from sklearn_l2cnn._data.files import MODES, Reading, read_image
+from sklearn_l2cnn._data.files import MODES, ReadOptions, read_image
 from sklearn_l2cnn._data.framing import ASPECTS, two_sides
 from sklearn_l2cnn._data.images import pixel_names
 from sklearn_l2cnn._utils.sklearn_compat import Interval, StrOptions, validate_params
@@ -29,28 +30,28 @@ __all__ = [
     "read_image_folder",
 ]
 
-# What Pillow reads and photographs are kept in.
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
+# Common formats of photographs that Pillow reads.
+_EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 
 _CIFAR10 = "cifar-10-batches-py"
 
 
 def load_digits_images(*, return_X_y=False, as_frame=False):
-    """Load the 1,797 digits of 8 x 8 pixels that come with scikit-learn.
+    """Load the digits data set of scikit-learn, 1,797 images of 8 x 8 pixels.
 
     Parameters
     ----------
     return_X_y : bool, default=False
         Whether to return ``(images, target)`` instead of a Bunch.
     as_frame : bool, default=False
-        Whether the images are a data frame of pandas with a column for every pixel,
-        and the target is a series.
+        If True, the images are a pandas DataFrame with one column per pixel and the
+        target is a pandas Series.
 
     Returns
     -------
     data : Bunch
         With ``images`` of shape (1797, 8, 8), uint8 from 0 to 255, ``target``,
-        ``target_names`` and ``DESCR``; ``frame`` with `as_frame`.
+        ``target_names`` and ``DESCR``; with `as_frame`, also ``frame``.
 
     Examples
     --------
@@ -62,7 +63,7 @@ def load_digits_images(*, return_X_y=False, as_frame=False):
     digits = load_digits()
     images = np.round(digits.images * (255 / 16)).astype(np.uint8)
     about = Bunch(target_names=list(map(str, range(10))), DESCR=digits.DESCR)
-    return _packed(images, digits.target, about, return_X_y, as_frame)
+    return _as_bunch(images, digits.target, about, return_X_y, as_frame)
 
 
 def load_mnist(
@@ -73,21 +74,22 @@ def load_mnist(
     return_X_y=False,
     as_frame=False,
 ):
-    """Load the handwritten digits of MNIST, 28 x 28 pixels, grey.
+    """Load the MNIST data set of handwritten digits, grey, 28 x 28 pixels.
 
     Parameters
     ----------
     data_home : str or path, default=None
-        Folder where torchvision keeps its data sets, with ``MNIST/raw`` in it. None is
-        what scikit-learn uses: ``SCIKIT_LEARN_DATA``, or ``~/scikit_learn_data``.
+        Folder of torchvision's data sets, which contains ``MNIST/raw``. None uses the
+        one of scikit-learn: ``SCIKIT_LEARN_DATA``, or ``~/scikit_learn_data``.
     subset : {"train", "test", "all"}, default="train"
-        60,000 images, 10,000, or both in this order.
+        The 60,000 training images, the 10,000 test images, or both in this order.
     download : bool, default=False
-        Whether torchvision may download what is not there.
+        Whether to download the data with torchvision if they are missing.
     return_X_y : bool, default=False
         Whether to return ``(images, target)`` instead of a Bunch.
     as_frame : bool, default=False
-        Whether the images are a data frame of pandas with a column for every pixel.
+        If True, the images are a pandas DataFrame with one column per pixel and the
+        target is a pandas Series.
 
     Returns
     -------
@@ -96,29 +98,28 @@ def load_mnist(
     """
     from torchvision.datasets import MNIST
 
-    # of its mirrors one is a page that is no more
+    # for the message: the mirror without https no longer exists
     mirror = next(m for m in MNIST.mirrors if m.startswith("https"))
     files = ", ".join(name for name, _ in MNIST.resources)
-    images, target, _ = _of_torchvision(
+    images, target, _ = _load_from_torchvision(
         MNIST, data_home, subset, download, "MNIST/raw", f"{files} from {mirror}"
     )
     about = Bunch(target_names=list(map(str, range(10))))
-    return _packed(images, target, about, return_X_y, as_frame)
+    return _as_bunch(images, target, about, return_X_y, as_frame)
 
 
 def load_cifar10(data_home=None, *, subset="train", download=False, return_X_y=False):
-    """Load the photographs of CIFAR-10, 32 x 32 pixels, colour, in ten classes.
+    """Load the CIFAR-10 data set of colour photographs, 32 x 32 pixels, ten classes.
 
     Parameters
     ----------
     data_home : str or path, default=None
-        Folder where torchvision keeps its data sets, with ``cifar-10-batches-py`` in
-        it. None is what scikit-learn uses: ``SCIKIT_LEARN_DATA``, or
-        ``~/scikit_learn_data``.
+        Folder of torchvision's data sets, which contains ``cifar-10-batches-py``. None
+        uses the one of scikit-learn: ``SCIKIT_LEARN_DATA``, or ``~/scikit_learn_data``.
     subset : {"train", "test", "all"}, default="train"
-        50,000 images, 10,000, or both in this order.
+        The 50,000 training images, the 10,000 test images, or both in this order.
     download : bool, default=False
-        Whether torchvision may download what is not there, 170 MB.
+        Whether to download the data, 170 MB, with torchvision if they are missing.
     return_X_y : bool, default=False
         Whether to return ``(images, target)`` instead of a Bunch.
 
@@ -129,17 +130,17 @@ def load_cifar10(data_home=None, *, subset="train", download=False, return_X_y=F
     """
     from torchvision.datasets import CIFAR10
 
-    images, target, names = _of_torchvision(
+    images, target, names = _load_from_torchvision(
         CIFAR10, data_home, subset, download, _CIFAR10, CIFAR10.url
     )
-    return _packed(images, target, Bunch(target_names=names), return_X_y)
+    return _as_bunch(images, target, Bunch(target_names=names), return_X_y)
 
 
 def read_image_folder(path, *, return_X_y=False, as_frame=False):
-    """List the images of a folder that has a folder for every class.
+    """List the images of a folder that contains one folder per class.
 
-    Nothing is opened: :class:`sklearn_l2cnn.preprocessing.ImageReader` reads them.
-    Names that begin with a dot are passed over.
+    Files are not opened; :class:`sklearn_l2cnn.preprocessing.ImageReader` reads them.
+    Names that start with a dot are ignored.
 
     Parameters
     ----------
@@ -148,15 +149,15 @@ def read_image_folder(path, *, return_X_y=False, as_frame=False):
     return_X_y : bool, default=False
         Whether to return ``(paths, target)`` instead of a Bunch.
     as_frame : bool, default=False
-        Whether the paths are a data frame of pandas with a column ``path``, and the
-        target is a series.
+        If True, the paths are a pandas DataFrame with a column ``path`` and the target
+        is a pandas Series.
 
     Returns
     -------
     data : Bunch
-        With ``paths``, sorted, ``target``, the names of the classes, ``target_names``,
-        and ``others``, the paths of files that do not end like images and were left
-        out.
+        With ``paths``, sorted, ``target``, the class name of each path,
+        ``target_names``, and ``others``, the paths of ignored files, which do not have
+        the extension of an image.
 
     Examples
     --------
@@ -175,7 +176,7 @@ def read_image_folder(path, *, return_X_y=False, as_frame=False):
     if not path.is_dir():
         what = "is a file" if path.exists() else "does not exist"
         raise NotADirectoryError(
-            f"{str(path)!r} {what}; a folder with folders for the classes was expected."
+            f"{str(path)!r} {what}; a folder with one folder per class was expected."
         )
     classes = sorted(
         child.name
@@ -187,15 +188,15 @@ def read_image_folder(path, *, return_X_y=False, as_frame=False):
         for folder, _, files in sorted(os.walk(path / name)):
             for file in sorted(files):
                 if file.startswith("."):
-                    continue  # what systems and editors leave behind
+                    continue  # of operating systems and editors
                 found = os.path.join(folder, file)
-                if file.lower().endswith(IMAGE_ENDINGS):
+                if file.lower().endswith(_EXTENSIONS):
                     paths.append(found)
                     target.append(name)
                 else:
                     others.append(found)
     if not paths:
-        raise FileNotFoundError(_no_images(path, classes, others))
+        raise FileNotFoundError(_no_images_message(path, classes, others))
     data = Bunch(
         paths=np.array(paths, dtype=object),
         target=np.array(target),
@@ -221,19 +222,19 @@ def read_image_folder(path, *, return_X_y=False, as_frame=False):
     prefer_skip_nested_validation=True,
 )
 def load_image_folder(path, size=None, *, mode="RGB", aspect="crop", return_X_y=False):
-    """Read all images of a folder that has a folder for every class.
+    """Load all images of a folder that contains one folder per class.
 
     Parameters
     ----------
     path : str or path
         As for :func:`read_image_folder`.
     size : int or tuple (height, width), default=None
-        What the images become, antialiased. None leaves them as they are; then all
-        must have one size.
+        Size of the resized images. None does not resize them; they must all have the
+        same size.
     mode : {"L", "RGB", "RGBA"}, default="RGB"
         Grey, colour, or colour and alpha.
     aspect : {"crop", "pad", "stretch"}, default="crop"
-        What to do where the proportions are others, as for
+        How to treat images with another aspect ratio than `size`, as in
         :class:`sklearn_l2cnn.preprocessing.ImageReader`.
     return_X_y : bool, default=False
         Whether to return ``(images, target)`` instead of a Bunch.
@@ -242,19 +243,19 @@ def load_image_folder(path, size=None, *, mode="RGB", aspect="crop", return_X_y=
     -------
     data : Bunch
         With ``images`` of shape (n, height, width, channels), uint8, ``target``, the
-        names of the classes, ``target_names``, ``paths`` and ``others``.
+        class name of each image, ``target_names``, ``paths`` and ``others``.
     """
     if size is not None:
         size = two_sides(size)
     data = read_image_folder(path)
-    reading = Reading(size, mode, aspect)
-    images = [read_image(source, reading) for source in data.paths]
+    options = ReadOptions(size, mode, aspect)
+    images = [read_image(source, options) for source in data.paths]
     sizes = Counter(image.shape[:2] for image in images)
     if len(sizes) > 1:
         shown = ", ".join(f"{h} x {w} ({n})" for (h, w), n in sizes.most_common(4))
         raise ValueError(
-            f"The images in {str(path)!r} have {len(sizes)} sizes: {shown} ... Give "
-            "the one that they should become, such as size=(64, 64)."
+            f"The images in {str(path)!r} have {len(sizes)} sizes: {shown} ... Pass "
+            "the size to resize them to, such as size=(64, 64)."
         )
     images = np.stack(images)
     data = Bunch(images=images, **data)
@@ -262,18 +263,19 @@ def load_image_folder(path, size=None, *, mode="RGB", aspect="crop", return_X_y=
 
 
 def make_shapes(n=300, size=16, noise=0.1, *, random_state=None, return_X_y=False):
-    """Make grey images of discs, squares, triangles and crosses, of a known place.
+    """Generate grey images of discs, squares, triangles and crosses, with masks.
 
     Parameters
     ----------
     n : int, default=300
-        How many; the four shapes take turns.
+        Number of images; the four shapes alternate.
     size : int, default=16
-        Height and width, 8 at least.
+        Height and width, at least 8.
     noise : float, default=0.1
-        Deviation of the noise that is added, white being 1.
+        Standard deviation of the Gaussian noise, where white is 1.
     random_state : int, RandomState instance or None, default=None
-        Determines places, sizes, noise.
+        Determines positions, sizes and noise. Pass an int for reproducible output
+        across multiple function calls.
     return_X_y : bool, default=False
         Whether to return ``(images, target)`` instead of a Bunch.
 
@@ -281,7 +283,7 @@ def make_shapes(n=300, size=16, noise=0.1, *, random_state=None, return_X_y=Fals
     -------
     data : Bunch
         With ``images`` of shape (n, size, size), uint8, ``target``, ``target_names``
-        and ``masks``, bool of the same shape, true where the shape is.
+        and ``masks``, bool of the same shape, True inside of the shapes.
 
     Examples
     --------
@@ -293,7 +295,7 @@ def make_shapes(n=300, size=16, noise=0.1, *, random_state=None, return_X_y=Fals
     True
     """
     if size < 8:
-        raise ValueError(f"size={size} is too small for shapes; 8 is the least.")
+        raise ValueError(f"size={size} is too small; at least 8 is required.")
     rng = check_random_state(random_state)
     names = ["disc", "square", "triangle", "cross"]
     target = np.arange(n) % len(names)
@@ -315,11 +317,11 @@ def make_shapes(n=300, size=16, noise=0.1, *, random_state=None, return_X_y=Fals
     values = 0.8 * masks + rng.normal(scale=noise, size=masks.shape)
     images = np.round(255 * values.clip(0, 1)).astype(np.uint8)
     about = Bunch(target_names=names, masks=masks)
-    return _packed(images, target, about, return_X_y)
+    return _as_bunch(images, target, about, return_X_y)
 
 
-def _packed(images, target, about, return_X_y, as_frame=False):
-    """Return a data set in the form that is wanted."""
+def _as_bunch(images, target, about, return_X_y, as_frame=False):
+    """Return a data set in the requested form."""
     data = Bunch(images=images, target=target, **about)
     if as_frame:
         import pandas as pd
@@ -331,8 +333,8 @@ def _packed(images, target, about, return_X_y, as_frame=False):
     return (data.images, data.target) if return_X_y else data
 
 
-def _of_torchvision(kind, data_home, subset, download, place, address):
-    """Load a data set of torchvision: images, labels, names of the classes."""
+def _load_from_torchvision(kind, data_home, subset, download, place, address):
+    """Load images, labels and class names of a data set of torchvision."""
     if subset not in ("train", "test", "all"):
         raise ValueError(f"subset={subset!r}; 'train', 'test' or 'all' was expected.")
     home = data_home or os.environ.get("SCIKIT_LEARN_DATA", "~/scikit_learn_data")
@@ -341,46 +343,46 @@ def _of_torchvision(kind, data_home, subset, download, place, address):
     for part in ("train", "test"):
         if subset in (part, "all"):
             try:
-                parts.append(_quietly(kind, home, part == "train", download))
+                parts.append(_build_quietly(kind, home, part == "train", download))
             except (OSError, RuntimeError, ValueError) as error:
                 raise OSError(
-                    _not_there(kind, home, download, place, address, error)
+                    _missing_message(kind, home, download, place, address, error)
                 ) from error
     images = np.concatenate([np.asarray(part.data) for part in parts])
     target = np.concatenate([np.asarray(part.targets) for part in parts])
     return images, target, parts[0].classes
 
 
-def _quietly(kind, home, train, download):
-    """Build a data set of torchvision, which tells how its download goes on."""
+def _build_quietly(kind, home, train, download):
+    """Build a data set of torchvision without the output of its download."""
     quiet = io.StringIO()
     with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
         return kind(str(home), train=train, download=download)
 
 
-def _not_there(kind, home, download, place, address, error):
+def _missing_message(kind, home, download, place, address, error):
     where = home / place
     if not download:
         return (
             f"{kind.__name__} is not in {str(where)!r}, or it is damaged. Pass "
-            "download=True to download it there, or data_home= where torchvision has "
-            f"put it before: the folder that has {place!r} in it."
+            "download=True to download it there, or data_home= if torchvision has "
+            f"downloaded it before: the folder that contains {place!r}."
         )
     return (
-        f"{kind.__name__} could not be downloaded ({error}). Where there is a "
-        f"connection, download {address} and unpack it so that its files lie in "
-        f"{str(where)!r}, or give the folder that has {place!r} in it as data_home=."
+        f"{kind.__name__} could not be downloaded ({error}). Download {address} on a "
+        "machine with a connection and unpack it so that its files are in "
+        f"{str(where)!r}, or pass the folder that contains {place!r} as data_home=."
     )
 
 
-def _no_images(path, classes, others):
+def _no_images_message(path, classes, others):
     if not classes:
         return (
-            f"{str(path)!r} has no folders in it; one for every class was expected, "
-            f"with the images in them: {str(path / 'cat' / '1.jpg')!r}."
+            f"{str(path)!r} has no folders in it; one folder per class was expected, "
+            f"with the images in it: {str(path / 'cat' / '1.jpg')!r}."
         )
     return (
         f"{str(path)!r} has the folders {', '.join(map(repr, classes[:5]))}, but no "
-        f"images in them, which end in {', '.join(IMAGE_ENDINGS)}; {len(others)} other "
+        f"images in them, which end in {', '.join(_EXTENSIONS)}; {len(others)} other "
         "files were found."
     )

@@ -1,4 +1,4 @@
-"""Augmentation: what is asked for happens in training, and nowhere else."""
+"""Tests of augmentation in training and of test-time augmentation."""
 
 import inspect
 import math
@@ -41,7 +41,7 @@ def seeded():
 # -- plans ----------------------------------------------------------------------------
 
 
-def test_names_are_the_parameters_and_each_changes_images(images):
+def test_names_are_the_parameters_and_change_images(images):
     assert list(NAMES) == list(inspect.signature(Augmentation).parameters)
     assert not any(Augmentation().get_params().values())
     for name in NAMES:
@@ -51,7 +51,7 @@ def test_names_are_the_parameters_and_each_changes_images(images):
             assert not torch.equal(varied(images, plan), images)
 
 
-def test_lists_add_up():
+def test_plan_of_a_list():
     blur = v2.GaussianBlur(3)
     plan = plan_for(["flip", Augmentation(rotate=30, flip=False), blur])
     assert plan.strengths["flip"] and plan.strengths["rotate"] == 30
@@ -62,7 +62,7 @@ def test_lists_add_up():
 
 
 @pytest.mark.parametrize("wrong", ["flop", 3, ["flip", None], Augmentation, nn.ReLU])
-def test_what_is_no_augmentation_is_named(digits, wrong):
+def test_invalid_augment_raises(digits, wrong):
     X, y = digits
     with pytest.raises(ValueError, match=r"augment|Augmentation"):
         quick(augment=wrong).fit(X, y)
@@ -80,39 +80,39 @@ def test_strengths_are_validated(digits, wrong):
 # -- in training ----------------------------------------------------------------------
 
 
-class Watch(nn.Module):
-    """Keep what a network sees, in training and in prediction."""
+class RecordInputs(nn.Module):
+    """Network that records its inputs, in training and in prediction."""
 
     def __init__(self, input_shape, n_classes):
         super().__init__()
         self.head = nn.Linear(math.prod(input_shape), n_classes)
-        self.seen = []
+        self.inputs = []
 
     def forward(self, X):
-        self.seen.append((self.training, X.detach().clone()))
+        self.inputs.append((self.training, X.detach().clone()))
         return self.head(X.flatten(1))
 
 
-def watched(X, y, **parameters):
+def fit_and_record(X, y, **parameters):
     clf = L2CNNClassifier(
-        architecture=Watch, random_state=0, batch_size=len(X), **parameters
+        architecture=RecordInputs, random_state=0, batch_size=len(X), **parameters
     ).fit(X, y)
-    # the first two are blank images, which the network is tried with
-    return clf, [X for training, X in clf.module_.seen if training]
+    # inputs in evaluation are the blank images that the network is checked with
+    return clf, [X for training, X in clf.module_.inputs if training]
 
 
-def test_training_sees_varied_images_and_prediction_does_not(digits):
+def test_only_training_images_are_augmented(digits):
     X, y = digits[0][:50], digits[1][:50]
-    clf, epochs = watched(X, y, augment="rotate", max_epochs=3)
+    clf, epochs = fit_and_record(X, y, augment="rotate", max_epochs=3)
     plain = standardized(clf, X)
     assert len(epochs) == 3
     for k, seen in enumerate(epochs):
         far = (seen.flatten(1)[:, None] - plain[None]).abs().amax(dim=2)
-        assert far.min() > 1e-3, "no image is as it was"
+        assert far.min() > 1e-3, "all images are changed"
         assert all(not torch.equal(seen, other) for other in epochs[:k])
-    clf.module_.seen.clear()
+    clf.module_.inputs.clear()
     clf.predict(X)
-    [(training, seen)] = clf.module_.seen
+    [(training, seen)] = clf.module_.inputs
     assert not training
     torch.testing.assert_close(seen[: len(X)].flatten(1), plain)
 
@@ -125,7 +125,7 @@ def standardized(clf, X):
 
 def test_images_are_mirrored_in_every_other_epoch(digits):
     X, y = digits[0][:50], digits[1][:50]
-    clf, epochs = watched(X, y, augment="flip", max_epochs=4)
+    clf, epochs = fit_and_record(X, y, augment="flip", max_epochs=4)
     images = torch.tensor(X / 255, dtype=torch.float32)
     sides = []
     for seen in epochs:
@@ -133,22 +133,22 @@ def test_images_are_mirrored_in_every_other_epoch(digits):
         far = (pixels[:, None] - images[None]).abs().amax(dim=(2, 3))
         mirror = (pixels[:, None] - images.flip(2)[None]).abs().amax(dim=(2, 3))
         assert (torch.minimum(far, mirror).amin(dim=1) < 1e-5).all()
-        # of every image of the data, in its own order: from which side it was seen
+        # for each image of the data, in order: whether it was mirrored
         sides.append(mirror.amin(dim=0) < far.amin(dim=0))
     assert 10 < int(sides[0].sum()) < 40
     assert torch.equal(sides[1], ~sides[0])
     assert torch.equal(sides[2], sides[0]) and torch.equal(sides[3], sides[1])
 
 
-def test_functions_see_pixels_as_they_are_given_and_go_first(digits):
+def test_functions_get_unstandardised_pixels_first(digits):
     X, y = digits[0][:50], digits[1][:50]
     batches = []
 
-    def watch(images):
+    def record(images):
         batches.append(images.clone())
         return images
 
-    L2CNNClassifier(augment=watch, architecture=SmallNet, max_epochs=1).fit(X, y)
+    L2CNNClassifier(augment=record, architecture=SmallNet, max_epochs=1).fit(X, y)
     assert len(batches) == 2
     seen = torch.cat(batches)
     assert seen.shape == (50, 1, 8, 8) and seen.dtype == torch.float32
@@ -158,7 +158,7 @@ def test_functions_see_pixels_as_they_are_given_and_go_first(digits):
     )
     batches.clear()
     floats = 100.0 * X + 7
-    L2CNNClassifier(augment=watch, architecture=double, max_epochs=1).fit(floats, y)
+    L2CNNClassifier(augment=record, architecture=double, max_epochs=1).fit(floats, y)
     seen = torch.cat(batches)
     assert seen.dtype == torch.float64
     np.testing.assert_allclose(
@@ -168,7 +168,7 @@ def test_functions_see_pixels_as_they_are_given_and_go_first(digits):
     )
 
 
-def test_a_function_that_returns_something_else_is_named(digits):
+def test_invalid_output_of_a_function_raises(digits):
     X, y = digits
     with pytest.raises(ValueError, match=r"augment: .* a tensor of the same shape"):
         quick(augment=lambda images: images[:, :, 1:]).fit(X, y)
@@ -186,7 +186,7 @@ def test_a_function_that_returns_something_else_is_named(digits):
     ],
 )
 @pytest.mark.parametrize("architecture", ["plain", SmallNet])
-def test_the_same_seed_gives_the_same_bits_with_any_number_of_threads(
+def test_same_seed_gives_the_same_bits_for_any_number_of_threads(
     digits, augment, architecture
 ):
     X, y = digits
@@ -206,14 +206,14 @@ def test_the_same_seed_gives_the_same_bits_with_any_number_of_threads(
     assert not all(map(np.array_equal, fits[0], plain))
 
 
-def test_nothing_to_do_is_no_augmentation_bit_for_bit(digits):
+def test_empty_augmentation_has_no_effect(digits):
     X, y = digits
     fits = [quick(augment=a).fit(X, y) for a in (None, [], Augmentation())]
     for fit in fits[1:]:
         assert all(map(np.array_equal, parameters_of(fits[0]), parameters_of(fit)))
 
 
-def test_weights_are_repeats_with_augmentation(digits):
+def test_sample_weight_matches_repetition_with_augmentation(digits):
     X, y = digits
     clf = quick(augment=list(NAMES))
     weight = np.arange(len(X)) % 3
@@ -224,7 +224,7 @@ def test_weights_are_repeats_with_augmentation(digits):
     assert one.loss_curve_ == other.loss_curve_
 
 
-def test_augmentation_helps_where_there_are_few_images():
+def test_augmentation_improves_the_score_on_few_images():
     X, y = load_digits(return_X_y=True)
 
     def score(augment, seed):
@@ -235,7 +235,7 @@ def test_augmentation_helps_where_there_are_few_images():
     assert np.mean(gains) > 0.01
 
 
-def test_strengths_in_a_search_and_in_copies(digits):
+def test_strengths_in_a_search_and_in_clones(digits):
     X, y = digits
     clf = quick(augment=Augmentation(flip=True), max_epochs=1)
     search = GridSearchCV(clf, {"augment__rotate": [0, 10], "augment__mixup": [0.0, 1]})
@@ -246,8 +246,8 @@ def test_strengths_in_a_search_and_in_copies(digits):
     assert "augment=Augmentation(cutout=0.5, flip=True)" in repr(clf)
 
 
-def test_transforms_with_get_params_of_their_own_are_parameters(digits):
-    # which scikit-learn's clone would take for that of an estimator
+def test_transforms_with_another_get_params(digits):
+    # scikit-learn's clone would treat it as that of an estimator
     X, y = digits
     clf = quick(augment=[v2.RandomRotation(5), "flip"], max_epochs=1)
     copy = clone(clf).fit(X, y)
@@ -260,7 +260,7 @@ def test_transforms_with_get_params_of_their_own_are_parameters(digits):
     assert "RandomRotation" in repr(clf)
 
 
-def test_partial_fit_and_warm_start_vary_too(digits):
+def test_partial_fit_augments(digits):
     X, y = digits
     one, other = (
         quick(augment=a).partial_fit(X, y, np.unique(y)) for a in ("crop", None)
@@ -271,7 +271,7 @@ def test_partial_fit_and_warm_start_vary_too(digits):
 
 
 @pytest.mark.gpu
-def test_on_cuda_no_step_is_a_repetition(digits, cuda):
+def test_cuda_steps_differ(digits, cuda):
     X, y = digits
     clf = quick(augment="rotate", device="cuda", batch_size=32, max_epochs=6, lr=0.0001)
     losses = clf.fit(X, y).loss_curve_
@@ -294,7 +294,7 @@ def test_views():
 
 
 @pytest.mark.parametrize("tta", ["flip", "shift", ["flip", "shift"]])
-def test_probabilities_are_averaged_over_the_views(digits, tta):
+def test_probabilities_are_averaged_over_views(digits, tta):
     X, y = digits
     clf = quick().fit(X, y)
     images = torch.tensor(X)[:, None]
@@ -313,18 +313,18 @@ def test_probabilities_are_averaged_over_the_views(digits, tta):
     )
 
 
-def test_an_unknown_view_is_named(digits):
+def test_unknown_view_raises(digits):
     X, y = digits
     for wrong in ("turn", ["flip", "turn"]):
         with pytest.raises(ValueError, match=r"tta.*'flip'|tta.*'shift'"):
             quick(tta=wrong).fit(X, y)
 
 
-def test_what_is_public():
+def test_public_names():
     assert augmentation.__all__ == ["Augmentation"]
 
 
-def test_images_of_no_weight_are_mixed_with_each_other(digits):
+def test_mixup_of_images_of_weight_zero(digits):
     X, y = digits
     none = dict.fromkeys(range(6), 0.0)
     clf = quick(augment="mixup", class_weight=none, random_state=0).fit(X, y)
@@ -335,7 +335,7 @@ def test_images_of_no_weight_are_mixed_with_each_other(digits):
 
 
 @pytest.mark.parametrize("augment", [None, "rotate", ["flip", Augmentation()]])
-def test_what_has_no_strengths_is_named(augment):
+def test_setting_strengths_without_an_augmentation_raises(augment):
     with pytest.raises(ValueError, match="'augment__rotate' cannot be set: augment is"):
         quick(augment=augment).set_params(augment__rotate=3)
     clf = quick(augment=augment)

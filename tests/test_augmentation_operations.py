@@ -1,4 +1,4 @@
-"""Augmentation: each operation against a slow one that is easy to read."""
+"""Tests of each operation of augmentation against a slow reference."""
 
 import math
 
@@ -10,11 +10,11 @@ from scipy import ndimage
 
 from sklearn_l2cnn.augmentation import (
     Augmentation,
+    _move,
+    _random_squares,
+    _rotate_and_scale,
     mixed,
-    moved,
     plan_for,
-    squares,
-    turned,
     varied,
 )
 
@@ -49,10 +49,10 @@ def moved_by_hand(image, down, right, mirrored, mode):
 
 @pytest.mark.parametrize("mode", ["mirror", "mean"])
 @pytest.mark.parametrize("flips", [False, True])
-def test_every_image_is_moved_by_a_whole_number_of_pixels(images, mode, flips):
+def test_images_are_moved_by_whole_pixels(images, mode, flips):
     mirrored = torch.arange(len(images)) % 2 == 0 if flips else None
     amounts = {"mirror": (0, 0.34), "mean": (0.34, 0)}[mode]
-    found = moved(images, mirrored, *amounts)
+    found = _move(images, mirrored, *amounts)
     steps = set()
     for k, (before, after) in enumerate(zip(images, found, strict=True)):
         matches = [
@@ -63,14 +63,14 @@ def test_every_image_is_moved_by_a_whole_number_of_pixels(images, mode, flips):
                 moved_by_hand(before, down, right, flips and k % 2 == 0, mode), after
             )
         ]
-        assert len(matches) == 1, "one step, and no other, makes this of it"
+        assert len(matches) == 1, "exactly one move gives this image"
         steps.add(matches[0])
     assert {down for down, _ in steps} == set(range(-2, 3))
     assert {right for _, right in steps} == set(range(-3, 4))
 
 
-def test_shift_and_crop_at_once_are_one_after_the_other(images):
-    found = moved(images, None, 0.2, 0.2)
+def test_shift_and_crop_together(images):
+    found = _move(images, None, 0.2, 0.2)
     zeros = (found == 0).all(dim=1)
     assert zeros.any() and not zeros.all()
     for image in found:
@@ -78,7 +78,7 @@ def test_shift_and_crop_at_once_are_one_after_the_other(images):
         assert values <= set(images.flatten().tolist())
 
 
-def test_a_shift_goes_before_a_crop():
+def test_shift_is_applied_before_crop():
     strip = torch.arange(1.0, 9).expand(200, 1, 1, 8)
 
     def shift(line, by):
@@ -90,7 +90,7 @@ def test_a_shift_goes_before_a_crop():
 
     line, steps = strip[0, 0, 0].tolist(), range(-2, 3)
     one = {tuple(crop(shift(line, a), b)) for a in steps for b in steps}
-    found = {tuple(row) for row in moved(strip, None, 0.25, 0.25)[:, 0, 0].tolist()}
+    found = {tuple(row) for row in _move(strip, None, 0.25, 0.25)[:, 0, 0].tolist()}
     assert found <= one and len(found) > 15
 
 
@@ -98,14 +98,14 @@ def test_a_shift_goes_before_a_crop():
 def test_quarter_turns_are_exact(degrees):
     images = torch.rand(2, 3, 7, 7, dtype=torch.float64)
     angle = torch.full((2,), math.radians(degrees), dtype=torch.float64)
-    found = turned(images, angle, torch.ones(2, dtype=torch.float64))
+    found = _rotate_and_scale(images, angle, torch.ones(2, dtype=torch.float64))
     # an angle in images counts towards the row axis, which points down
     expected = torch.rot90(images, degrees // 90, dims=(2, 3))
     torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize(("degrees", "factor"), [(20, 1.0), (0, 1.3), (-35, 0.8)])
-def test_a_turn_is_what_scipy_makes_of_it(degrees, factor):
+def test_rotation_matches_scipy(degrees, factor):
     rng = np.random.RandomState(0)
     image = ndimage.gaussian_filter(rng.normal(size=(12, 17)), 1)
     angle = math.radians(degrees)
@@ -115,7 +115,7 @@ def test_a_turn_is_what_scipy_makes_of_it(degrees, factor):
     expected = ndimage.affine_transform(
         image, matrix, middle - matrix @ middle, order=1, mode="grid-constant"
     )
-    found = turned(
+    found = _rotate_and_scale(
         torch.tensor(image)[None, None],
         torch.tensor([angle], dtype=torch.float64),
         torch.tensor([factor], dtype=torch.float64),
@@ -123,15 +123,15 @@ def test_a_turn_is_what_scipy_makes_of_it(degrees, factor):
     np.testing.assert_allclose(found[0, 0].numpy(), expected, atol=1e-12)
 
 
-def test_cut_squares_have_the_side_and_stay_inside():
-    found = squares((500, 3, 8, 10), 3, "cpu")
+def test_side_of_random_squares():
+    found = _random_squares((500, 3, 8, 10), 3, "cpu")
     assert found.shape == (500, 1, 8, 10)
     counts = found.sum(dim=(1, 2, 3))
-    assert set(counts.tolist()) == {4, 6, 9}, "less only where an edge cuts it"
+    assert set(counts.tolist()) == {4, 6, 9}, "smaller only at an edge"
     assert found.any(dim=0).all(), "anywhere"
 
 
-def test_contrast_keeps_the_mean_and_brightness_moves_it_alone(images):
+def test_contrast_keeps_the_mean_and_brightness_only_shifts_it(images):
     images = images.repeat(10, 1, 1, 1)
     found = varied(images, plan_for(Augmentation(contrast=0.5)))
     mean = images.mean(dim=(1, 2, 3))
@@ -145,7 +145,7 @@ def test_contrast_keeps_the_mean_and_brightness_moves_it_alone(images):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_a_mixture_has_the_loss_of_both_its_labels(images, weighted):
+def test_loss_of_mixed_images_is_that_of_both_labels(images, weighted):
     n = len(images)
     labels = torch.arange(n) % 4
     weight = torch.rand(n, dtype=torch.float64) + 0.5 if weighted else None
@@ -157,7 +157,7 @@ def test_a_mixture_has_the_loss_of_both_its_labels(images, weighted):
     own = torch.ones(n, dtype=torch.float64) if weight is None else weight
     expected = 0
     for i in range(n):
-        # x = (1 - s) x_i + s x_j for one j: found by looking for it
+        # find the j with x = (1 - s) x_i + s x_j
         step, best = found[i] - images[i], None
         for j in range(n):
             line = images[j] - images[i]
@@ -171,6 +171,6 @@ def test_a_mixture_has_the_loss_of_both_its_labels(images, weighted):
     torch.testing.assert_close(loss, expected)
 
 
-def test_a_strip_is_not_shifted_away():
+def test_image_one_pixel_high_keeps_pixels():
     strip = torch.arange(1.0, 9).expand(50, 1, 1, 8)
-    assert (moved(strip, None, 0.25, 0)[:, 0, 0] > 0).sum(dim=1).min() >= 6
+    assert (_move(strip, None, 0.25, 0)[:, 0, 0] > 0).sum(dim=1).min() >= 6

@@ -1,4 +1,4 @@
-"""Data sets: what is on the disk is used, what is not is not fetched unasked."""
+"""Tests of the data sets."""
 
 import pickle
 import struct
@@ -22,10 +22,10 @@ from sklearn_l2cnn.datasets import (
     read_image_folder,
 )
 
-# -- embedded -------------------------------------------------------------------------
+# -- included -------------------------------------------------------------------------
 
 
-def test_digits_are_those_of_scikit_learn():
+def test_digits_match_scikit_learn():
     ours, theirs = load_digits_images(), load_digits()
     assert ours.images.dtype == np.uint8 and ours.images.shape == (1797, 8, 8)
     assert np.array_equal(np.round(ours.images * (16 / 255)), theirs.images)
@@ -42,11 +42,11 @@ def test_digits_as_a_frame():
     assert data.frame.shape == (1797, 65) and (data.images.dtypes == np.uint8).all()
 
 
-# -- of torchvision -------------------------------------------------------------------
+# -- data sets of torchvision ---------------------------------------------------------
 
 
 def write_mnist(home, n=5):
-    """Write files as MNIST has them, with fewer images."""
+    """Write the files of MNIST with fewer images."""
     raw = home / "MNIST" / "raw"
     raw.mkdir(parents=True)
     parts = {}
@@ -76,7 +76,7 @@ def test_mnist_is_read_from_the_disk(tmp_path, subset):
     assert frame.shape == (5, 785)
 
 
-def test_where_scikit_learn_keeps_its_data(tmp_path, monkeypatch):
+def test_default_data_home(tmp_path, monkeypatch):
     write_mnist(tmp_path)
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
     X, y = load_mnist(return_X_y=True)
@@ -84,7 +84,7 @@ def test_where_scikit_learn_keeps_its_data(tmp_path, monkeypatch):
 
 
 def write_cifar10(home, monkeypatch, n=3):
-    """Write files as CIFAR-10 has them, with fewer images."""
+    """Write the files of CIFAR-10 with fewer images."""
     folder = home / CIFAR10.base_folder
     folder.mkdir(parents=True)
     rng, parts = np.random.RandomState(0), {}
@@ -97,7 +97,7 @@ def write_cifar10(home, monkeypatch, n=3):
         parts[name] = images.transpose(0, 2, 3, 1), labels
     meta = {"label_names": [f"class {k}" for k in range(10)]}
     (folder / "batches.meta").write_bytes(pickle.dumps(meta))
-    # other bytes than the real ones have other sums
+    # the checksums are those of the real files
     for kind in ("train_list", "test_list"):
         unsummed = [[name, None] for name, _ in getattr(CIFAR10, kind)]
         monkeypatch.setattr(CIFAR10, kind, unsummed)
@@ -120,9 +120,9 @@ LOADERS = [(load_mnist, "MNIST/raw"), (load_cifar10, "cifar-10-batches-py")]
 
 
 @pytest.mark.parametrize(("load", "place"), LOADERS)
-def test_what_is_not_there_is_not_fetched_unasked(tmp_path, load, place, monkeypatch):
+def test_missing_data_are_not_downloaded_by_default(tmp_path, load, place, monkeypatch):
     def refuse(*args, **kwargs):
-        raise AssertionError("nobody asked for a download")
+        raise AssertionError("the data must not be downloaded")
 
     monkeypatch.setattr(utils.urllib.request, "urlopen", refuse)
     with pytest.raises(OSError, match=r"download=True.*data_home=") as caught:
@@ -132,7 +132,7 @@ def test_what_is_not_there_is_not_fetched_unasked(tmp_path, load, place, monkeyp
 
 
 @pytest.mark.parametrize(("load", "place"), LOADERS)
-def test_a_failed_download_says_where_to_put_the_files(
+def test_failed_download_says_where_to_put_the_files(
     tmp_path, load, place, monkeypatch, capsys
 ):
     def fail(*args, **kwargs):
@@ -147,7 +147,7 @@ def test_a_failed_download_says_where_to_put_the_files(
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_download_is_torchvisions(tmp_path, monkeypatch):
+def test_download_uses_torchvision(tmp_path, monkeypatch):
     def download(self):
         write_mnist(tmp_path)
 
@@ -156,7 +156,7 @@ def test_a_download_is_torchvisions(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("load", [load_mnist, load_cifar10])
-def test_an_unknown_subset_is_named(load, tmp_path):
+def test_unknown_subset_raises(load, tmp_path):
     with pytest.raises(ValueError, match=r"subset='validation'.*'all'"):
         load(tmp_path, subset="validation")
 
@@ -176,9 +176,9 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_a_folder_is_listed_and_not_opened(folder, monkeypatch):
+def test_read_image_folder_does_not_open_files(folder, monkeypatch):
     def refuse(*args, **kwargs):
-        raise AssertionError("nobody asked for images")
+        raise AssertionError("the images must not be opened")
 
     monkeypatch.setattr(Image, "open", refuse)
     data = read_image_folder(folder)
@@ -193,13 +193,13 @@ def test_a_folder_is_listed_and_not_opened(folder, monkeypatch):
     assert paths.tolist() == data.paths.tolist() and len(target) == 6
 
 
-def test_a_folder_as_a_frame(folder):
+def test_read_image_folder_as_frame(folder):
     data = read_image_folder(folder, as_frame=True)
     assert data.frame.columns.tolist() == ["path", "target"]
     assert data.paths.columns.tolist() == ["path"] and data.target.name == "target"
 
 
-def test_a_folder_is_read(folder):
+def test_load_image_folder(folder):
     data = load_image_folder(folder, size=(6, 6))
     assert data.images.shape == (6, 6, 6, 3) and data.images.dtype == np.uint8
     red = data.images[:, 0, 0, 0] > data.images[:, 0, 0, 1]
@@ -210,18 +210,18 @@ def test_a_folder_is_read(folder):
     assert clf.classes_.tolist() == ["cat", "dog"]
 
 
-def test_images_of_several_sizes_need_one(folder):
+def test_images_of_several_sizes_require_a_size(folder):
     with pytest.raises(ValueError, match=r"2 sizes: 8 x 10 \(3\), 8 x 11 \(3\).*size="):
         load_image_folder(folder)
 
 
-def test_images_of_one_size_need_none(folder):
+def test_images_of_one_size(folder):
     for file in (folder / "dog").rglob("*.*"):
         file.unlink()
     assert load_image_folder(folder).images.shape == (3, 8, 10, 3)
 
 
-def test_what_is_no_folder_of_classes_is_named(tmp_path, folder):
+def test_invalid_folder_raises(tmp_path, folder):
     with pytest.raises(NotADirectoryError, match="does not exist"):
         read_image_folder(tmp_path / "nowhere")
     with pytest.raises(NotADirectoryError, match="is a file"):
@@ -235,10 +235,10 @@ def test_what_is_no_folder_of_classes_is_named(tmp_path, folder):
         read_image_folder(folder)
 
 
-# -- made up --------------------------------------------------------------------------
+# -- generated ------------------------------------------------------------------------
 
 
-def test_shapes_are_where_the_masks_say():
+def test_masks_of_shapes():
     shapes = make_shapes(400, size=20, noise=0, random_state=0)
     assert shapes.images.shape == shapes.masks.shape == (400, 20, 20)
     assert shapes.images.dtype == np.uint8 and shapes.masks.dtype == bool
@@ -251,7 +251,7 @@ def test_shapes_are_where_the_masks_say():
     assert (corners < 0.05).all() and shapes.masks.any(axis=0)[2:-2, 2:-2].all()
 
 
-def test_each_shape_is_what_it_says():
+def test_pixels_of_each_shape():
     shapes = make_shapes(4, size=9, noise=0, random_state=0)
     rows = [
         "".join("#" if inside else "." for inside in row)
@@ -294,12 +294,12 @@ def test_shapes_are_seeded_noisy_and_learnable():
     assert clf.score(X_test, y_test) > 0.9
 
 
-def test_shapes_need_room():
+def test_too_small_size_raises():
     with pytest.raises(ValueError, match="size=5 is too small"):
         make_shapes(size=5)
 
 
-def test_what_systems_leave_behind_is_passed_over(folder):
+def test_hidden_files_are_ignored(folder):
     expected = read_image_folder(folder)
     (folder / ".ipynb_checkpoints").mkdir()
     (folder / expected.target_names[0] / "._1.png").write_bytes(b"no image")
@@ -312,12 +312,12 @@ def test_what_systems_leave_behind_is_passed_over(folder):
 @pytest.mark.parametrize(
     "wrong", [{"aspect": "padd"}, {"mode": "CMYK"}, {"mode": "rgb"}, {"size": 0}]
 )
-def test_ways_to_read_a_folder_are_validated(folder, wrong):
+def test_load_image_folder_validates_its_parameters(folder, wrong):
     with pytest.raises(InvalidParameterError, match=f"The '{next(iter(wrong))}' par"):
         load_image_folder(folder, **{"size": 8, **wrong})
 
 
-def test_damaged_data_are_named(tmp_path):
+def test_damaged_data_raise(tmp_path):
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for kind in ("images-idx3", "labels-idx1"):

@@ -1,7 +1,7 @@
-"""Image files: from paths, bytes and PIL images to uint8 arrays of one size.
+"""Reading paths, bytes and Pillow images into uint8 arrays of one size.
 
-Only Pillow opens anything, and only what was named. Everything that goes wrong is a
-ValueError or an OSError that names the source.
+Images are only decoded by Pillow. All failures are raised as a ValueError or an OSError
+that names the source.
 """
 
 import io
@@ -17,15 +17,15 @@ from sklearn_l2cnn._data.framing import central_box, inner_place, two_sides
 
 MODES = {"L": 1, "RGB": 3, "RGBA": 4}
 
-# A JPEG may be decoded at a half, a quarter or an eighth of its size; what is left to
-# be averaged is at least so many pixels for one. Pillow's own default.
+# A JPEG may be decoded at a half, a quarter or an eighth of its size, as long as at
+# least this many pixels are left to average along each side. Pillow's own default.
 _REDUCING_GAP = 2.0
 
-# What EXIF says of how an image lies: in which cases rows and columns have changed
-# places, and which of them, of the upright image, are stored backwards.
+# The EXIF orientations: those in which rows and columns are swapped, and for each
+# whether rows and columns of the upright image are stored in reverse order.
 _ORIENTATION = 0x0112
-_TURNED = (5, 6, 7, 8)
-_BACKWARDS = {
+_SWAPPED = (5, 6, 7, 8)
+_REVERSED = {
     2: (0, 1),
     3: (1, 1),
     4: (1, 0),
@@ -36,18 +36,19 @@ _BACKWARDS = {
 }
 
 
-class Reading(NamedTuple):
-    """How images are read.
+class ReadOptions(NamedTuple):
+    """Options for reading images.
 
     Attributes
     ----------
     size : tuple (height, width) or None
-        None is that of the file.
+        None keeps the size of the file.
     mode : {"L", "RGB", "RGBA"}
     aspect : {"stretch", "crop", "pad"}
     interpolation : {"nearest", "bilinear", "bicubic"}
     fill, background : float
-        Around padded images, and behind transparent pixels; 0 is black, 1 is white.
+        Values around padded images and behind transparent pixels; 0 is black, 1 is
+        white.
     max_pixels : int
     root : str, path or None
     """
@@ -63,49 +64,49 @@ class Reading(NamedTuple):
 
 
 def is_file(source):
-    """Say whether something stands for an image file: a path, bytes, a PIL image."""
+    """Return whether an object is a path, bytes or a Pillow image."""
     return isinstance(source, str | bytes | bytearray | os.PathLike) or is_pil(source)
 
 
 def is_pil(source):
-    """Say whether something is an image of Pillow, without importing it."""
+    """Return whether an object is a Pillow image, without importing Pillow."""
     return any(
         kind.__module__ == "PIL.Image" and kind.__name__ == "Image"
         for kind in type(source).__mro__
     )
 
 
-def read_image(source, reading):
+def read_image(source, options):
     """Read one image.
 
     Parameters
     ----------
-    source : str, path, bytes or PIL image
-    reading : Reading
+    source : str, path, bytes or Pillow image
+    options : ReadOptions
 
     Returns
     -------
     pixels : ndarray of uint8 of shape (height, width, channels)
     """
     if is_pil(source):
-        return _pixels(source, reading, named(source), whole=True)
+        return _to_pixels(source, options, describe_source(source), whole=True)
     if isinstance(source, bytes | bytearray):
-        return _decoded(io.BytesIO(source), reading, named(source))
-    path = _path(source, reading.root)
+        return _decode(io.BytesIO(source), options, describe_source(source))
+    path = _resolve(source, options.root)
     try:
         with open(path, "rb") as file:
-            return _decoded(file, reading, named(source))
+            return _decode(file, options, describe_source(source))
     except FileNotFoundError:
-        raise FileNotFoundError(_no_file(source, path)) from None
+        raise FileNotFoundError(_no_file_message(source, path)) from None
     except IsADirectoryError:
         raise IsADirectoryError(
-            f"{named(source)} is a folder, an image file was expected. "
+            f"{describe_source(source)} is a folder, an image file was expected. "
             "sklearn_l2cnn.datasets.read_image_folder lists the images in a folder."
         ) from None
 
 
-def named(source):
-    """Say in a message what a source is."""
+def describe_source(source):
+    """Return a short description of a source for messages."""
     if is_pil(source):
         name = getattr(source, "filename", "") or ""
         return f"PIL image {name!r}" if name else f"PIL image of mode {source.mode!r}"
@@ -114,14 +115,14 @@ def named(source):
     return repr(os.fspath(source))
 
 
-def _path(source, root):
+def _resolve(source, root):
     path = os.fspath(source)
     if "\0" in str(path):
-        raise ValueError(f"{path!r} has a null byte in it, which no path has.")
+        raise ValueError(f"{path!r} contains a null byte, which paths cannot contain.")
     if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", str(path)):
         raise ValueError(
-            f"{path!r} is an address on a network, where nothing is looked up. "
-            "Download the files first, and give their paths."
+            f"{path!r} is an address on a network, which is not opened. Download the "
+            "files first, and pass their paths."
         )
     if root is None:
         return path
@@ -135,45 +136,44 @@ def _path(source, root):
     return found
 
 
-def _no_file(source, path):
-    hint = "Paths that are relative start at the working directory"
-    hint += f", {os.getcwd()!r}; root= names another folder."
+def _no_file_message(source, path):
+    hint = f"Relative paths start at the working directory, {os.getcwd()!r}, or root."
     if os.path.isabs(path):
-        hint = "Is it spelt as on the disk, capital letters and ending included?"
-    return f"{named(source)}: there is no such file. {hint}"
+        hint = "Check its spelling, including capital letters and the file extension."
+    return f"{describe_source(source)}: there is no such file. {hint}"
 
 
-def _decoded(file, reading, name):
+def _decode(file, options, name):
     from PIL import Image, UnidentifiedImageError
 
     head = file.read(4)
     file.seek(0)
     if head in (b"%!PS", b"\xc5\xd0\xd3\xc6"):
         raise ValueError(
-            f"{name} is PostScript, which Pillow hands to another program. Convert it "
+            f"{name} is PostScript, which Pillow passes to another program. Convert it "
             "to a PNG of the size that you need first."
         )
     try:
         image = Image.open(file)
     except UnidentifiedImageError:
         file.seek(0)
-        raise ValueError(_no_image(file.read(1024), name)) from None
+        raise ValueError(_no_image_message(file.read(1024), name)) from None
     except Image.DecompressionBombError as error:
         raise ValueError(
             f"{name}: {error} PIL.Image.MAX_IMAGE_PIXELS sets the limit of Pillow."
         ) from None
-    except Exception as error:  # as for the decoders
-        raise ValueError(_damaged(name, error)) from error
+    except Exception as error:  # damaged files may raise errors of any type
+        raise ValueError(_damaged_message(name, error)) from error
     with image:
-        return _pixels(image, reading, name)
+        return _to_pixels(image, options, name)
 
 
-def _damaged(name, error):
+def _damaged_message(name, error):
     reason = str(error) or type(error).__name__
     return f"{name} could not be decoded, the file is truncated or damaged: {reason}"
 
 
-def _no_image(head, name):
+def _no_image_message(head, name):
     if not head:
         return f"{name} is empty, an image was expected."
     if b"<svg" in head.lower():
@@ -187,42 +187,42 @@ def _no_image(head, name):
     )
 
 
-def _pixels(image, reading, name, whole=False):
-    """Bring an opened image to the size and mode that are wanted.
+def _to_pixels(image, options, name, whole=False):
+    """Convert an opened image to an array of the requested size and mode.
 
-    An image that is the user's own is decoded as a whole: at a fraction of its size it
-    would stay so.
+    The user's own images are decoded at their full size, as decoding at a fraction of
+    it would change them.
     """
     width, height = image.size
-    if width * height > reading.max_pixels:
+    if width * height > options.max_pixels:
         raise ValueError(
             f"{name} has {width} x {height} = {width * height:,} pixels, more than "
-            f"max_pixels={reading.max_pixels:,}: it may be a bomb that fills the "
-            "memory. If it is meant, raise max_pixels."
+            f"max_pixels={options.max_pixels:,}: it may be a decompression bomb, which "
+            "fills the memory. If you trust it, increase max_pixels."
         )
     try:
-        image, scale = _upright(image, reading, whole)
-        image = _flat(_in_eight_bits(image), reading)
-    except Exception as error:  # decoders of damaged files raise anything
-        raise ValueError(_damaged(name, error)) from error
-    if reading.size is not None:
-        image = _sized(image, scale, reading)
+        image, scale = _load_upright(image, options, whole)
+        image = _to_mode(_to_eight_bits(image), options)
+    except Exception as error:  # damaged files may raise errors of any type
+        raise ValueError(_damaged_message(name, error)) from error
+    if options.size is not None:
+        image = _to_size(image, scale, options)
     pixels = np.array(image, dtype=np.uint8)
     return pixels.reshape(*pixels.shape[:2], -1)
 
 
 class Scale(NamedTuple):
-    """Where an image lies in one that was decoded at a fraction of its size.
+    """Position of an image in one that was decoded at a fraction of its size.
 
     Attributes
     ----------
     shape : tuple (height, width)
-        Of the image as it is, upright.
+        Size of the upright image at full resolution.
     factor : int
         1, 2, 4 or 8.
     before : tuple (rows, columns)
-        What part of a pixel of the decoded image lies before it: its sides are rounded
-        up, at the end unless they were turned around.
+        Fraction of a decoded pixel before the image. The sides of the decoded image are
+        rounded up, at their end unless they are reversed.
     """
 
     shape: tuple
@@ -230,41 +230,41 @@ class Scale(NamedTuple):
     before: tuple
 
 
-def _upright(image, reading, whole):
-    """Decode an image, a large JPEG at a fraction of its size, and turn it upright.
+def _load_upright(image, options, whole):
+    """Decode an image, a large JPEG at a fraction of its size, and rotate it upright.
 
     Returns
     -------
-    image : PIL image
+    image : Pillow image
     scale : Scale
     """
     from PIL import ImageOps
 
     orientation = image.getexif().get(_ORIENTATION, 1)
-    turned = orientation in _TURNED
+    swapped = orientation in _SWAPPED
     stored = image.size
-    shape = stored if turned else stored[::-1]
-    sized = reading.size is not None and reading.interpolation != "nearest"
+    shape = stored if swapped else stored[::-1]
+    sized = options.size is not None and options.interpolation != "nearest"
     if sized and not whole:
-        wanted = _whole_size(shape, two_sides(reading.size), reading.aspect)
-        wanted = wanted if turned else wanted[::-1]
-        mode = "L" if reading.mode == "L" and image.mode == "RGB" else None
+        wanted = _uncropped_size(shape, two_sides(options.size), options.aspect)
+        wanted = wanted if swapped else wanted[::-1]
+        mode = "L" if options.mode == "L" and image.mode == "RGB" else None
         image.draft(mode, tuple(max(1, int(side * _REDUCING_GAP)) for side in wanted))
     factor = next(k for k in (1, 2, 4, 8) if -(-stored[0] // k) == image.size[0])
     image.load()
-    if orientation in _BACKWARDS:
+    if orientation in _REVERSED:
         image = ImageOps.exif_transpose(image)
     before = (
-        (own - whole / factor) * backwards
-        for own, whole, backwards in zip(
-            image.size[::-1], shape, _BACKWARDS.get(orientation, (0, 0)), strict=True
+        (own - whole / factor) * is_reversed
+        for own, whole, is_reversed in zip(
+            image.size[::-1], shape, _REVERSED.get(orientation, (0, 0)), strict=True
         )
     )
     return image, Scale(shape, factor, tuple(before))
 
 
-def _whole_size(shape, size, aspect):
-    """Return the size of the whole image where the part that is kept has its own."""
+def _uncropped_size(shape, size, aspect):
+    """Return the size of the whole image after resizing the part that is kept."""
     if aspect == "stretch":
         return size
     scales = [side / whole for side, whole in zip(size, shape, strict=True)]
@@ -272,83 +272,83 @@ def _whole_size(shape, size, aspect):
     return tuple(scale * whole for whole in shape)
 
 
-def _in_eight_bits(image):
-    """Bring an image of any mode to one of L, LA, RGB and RGBA."""
+def _to_eight_bits(image):
+    """Convert an image of any mode to L, LA, RGB or RGBA."""
     from PIL import Image
 
     if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(in_bytes(*_with_white(image)))
+        return Image.fromarray(_to_uint8(*_with_white(image)))
     alpha = "A" if "transparency" in image.info else ""
     modes = {"P": "RGB" + alpha, "L": "L" + alpha, "RGB": "RGB" + alpha, "1": "L"}
     modes |= {"LA": "LA", "La": "LA", "PA": "RGBA", "RGBA": "RGBA", "RGBa": "RGBA"}
-    mode = modes.get(image.mode, "RGB")  # CMYK, YCbCr, LAB and HSV are colours
+    mode = modes.get(image.mode, "RGB")  # CMYK, YCbCr, LAB and HSV
     return image if image.mode == mode else image.convert(mode)
 
 
 def white_for(largest):
-    """Return which value is white in images of which this is the largest."""
+    """Return the value of white for images with the given largest value."""
     return next((w for w in (1.0, 255.0, 65535.0) if largest <= w), float(largest))
 
 
 def _with_white(image):
-    """Return the values of an image in more than eight bits, and which is white."""
+    """Return the values of an image of more than 8 bits, and the value of white."""
     values = np.asarray(image)
     if image.mode == "F":
         return values, white_for(values[np.isfinite(values)].max(initial=0))
-    # in files, Pillow's older releases have those of 16 bits as whole numbers of 32
+    # older releases of Pillow read 16-bit files as 32-bit integers
     if image.mode == "I" and image.format is None:
         return values, max(255.0, white_for(values.max()))
     return values, 65535.0
 
 
-def in_bytes(values, white):
-    """Return numbers from 0 to `white` as uint8; what is beyond is cut off."""
+def _to_uint8(values, white):
+    """Convert numbers from 0 to `white` to uint8; others are clipped."""
     return np.round(np.clip(values / white, 0, 1) * 255).astype(np.uint8)
 
 
-def _flat(image, reading):
-    """Bring L, LA, RGB or RGBA to the mode that is wanted, transparency filled."""
+def _to_mode(image, options):
+    """Convert L, LA, RGB or RGBA to the requested mode, with a background."""
     from PIL import Image
 
-    if image.mode in ("LA", "RGBA") and reading.mode != "RGBA":
-        behind = Image.new("RGBA", image.size, _paint(reading.background, "RGBA"))
+    if image.mode in ("LA", "RGBA") and options.mode != "RGBA":
+        behind = Image.new("RGBA", image.size, _grey_level(options.background, "RGBA"))
         image = Image.alpha_composite(behind, image.convert("RGBA"))
-    return image if image.mode == reading.mode else image.convert(reading.mode)
+    return image if image.mode == options.mode else image.convert(options.mode)
 
 
-def _paint(share, mode):
-    """Return a shade of grey as Pillow has it in a mode."""
+def _grey_level(share, mode):
+    """Return a grey level as a colour of Pillow in the given mode."""
     level = round(255 * share)
     return {"L": level, "RGB": (level,) * 3, "RGBA": (level,) * 3 + (255,)}[mode]
 
 
-def _sized(image, scale, reading):
-    """Bring an upright image to the size that is wanted."""
+def _to_size(image, scale, options):
+    """Resize an upright image to the requested size."""
     from PIL import Image
 
-    size, place = two_sides(reading.size), (0, 0)
+    size, place = two_sides(options.size), (0, 0)
     inner, part = size, (0, 0, *scale.shape)
-    if reading.aspect == "crop":
+    if options.aspect == "crop":
         part = central_box(scale.shape, size)
-    elif reading.aspect == "pad":
+    elif options.aspect == "pad":
         top, left, *inner = inner_place(scale.shape, size)
         place = (left, top)
-    image, box = _part(image, scale, *part)
+    image, box = _crop(image, scale, *part)
     image = image.resize(
         tuple(inner[::-1]),
-        Image.Resampling[reading.interpolation.upper()],
+        Image.Resampling[options.interpolation.upper()],
         box=box,
         reducing_gap=_REDUCING_GAP,
     )
     if tuple(inner) == size:
         return image
-    frame = Image.new(reading.mode, size[::-1], _paint(reading.fill, reading.mode))
+    frame = Image.new(options.mode, size[::-1], _grey_level(options.fill, options.mode))
     frame.paste(image, place)
     return frame
 
 
-def _part(image, scale, top, left, height, width):
-    """Cut a part of an image out, up to whole pixels; say where it is in the cut."""
+def _crop(image, scale, top, left, height, width):
+    """Crop a part of an image to whole pixels; also return its box in the crop."""
     upper, side = (
         before + part / scale.factor
         for before, part in zip(scale.before, (top, left), strict=True)

@@ -1,4 +1,4 @@
-"""Where an image of one size goes in a frame of another."""
+"""Sizes and positions of images in frames of another size."""
 
 from numbers import Integral
 
@@ -8,13 +8,13 @@ ASPECTS = ("stretch", "crop", "pad")
 
 
 def two_sides(size, name="size"):
-    """Return (height, width) of a size, which may be the one side of a square.
+    """Return (height, width) for a size, which may be the side of a square.
 
     Parameters
     ----------
     size : int or sequence of two int
     name : str, default="size"
-        What it is called, for the message.
+        Name of the parameter for the error message.
     """
     sides = (size, size) if isinstance(size, Integral) else tuple(size)
     if len(sides) != 2 or not all(
@@ -28,12 +28,12 @@ def two_sides(size, name="size"):
 
 
 def central_box(shape, size):
-    """Find the largest part of an image that has the proportions of a frame.
+    """Return the largest central part of an image with the aspect ratio of a frame.
 
     Parameters
     ----------
     shape, size : tuple (height, width)
-        Of the image, and of the frame.
+        Sizes of the image and of the frame.
 
     Returns
     -------
@@ -54,12 +54,12 @@ def central_box(shape, size):
 
 
 def inner_place(shape, size):
-    """Find where a whole image fits into a frame, with its own proportions.
+    """Return where a whole image fits into a frame, keeping its aspect ratio.
 
     Parameters
     ----------
     shape, size : tuple (height, width)
-        Of the image, and of the frame.
+        Sizes of the image and of the frame.
 
     Returns
     -------
@@ -80,7 +80,7 @@ def inner_place(shape, size):
 
 
 def reflected(places, side):
-    """Bring places beyond the edges of a side back, as in mirrors at either end.
+    """Map indices outside of an axis back into it by reflection at both ends.
 
     Examples
     --------

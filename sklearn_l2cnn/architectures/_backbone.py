@@ -1,4 +1,4 @@
-"""A network without its head: what there is to be had of weights for other classes."""
+"""A network without its head, whose weights serve data with other classes."""
 
 from torch import nn
 
@@ -8,7 +8,7 @@ from sklearn_l2cnn.architectures._states import read_state
 
 
 def build_backbone(name, input_shape, pretrained):
-    """Build a named network with weights, and nothing behind them.
+    """Build a named network with pretrained weights and without its head.
 
     Parameters
     ----------
@@ -22,17 +22,17 @@ def build_backbone(name, input_shape, pretrained):
     Returns
     -------
     network : torch.nn.Module
-        Maps ``(n, channels, height, width)`` to what its last layer was given. Where
-        residual networks have a head of their own here and the weights are published
-        ones, the whole head is left out.
+        Maps ``(n, channels, height, width)`` to the input of the last layer. The
+        dense layer that this package adds to the head of a residual network is
+        removed as well, unless the weights include it.
     """
     network = build_network(name, input_shape, 2, pretrained=pretrained)
     head, _ = last_layer(network)
     owner = head.rpartition(".")[0]
-    ours = f"{owner}.dense.weight"
-    if ours in network.state_dict() and (
-        pretrained is True or ours not in read_state(pretrained)
+    added = f"{owner}.dense.weight"
+    if added in network.state_dict() and (
+        pretrained is True or added not in read_state(pretrained)
     ):
-        head = owner  # its dense layer is as new as its last
+        head = owner  # its dense layer is as untrained as its last
     replace_layer(network, head, nn.Identity())
     return network

@@ -7,16 +7,17 @@ from torch.nn.modules.dropout import _DropoutNd
 
 
 def last_layer(network):
-    """Find the last dense layer, or the last convolution where there is none.
+    """Find the last dense layer, or the last convolution if there is none.
 
     Returns
     -------
     name : str
-        Its full name, ``"classifier.6"``; empty where it is the network itself.
-    layer : torch.nn.Module, or None where there is neither
+        Full name, such as ``"classifier.6"``; empty if it is the network itself.
+    layer : torch.nn.Module or None
+        None if there is neither.
     """
     for kind in (nn.Linear, nn.Conv2d):
-        # linear layers inside attention are of a class of their own, and no heads
+        # the linear layers inside attention are of a subclass, and no heads
         found = [both for both in network.named_modules() if type(both[1]) is kind]
         if found:
             return found[-1]
@@ -24,32 +25,30 @@ def last_layer(network):
 
 
 def replace_layer(network, name, layer):
-    """Put a layer in the place of another."""
+    """Replace the layer of the given name."""
     owner, _, own_name = name.rpartition(".")
     setattr(network.get_submodule(owner), own_name, layer)
 
 
-def has_dropout(network):
-    """Say whether a network has dropout layers."""
-    return any(isinstance(part, _DropoutNd) for part in network.modules())
+def dropout_layers(network):
+    """List the dropout layers of a network."""
+    return [layer for layer in network.modules() if isinstance(layer, _DropoutNd)]
 
 
 def set_dropout(network, rate):
-    """Give all dropout layers of a network a rate, in place.
+    """Set the rate of all dropout layers of a network, in place.
 
-    A network without any gets one in front of its last layer.
+    A network without dropout gets a layer in front of its last one.
 
     Parameters
     ----------
     network : torch.nn.Module
     rate : float
     """
-    if has_dropout(network):
-        for part in network.modules():
-            if isinstance(part, _DropoutNd):
-                part.p = rate
-        return
-    if not rate:
+    layers = dropout_layers(network)
+    for layer in layers:
+        layer.p = rate
+    if layers or not rate:
         return
     name, last = last_layer(network)
     owner, _, own_name = name.rpartition(".")

@@ -14,13 +14,13 @@ _LAST_SIDE = 4
 def plain(input_shape, n_classes):
     """Build the default network.
 
-    Convolutions 3 x 3 of width 32, 64, 128, 128 ..., each followed by a ReLU, then a
-    dense layer of 128 units and the logits. There are two convolutions, or more, until
-    pooling by 2 has brought the longer side to 4 pixels or fewer: 28 x 28 images reach
-    the dense layer as 3 x 3, 256 x 256 images as 4 x 4. Small images are pooled once
-    only; along a side of one pixel there is neither pooling nor a wider kernel, so that
-    every size makes a network. The dense layer has at most 4 * 4 * 128 * 128, about a
-    quarter of a million, weights.
+    It has 3 x 3 convolutions of width 32, 64, 128, 128 ..., each followed by a ReLU,
+    then a dense layer of 128 units and the logits. The number of convolutions, at least
+    two, is such that pooling by 2 reduces the longer side to 4 pixels or fewer: 28 x 28
+    images reach the dense layer as 3 x 3, 256 x 256 images as 4 x 4. Small images are
+    pooled only once. Along a side of one pixel there is neither pooling nor a wider
+    kernel, so that images of every size are accepted. The dense layer has at most
+    4 * 4 * 128 * 128, about a quarter of a million, weights.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def plain(input_shape, n_classes):
 
     Examples
     --------
-    >>> from sklearn_l2cnn.architectures import plain
+    >>> from sklearn_l2cnn.architectures._plain import plain
     >>> [name for name, _ in plain((1, 8, 8), n_classes=10).named_children()]
     ['conv1', 'relu1', 'conv2', 'pool1', 'relu2',
      'flatten1', 'dense1', 'relu3', 'logits']
@@ -50,6 +50,6 @@ def plain(input_shape, n_classes):
         if k >= n_convolutions - n_pools:
             stack.pool()
         stack.relu()  # after pooling: the same result from fewer pixels
-    # this draw keeps the scale of the signal through many ReLUs without a batch norm
-    draw = partial(nn.init.kaiming_normal_, nonlinearity="relu")
-    return stack.flatten().dense(_HIDDEN).relu().logits(n_classes, draw)
+    # keeps the scale of the signal through many ReLUs without a batch norm
+    initialise = partial(nn.init.kaiming_normal_, nonlinearity="relu")
+    return stack.flatten().dense(_HIDDEN).relu().logits(n_classes, initialise)

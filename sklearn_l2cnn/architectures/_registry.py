@@ -1,4 +1,4 @@
-"""From the `architecture` parameter to a network that fits the images."""
+"""Building a network from the `architecture` parameter, the images and the classes."""
 
 import copy
 import difflib
@@ -7,7 +7,7 @@ import os
 import torch
 
 from sklearn_l2cnn._utils.layers import compute_dtype
-from sklearn_l2cnn.architectures._heads import has_dropout, set_dropout
+from sklearn_l2cnn.architectures._heads import dropout_layers, set_dropout
 from sklearn_l2cnn.architectures._plain import plain
 from sklearn_l2cnn.architectures._sequences import (
     conv_dropout,
@@ -15,9 +15,9 @@ from sklearn_l2cnn.architectures._sequences import (
     four_conv,
     two_conv,
 )
-from sklearn_l2cnn.architectures._states import load_state, misfits, read_state
+from sklearn_l2cnn.architectures._states import load_state, mismatches, read_state
 from sklearn_l2cnn.architectures._torchvision import (
-    adapted,
+    adapt,
     published_network,
     sizes_that_fit,
     torchvision_names,
@@ -30,8 +30,8 @@ ARCHITECTURES = {
     for maker in (plain, two_conv, conv_pool, four_conv, conv_dropout, unet)
 }
 
-# What a network may raise that does not take an image.
-_REFUSALS = (
+# Errors that networks raise for images of a shape that they do not accept.
+_SHAPE_ERRORS = (
     RuntimeError,
     ValueError,
     IndexError,
@@ -42,12 +42,12 @@ _REFUSALS = (
 
 
 def list_architectures():
-    """List the names that `architecture` takes.
+    """List the names of the available architectures.
 
     Returns
     -------
     names : list of str
-        Those of this package first, then the classifiers of torchvision.
+        The networks of this package, then the classifiers of torchvision.
 
     Examples
     --------
@@ -64,37 +64,37 @@ def list_architectures():
 def build_network(
     architecture, input_shape, n_classes, *, dropout=None, pretrained=False
 ):
-    """Build the network that `architecture` stands for and try it on blank images.
+    """Build the network for an architecture and check it on blank images.
 
     Parameters
     ----------
     architecture : str, torch.nn.Module or callable
-        A name of `list_architectures`; a module, which is copied; or
+        One of `list_architectures`; a module, which is copied; or
         ``callable(input_shape, n_classes)`` that returns a module.
     input_shape : tuple of int
         ``(channels, height, width)``.
     n_classes : int
     dropout : float, default=None
-        Rate of all dropout layers, of which a named network gets one where it has
-        none; None leaves them as they are.
+        Rate of all dropout layers; a named network without dropout gets a layer. None
+        leaves the rates unchanged.
     pretrained : bool or path, default=False
-        Published weights, or those of a state dict.
+        Whether to load the published weights, or the path of a state dict to load.
 
     Returns
     -------
     network : torch.nn.Module
-        Lazy layers have their shapes. Convolutions lie in memory channels last.
+        In the memory format channels last, with all lazy layers initialised.
     """
-    with torch.device("cpu"):  # the same draws, whatever the default device is
+    with torch.device("cpu"):  # the same random weights whatever the default device
         if isinstance(architecture, str) and architecture not in ARCHITECTURES:
-            network = _of_torchvision(
+            network = _build_torchvision(
                 architecture, input_shape, n_classes, dropout, pretrained
             )
         else:
             network = _make_network(architecture, input_shape, n_classes).cpu()
             _check_logits(network, input_shape, n_classes)
-            _drop_out(network, architecture, dropout)
-            _load(network, architecture, pretrained)
+            _apply_dropout(network, architecture, dropout)
+            _load_weights(network, architecture, pretrained)
     return network.to(memory_format=torch.channels_last)
 
 
@@ -114,45 +114,44 @@ def _make_network(architecture, input_shape, n_classes):
     )
 
 
-def _drop_out(network, architecture, dropout):
+def _apply_dropout(network, architecture, dropout):
     if dropout is None:
         return
-    if not isinstance(architecture, str) and not has_dropout(network):
+    if not isinstance(architecture, str) and not dropout_layers(network):
         raise ValueError(
             f"dropout={dropout:g} has no place in this architecture: it has no "
-            "torch.nn.Dropout. Put one where it belongs, of any rate, or leave "
-            "dropout=None."
+            "torch.nn.Dropout. Add one, of any rate, or set dropout=None."
         )
     set_dropout(network, dropout)
 
 
-def _load(network, architecture, pretrained):
+def _load_weights(network, architecture, pretrained):
     if pretrained is False:
         return
     if pretrained is True:
         raise ValueError(
-            f"pretrained=True needs a network of torchvision, such as 'resnet18'; of "
-            f"architecture={architecture!r} there are no published weights. The path "
-            "of a state dict works with any network."
+            "pretrained=True needs a network of torchvision, such as 'resnet18'; there "
+            f"are no published weights for architecture={architecture!r}. The path of "
+            "a state dict works with any network."
         )
     state = read_state(pretrained)
-    wrong = misfits(network, state)
+    wrong = mismatches(network, state)
     if wrong:
-        raise ValueError(_not_of(architecture, pretrained, wrong))
+        raise ValueError(_mismatch_message(architecture, pretrained, wrong))
     load_state(network, state)
 
 
-def _of_torchvision(name, input_shape, n_classes, dropout, pretrained):
-    """Build a network of torchvision, with the weights that are asked for.
+def _build_torchvision(name, input_shape, n_classes, dropout, pretrained):
+    """Build a network of torchvision, with pretrained weights if requested.
 
-    A state dict from a file may be of the network as it is here, or as it was
-    published: then the stem stays, whatever the size of the images.
+    A state dict from a file may match the network of this package or the one that
+    torchvision publishes. The latter keeps its stem, whatever the size of the images.
     """
     if name not in torchvision_names():
         close = difflib.get_close_matches(name, list_architectures(), n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise ValueError(
-            f"architecture={name!r} is no network that is known here.{hint} Names are "
+            f"architecture={name!r} is not the name of a network.{hint} Names are "
             f"{', '.join(ARCHITECTURES)}, and the classifiers of torchvision: "
             "sklearn_l2cnn.architectures.list_architectures() lists all."
         )
@@ -160,28 +159,28 @@ def _of_torchvision(name, input_shape, n_classes, dropout, pretrained):
     try:
         network = torchvision_network(name, *shape, pretrained is True)
         _check_logits(network, *shape)
-    except _REFUSALS as error:
-        raise ValueError(_sizes(name, input_shape, error)) from error
-    _drop_out(network, name, dropout)
+    except _SHAPE_ERRORS as error:
+        raise ValueError(_size_message(name, input_shape, error)) from error
+    _apply_dropout(network, name, dropout)
     if isinstance(pretrained, bool):
         return network
     state = read_state(pretrained)
-    wrong = misfits(network, state)
+    wrong = mismatches(network, state)
     if not wrong:
         load_state(network, state)
         return network
     network = published_network(name, input_shape)
-    wrong = min(wrong, misfits(network, state), key=len)
+    wrong = min(wrong, mismatches(network, state), key=len)
     if wrong:
-        raise ValueError(_not_of(name, pretrained, wrong))
+        raise ValueError(_mismatch_message(name, pretrained, wrong))
     load_state(network, state)
-    network = adapted(network, *shape, keep=True)
+    network = adapt(network, *shape, keep=True)
     _check_logits(network, *shape)
-    _drop_out(network, name, dropout)
+    _apply_dropout(network, name, dropout)
     return network
 
 
-def _not_of(architecture, path, wrong):
+def _mismatch_message(architecture, path, wrong):
     more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
     return (
         f"pretrained={os.fspath(path)!r} holds the weights of another network than "
@@ -189,37 +188,37 @@ def _not_of(architecture, path, wrong):
     )
 
 
-def _sizes(name, input_shape, error):
+def _size_message(name, input_shape, error):
     depth, height, width = input_shape
     sides = ", ".join(map(str, sizes_that_fit(name, depth))) or "none"
     reason = [*str(error).splitlines(), type(error).__name__][0]
     return (
         f"architecture={name!r} does not take images of {height} x {width} pixels "
-        f"({reason}). Of square images with {depth} channel(s) it takes those with "
-        f"sides of {sides}, among the sizes that were tried. Resize the images, or "
-        "choose 'plain' or 'resnet18', which take every size."
+        f"({reason}). Among the sizes that were tried, it takes square images of "
+        f"{depth} channel(s) with sides of {sides}. Resize the images, or choose "
+        "'plain' or 'resnet18', which take every size."
     )
 
 
 def _check_logits(network, input_shape, n_classes):
     """Raise unless the network maps two blank images to two rows of logits."""
     training = network.training
-    network.eval()  # a blank batch must not enter the statistics of a batch norm
+    network.eval()  # a blank batch must not change the statistics of a batch norm
     try:
         with torch.no_grad():
             blank = torch.zeros((2, *input_shape), dtype=compute_dtype(network))
             logits = network(blank)
-    except _REFUSALS as error:
+    except _SHAPE_ERRORS as error:
         raise ValueError(
-            f"The architecture does not take images of input_shape={input_shape}, "
-            f"which is (channels, height, width): {error}"
+            f"The architecture does not take images of input_shape={input_shape}, in "
+            f"the order (channels, height, width): {error}"
         ) from error
     network.train(training)
     found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits)
     if found != (2, n_classes):
         raise ValueError(
-            f"The architecture gives an output of shape {found} for 2 images, but "
+            f"The architecture returns an output of shape {found} for 2 images, but "
             f"logits of shape (2, {n_classes}) were expected: y has {n_classes} "
-            "class(es). Let its last layer have one output per class, or pass a "
+            "class(es). Give its last layer one output per class, or pass a "
             "callable(input_shape, n_classes) that builds it for the data."
         )

@@ -1,20 +1,20 @@
-"""A sequence of named layers that knows the shape of what it makes of an image."""
+"""A builder of sequential networks that tracks the shape of their output."""
 
 import math
 from collections import Counter, OrderedDict
 
 from torch import nn
 
-# What comes into the dense layers has at most so many values; larger maps are averaged.
+# Largest number of values that enter the dense layers; larger maps are averaged.
 _MOST_VALUES = 1 << 14
 
 
 class Stack:
-    """A sequence of named layers in the making, for images of one size.
+    """Builder of a sequence of named layers, for images of one size.
 
-    Layers are called by their kind and number, ``conv1``, ``relu1``, ``pool1``; the
-    last is ``logits``. Every size makes a network: kernels and windows are no larger
-    than what they look at.
+    Layers are named by their kind and number, ``conv1``, ``relu1``, ``pool1``; the
+    last one is ``logits``. Images of every size are accepted: kernels and windows are
+    never larger than their input.
 
     Parameters
     ----------
@@ -35,11 +35,11 @@ class Stack:
     def conv(self, filters, side, padded=False):
         """Add a convolution of `side` x `side`.
 
-        Without padding where that leaves two pixels or more along both sides, so that
-        there is something to pool; with it elsewhere, or wherever `padded` is True.
+        It is padded if `padded` is True, or if the output would otherwise have fewer
+        than two pixels along a side, too few for pooling.
         """
         depth, *pixels = self.shape
-        # more taps than this would see nothing but padding
+        # the outer taps of a larger kernel would only meet padding
         kernel = [min(side, 2 * length - 1) for length in pixels]
         left = [length - taps + 1 for length, taps in zip(pixels, kernel, strict=True)]
         if padded or min(left) < 2:
@@ -51,7 +51,7 @@ class Stack:
         return self._add("conv", layer)
 
     def pool(self):
-        """Add a maximum over 2 x 2 pixels; a side of one pixel stays as it is."""
+        """Add max pooling over 2 x 2 pixels; a side of one pixel is not pooled."""
         depth, *pixels = self.shape
         window = tuple(min(2, length) for length in pixels)
         if window == (1, 1):
@@ -65,7 +65,7 @@ class Stack:
         return self._add("relu", nn.ReLU())
 
     def flatten(self):
-        """Make a row of a map, of a large one after averaging neighbouring pixels."""
+        """Flatten maps to rows; large maps are first reduced by average pooling."""
         depth, height, width = self.shape
         side = math.ceil(math.sqrt(max(1, depth * height * width / _MOST_VALUES)))
         window = min(side, height), min(side, width)
@@ -85,18 +85,18 @@ class Stack:
         """Add dropout."""
         return self._add("dropout", nn.Dropout(rate))
 
-    def logits(self, n_classes, draw):
-        """Add the last layer and return the network.
+    def logits(self, n_classes, initialise):
+        """Add the last layer, initialise all layers and return the network.
 
         Parameters
         ----------
         n_classes : int
-        draw : callable
-            Draws a weight, in place; biases are zero.
+        initialise : callable
+            Initialises a weight in place; biases are zero.
         """
         self.layers["logits"] = nn.Linear(*self.shape, n_classes)
         for layer in self.layers.values():
             if isinstance(layer, nn.Conv2d | nn.Linear):
-                draw(layer.weight)
+                initialise(layer.weight)
                 nn.init.zeros_(layer.bias)
         return nn.Sequential(self.layers)

@@ -1,4 +1,4 @@
-"""Weights from a file: what is in it, and whether a network can take it."""
+"""State dicts: reading them from files and loading them into networks."""
 
 import os
 
@@ -13,7 +13,7 @@ def read_state(path):
     Parameters
     ----------
     path : str or os.PathLike
-        As :func:`torch.save` writes it.
+        A file written by :func:`torch.save`.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -23,7 +23,7 @@ def read_state(path):
             "a state dict, written by torch.save(network.state_dict(), path); True "
             "loads the published weights of a network of torchvision."
         ) from None
-    except Exception as error:  # torch, zipfile and pickle each have their own
+    except Exception as error:  # torch, zipfile and pickle raise errors of many types
         raise ValueError(
             f"pretrained={os.fspath(path)!r} could not be read as a state dict of "
             f"torch: {str(error).splitlines()[0]}"
@@ -35,17 +35,17 @@ def read_state(path):
         keys = f" with {', '.join(map(repr, [*state][:5]))}" if named else ""
         raise ValueError(
             f"pretrained={os.fspath(path)!r} holds a {type(state).__name__}{keys}; a "
-            "state dict was expected, from names to tensors and nothing else, as "
-            "torch.save(network.state_dict(), path) writes it."
+            "state dict was expected, a mapping from names to tensors only, as written "
+            "by torch.save(network.state_dict(), path)."
         )
     return state
 
 
-def misfits(network, state):
-    """List what keeps a network from taking a state, its last layer left aside."""
+def mismatches(network, state):
+    """List the entries in which a network and a state differ, except the last layer."""
     name, _ = last_layer(network)
     own = _without(network.state_dict(), name)
-    # batch norms of old files do not count their batches
+    # batch norms in old files lack the number of batches
     wanted = {key for key in own if not key.endswith("num_batches_tracked")}
     given = _without(state, name)
     found = [f"{key} is missing" for key in sorted(wanted - given.keys())]
@@ -62,9 +62,9 @@ def _without(state, layer):
 
 
 def load_state(network, state):
-    """Give a network the weights of a state that it can take.
+    """Load the weights of a state without mismatches into a network.
 
-    The last layer stays as it is where it has other classes than in the state.
+    The last layer is not loaded if the number of classes differs.
     """
     own = network.state_dict()
     fitting = {

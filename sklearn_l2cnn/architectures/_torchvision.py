@@ -1,6 +1,6 @@
-"""Networks of torchvision, fitted to the images: channels, stem, and a head of our own.
+"""Networks of torchvision, adapted to the images and classes: channels, stem, head.
 
-torchvision is imported when one of them is asked for, not before.
+torchvision is only imported when one of its networks is used.
 """
 
 import contextlib
@@ -15,19 +15,19 @@ from torch import nn
 from sklearn_l2cnn.architectures._heads import last_layer, replace_layer
 
 # Images with a shorter side below this are small: a stem that reduces them to a quarter
-# would leave next to nothing.
+# would leave too few pixels.
 _SMALL = 64
 
 _HIDDEN = 128
 
-# What the builders of a few networks are told: no second head for training.
+# Options of the networks that have a second head in training: leave it out.
 _OPTIONS = {
     "googlenet": {"aux_logits": False, "init_weights": True},
     "inception_v3": {"aux_logits": False, "init_weights": True},
 }
 _WITH_BATCH_NORM = {"vgg11": "vgg11_bn"}
 
-# Sides that are tried where an image does not fit.
+# Sides to suggest from, for images of a size that a network does not take.
 _SIDES = (8, 16, 32, 48, 64, 75, 96, 112, 128, 160, 192, 224, 256, 299)
 
 
@@ -39,44 +39,44 @@ def torchvision_names():
 
 
 def torchvision_network(name, input_shape, n_classes, pretrained=False):
-    """Build a network of torchvision for images of a size.
+    """Build a network of torchvision for images of the given shape.
 
     Parameters
     ----------
     name : str
-        As :func:`torchvision.models.get_model` knows it; ``"vgg11"`` has batch norm.
+        As in :func:`torchvision.models.get_model`, except that ``"vgg11"`` has batch
+        norm.
     input_shape : tuple of int
         ``(channels, height, width)``.
     n_classes : int
     pretrained : bool, default=False
-        With the published weights: then the stem stays as they have it.
+        Whether to load the published weights. If True, the stem is kept.
 
     Returns
     -------
     network : torch.nn.Module
     """
-    name = _WITH_BATCH_NORM.get(name, name)
-    if name.startswith("vgg") and is_small(input_shape) and not pretrained:
+    if name.startswith("vgg") and _is_small(input_shape) and not pretrained:
         network = _small_vgg(name, *input_shape)
     else:
-        network = _published(name, input_shape, pretrained)
-    return adapted(network, input_shape, n_classes, keep=pretrained)
+        network = published_network(name, input_shape, pretrained)
+    return adapt(network, input_shape, n_classes, keep=pretrained)
 
 
-def is_small(input_shape):
-    """Say whether images are too small for the first layers of large networks."""
+def _is_small(input_shape):
+    """Return whether images are too small for the first layers of large networks."""
     return min(input_shape[1:]) < _SMALL
 
 
-def _published(name, input_shape, pretrained=False):
-    """Build a network as it was published, for three channels and 1,000 classes."""
+def published_network(name, input_shape, pretrained=False):
+    """Build a network as torchvision does, for three channels and 1,000 classes."""
     from torchvision import models
 
-    options = _OPTIONS.get(name, {})
+    name = _WITH_BATCH_NORM.get(name, name)
     if pretrained:
         weights = models.get_model_weights(name).DEFAULT
-        # the weights bring their own options along
-        quiet = io.StringIO()  # torch says on one stream or another that it downloads
+        # no options: the weights set their own
+        quiet = io.StringIO()  # torch reports downloads on stdout or stderr
         with (
             _download(name, weights),
             contextlib.redirect_stdout(quiet),
@@ -84,22 +84,17 @@ def _published(name, input_shape, pretrained=False):
         ):
             network = models.get_model(name, weights=weights, progress=False)
         return _without_second_head(network)
+    options = _OPTIONS.get(name, {})
     height, width = input_shape[1:]
     if name.startswith("vit_"):
-        options = {"image_size": height}  # of no other networks is a size built in
+        options = {"image_size": height}  # only these two depend on a size
     elif name.startswith("maxvit_"):
         options = {"input_size": (height, width)}
     return models.get_model(name, weights=None, **options)
 
 
-def published_network(name, input_shape):
-    """Build a network without weights as torchvision publishes it."""
-    name = _WITH_BATCH_NORM.get(name, name)
-    return _published(name, input_shape)
-
-
 def _without_second_head(network):
-    """Let a network have one output in training too."""
+    """Remove the second head, so that a network has one output in training too."""
     if getattr(network, "aux_logits", False):
         network.aux_logits = False
         for name in ("AuxLogits", "aux1", "aux2"):
@@ -110,7 +105,7 @@ def _without_second_head(network):
 
 @contextlib.contextmanager
 def _download(name, weights):
-    """Say where a file belongs that could not be downloaded."""
+    """Add to download errors where to put the file instead."""
     try:
         yield
     except (OSError, RuntimeError) as error:
@@ -118,14 +113,14 @@ def _download(name, weights):
         file = os.path.join(folder, os.path.basename(weights.url))
         raise OSError(
             f"The published weights of {name!r} could not be downloaded ({error}). "
-            f"Where there is a connection, download {weights.url} and put it at "
-            f"{file}, or anywhere and give its path as pretrained=. pretrained=False "
-            "starts from random weights."
+            f"Download {weights.url} on a machine with a connection and put it at "
+            f"{file}, or pass its path as pretrained=. pretrained=False starts from "
+            "random weights."
         ) from error
 
 
-def adapted(network, input_shape, n_classes, keep=False):
-    """Fit a published network to images and classes, in place.
+def adapt(network, input_shape, n_classes, keep=False):
+    """Adapt a published network to images and classes, in place.
 
     Parameters
     ----------
@@ -134,8 +129,8 @@ def adapted(network, input_shape, n_classes, keep=False):
     input_shape : tuple of int
     n_classes : int
     keep : bool
-        Whether its weights are worth keeping: then no layer but the last is replaced,
-        and the first takes other channels than three from what it knows of three.
+        Whether to keep its weights. If True, only the last layer is replaced, and the
+        first one if there are not three channels, with the mean of its weights.
 
     Returns
     -------
@@ -144,13 +139,13 @@ def adapted(network, input_shape, n_classes, keep=False):
     from torchvision.models import ResNet
 
     depth = input_shape[0]
-    if not keep and is_small(input_shape) and isinstance(network, ResNet):
+    if not keep and _is_small(input_shape) and isinstance(network, ResNet):
         first = nn.Conv2d(depth, network.conv1.out_channels, 3, padding=1, bias=False)
-        _draw(first)
+        _initialise(first)
         network.conv1, network.maxpool = first, nn.Identity()
-    _take_channels(network, depth, keep)
+    _adapt_first_layer(network, depth, keep)
     if depth != 3 and hasattr(network, "transform_input"):
-        network.transform_input = False  # it would rescale red, green and blue
+        network.transform_input = False  # which rescales red, green and blue
     name, last = last_layer(network)
     if isinstance(network, ResNet):
         head = OrderedDict(
@@ -161,27 +156,28 @@ def adapted(network, input_shape, n_classes, keep=False):
         )
         replace_layer(network, name, nn.Sequential(head))
     else:
-        replace_layer(network, name, _for_classes(last, n_classes))
+        replace_layer(network, name, _last_layer_like(last, n_classes))
     return network
 
 
-def _for_classes(last, n_classes):
-    """Return a new last layer like the given one, with one output a class."""
+def _last_layer_like(last, n_classes):
+    """Return a new last layer like the given one, with one output per class."""
     if isinstance(last, nn.Conv2d):
         return nn.Conv2d(last.in_channels, n_classes, last.kernel_size)
     return nn.Linear(last.in_features, n_classes)
 
 
-def _take_channels(network, depth, keep):
-    """Let the first convolution take images of other than three channels."""
+def _adapt_first_layer(network, depth, keep):
+    """Replace the first convolution if it takes another number of channels."""
     for name, layer in network.named_modules():
         if isinstance(layer, nn.Conv2d):
             if layer.in_channels != depth:
-                replace_layer(network, name, _first_layer(layer, depth, keep))
+                replace_layer(network, name, _with_channels(layer, depth, keep))
             return
 
 
-def _first_layer(layer, depth, keep):
+def _with_channels(layer, depth, keep):
+    """Return a convolution like the given one for another number of channels."""
     first = nn.Conv2d(
         depth,
         layer.out_channels,
@@ -191,7 +187,7 @@ def _first_layer(layer, depth, keep):
         bias=layer.bias is not None,
     )
     if keep:
-        # a grey image, seen as three equal channels, gives what it would have given
+        # equal channels give the same output as three equal channels did
         with torch.no_grad():
             mean = layer.weight.mean(dim=1, keepdim=True)
             scale = layer.in_channels / depth
@@ -199,16 +195,14 @@ def _first_layer(layer, depth, keep):
             if layer.bias is not None:
                 first.bias.copy_(layer.bias)
     else:
-        _draw(first)
+        _initialise(first)
     return first
 
 
 def _small_vgg(name, depth, height, width):
-    """Build a VGG for small images: as many poolings as fit, a small dense layer."""
-    from torchvision import models
-
-    with torch.device("meta"):  # the large dense layers need not be drawn
-        published = models.get_model(name, weights=None)
+    """Build a VGG for small images, with as much pooling as fits and a small head."""
+    with torch.device("meta"):  # the large dense layers need not be initialised
+        published = published_network(name, (depth, height, width))
     sides, layers = [height, width], []
     for layer in published.features:
         if isinstance(layer, nn.MaxPool2d):
@@ -231,12 +225,12 @@ def _small_vgg(name, depth, height, width):
     )
     for layer in published.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
-            _draw(layer)
+            _initialise(layer)
     return published
 
 
-def _draw(layer):
-    """Draw weights that keep the scale of a signal through ReLUs, and no bias."""
+def _initialise(layer):
+    """Initialise weights to keep the scale of a signal through ReLUs, biases to 0."""
     nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -245,7 +239,7 @@ def _draw(layer):
 def sizes_that_fit(name, depth):
     """List the sides of square images that a network of torchvision takes.
 
-    Tried on torch's meta device, where nothing is computed.
+    The network is built on torch's meta device, where nothing is computed.
     """
     fitting = []
     for side in _SIDES:

@@ -1,4 +1,4 @@
-"""A small U-Net that classifies: down, up again with bridges, and a pooled head."""
+"""A small U-Net classifier: an encoder, a decoder with skip connections, a head."""
 
 import torch
 from torch import nn
@@ -25,7 +25,7 @@ def unet(input_shape, n_classes):
 
 
 def _block(depth, filters):
-    """Two convolutions 3 x 3, each with a batch norm and a ReLU."""
+    """Build two 3 x 3 convolutions, each with a batch norm and a ReLU."""
     layers = []
     for channels in (depth, filters):
         layers += [
@@ -37,11 +37,11 @@ def _block(depth, filters):
 
 
 class UNet(nn.Module):
-    """An encoder, a decoder that sees the encoder's maps again, and pooled logits.
+    """An encoder, a decoder with skip connections from it, and pooled logits.
 
-    The encoder halves the image as long as it has two pixels along both sides, at most
-    twice; the decoder enlarges it to the same sizes again. The average over all pixels
-    of the last map goes to the logits.
+    The encoder halves the image as long as both sides have at least two pixels, at most
+    twice; the decoder enlarges it to the same sizes again. The last map is averaged
+    over all pixels and passed to the logits.
 
     Parameters
     ----------
@@ -67,13 +67,13 @@ class UNet(nn.Module):
 
     def forward(self, images):
         """Return the logits of a batch of images."""
-        *bridges, maps = self._encoded(images)
-        for block, bridge in zip(self.up, bridges[::-1], strict=True):
-            larger = interpolate(maps, size=bridge.shape[2:])
-            maps = block(torch.cat([larger, bridge], dim=1))
+        *skips, maps = self._encode(images)
+        for block, skip in zip(self.up, skips[::-1], strict=True):
+            larger = interpolate(maps, size=skip.shape[2:])
+            maps = block(torch.cat([larger, skip], dim=1))
         return self.logits(maps.mean(dim=(2, 3)))
 
-    def _encoded(self, images):
+    def _encode(self, images):
         """Yield the maps of every level, the largest first."""
         maps = images
         for level, block in enumerate(self.down):

@@ -1,4 +1,4 @@
-"""What all transformers of images have in common: forms, pieces, names, manners."""
+"""Base class and mixins of the image transformers."""
 
 from numbers import Real
 
@@ -33,13 +33,13 @@ IMAGE_SHAPE = {"image_shape": [tuple, list, None]}
 FORM = {**IMAGE_SHAPE, "channels": [StrOptions({"last", "first"})]}
 
 
-def changed(change, images):
-    """Send images through a function piece by piece, so that little memory is needed.
+def apply_in_chunks(function, images):
+    """Apply a function to images chunk by chunk, to limit the memory needed.
 
     Parameters
     ----------
-    change : callable
-        Of a tensor ``(n, channels, height, width)``, returning such a tensor.
+    function : callable
+        Takes and returns a tensor of shape ``(n, channels, height, width)``.
     images : ndarray or Tensor of shape (n, height, width, channels)
 
     Returns
@@ -47,48 +47,47 @@ def changed(change, images):
     images : Tensor of shape (n, new height, new width, new channels)
     """
     result = None
-    for part in chunks(len(images), images.shape[1:]):
-        piece = change(images[part].clone().permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    for rows in chunks(len(images), images.shape[1:]):
+        chunk = function(images[rows].clone().permute(0, 3, 1, 2))
+        chunk = chunk.permute(0, 2, 3, 1)
         if result is None:
-            shape = (len(images), *piece.shape[1:])
-            result = torch.empty(shape, dtype=piece.dtype, device=piece.device)
-        result[part] = piece
+            result = chunk.new_empty((len(images), *chunk.shape[1:]))
+        result[rows] = chunk
     return result
 
 
 class ImageTransformer(ParametersMixin, TransformerMixin, BaseEstimator):
-    """Base of the transformers: images of any form in, images of the same form out.
+    """Base class of the transformers, which return images in the form of X.
 
-    A transformer supplies `_change`, which takes and returns a tensor of shape
-    ``(n, channels, height, width)`` and, where it learns something, `_learn`.
+    Subclasses implement `_transform`, which takes and returns a tensor of shape
+    ``(n, channels, height, width)``, and `_learn` if they have fitted attributes.
     """
 
-    # Whether value i of what goes out is value i of what came in, changed.
-    _keeps_pixels = True
-    # Whether images that are counted otherwise than those in fit come out wrong.
-    _compares_units = False
+    # Whether output feature i corresponds to input feature i.
+    _one_to_one = True
+    # Whether to warn about images in other units than those in fit.
+    _checks_units = False
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None):
-        """Learn the shape of images, and what else there is to learn.
+        """Learn the shape of the images and the parameters of the transformation.
 
         Parameters
         ----------
         X : array-like of shape (n, height, width), (n, height, width, channels), \
                 (n, channels, height, width) or (n, n_features)
-            Images, or rows that are images flattened.
+            Images, or rows that are flattened images.
         y : None
             Ignored.
         sample_weight : array-like of shape (n,), default=None
-            Weights of the images, in whatever is learnt; an image of weight 0 plays no
-            part.
+            Weights of the images; an image of weight 0 is ignored.
 
         Returns
         -------
         self : object
         """
         with all_or_nothing(self):
-            return self._take_in(X, sample_weight, first=True)
+            return self._fit(X, sample_weight, first=True)
 
     def transform(self, X):
         """Transform images.
@@ -96,48 +95,51 @@ class ImageTransformer(ParametersMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like
-            Images or rows of the shape that was fitted.
+            Images or rows of the same shape as in :meth:`fit`.
 
         Returns
         -------
         X : ndarray
-            In the form that X has: rows for rows, images for images.
+            In the form of X: rows for rows, images for images.
         """
         check_is_fitted(self)
         check_namespace(self, X, "_origin_", "transform")
-        way_in, way_out = self._ways()
-        images = check_images(self, X, channels=way_in)
-        if self._compares_units:
+        channels_in, channels_out = self._channel_positions()
+        images = check_images(self, X, channels=channels_in)
+        if self._checks_units:
             warn_about_units(images, self._unit_)
-        ndim = self._ndim_out(ndim_of(X))
-        return give_back(in_form(self._send(self._change, images), ndim, way_out), X)
+        images = self._apply(self._transform, images)
+        return give_back(in_form(images, self._ndim_out(ndim_of(X)), channels_out), X)
 
     def get_feature_names_out(self, input_features=None):
-        """Name the values of a transformed image, in the order that a row has them.
+        """Get output feature names, in the order of the values in a flattened image.
 
         Parameters
         ----------
         input_features : array-like of str, default=None
-            Names of the columns of X; None is those seen in :meth:`fit`.
+            Names of the columns of X. None uses the names seen in :meth:`fit`.
 
         Returns
         -------
-        names : ndarray of str
-            Those of the input where every value stays in its place, else
-            ``"pixel_<row>_<column>"``, with ``"_<channel>"`` where there are several.
+        feature_names_out : ndarray of str
+            The input names if output features correspond to input features, else
+            ``"pixel_<row>_<column>"``, followed by ``"_<channel>"`` if there are
+            several channels.
         """
         check_is_fitted(self)
         names = check_feature_names_in(self, input_features)
-        if self._keeps_pixels:
+        if self._one_to_one:
             return names
-        return pixel_names(self.output_shape_, self._ways()[1])
+        return pixel_names(self.output_shape_, self._channel_positions()[1])
 
-    def _take_in(self, X, sample_weight, first):
+    def _fit(self, X, sample_weight, first):
+        """Fit to X, or with ``first=False`` update the fitted attributes with X."""
+        channels, _ = self._channel_positions()
         if first:
-            images, info = read_images(self, X, channels=self._ways()[0])
+            images, info = read_images(self, X, channels=channels)
             set_attributes(self, info.attributes())
         else:
-            images = check_images(self, X, channels=self._ways()[0])
+            images = check_images(self, X, channels=channels)
         weight = check_weight(sample_weight, images)
         self._learnt_ = self._learn(images, weight, first) or {}
         for name, value in self._learnt_.items():
@@ -146,36 +148,38 @@ class ImageTransformer(ParametersMixin, TransformerMixin, BaseEstimator):
             setattr(self, name, value)
         self._origin_ = origin_of(X)
         if first:
-            if self._compares_units:
+            if self._checks_units:
                 self._unit_ = unit_of(images)
-            self.output_shape_ = tuple(self._send(self._change, images[:1]).shape[1:])
+            images = self._apply(self._transform, images[:1])
+            self.output_shape_ = tuple(images.shape[1:])
         return self
 
-    # -- what the transformers fill in ------------------------------------------------
+    # -- methods for subclasses to override -------------------------------------------
 
     def _learn(self, images, weight, first):
-        """Learn from images ``(n, height, width, channels)``, numpy's or torch's.
+        """Compute fitted attributes from images ``(n, height, width, channels)``.
 
         Returns
         -------
         learnt : dict or None
-            The fitted attributes by their names, arrays as numpy's. They stay as they
-            are in `_learnt_`, and become attributes of the kind of the images.
+            The fitted attributes by name, with arrays of numpy. They are kept as such
+            in `_learnt_` and set as attributes in the array library of X.
         """
 
-    def _change(self, images):
-        raise NotImplementedError
+    def _transform(self, images):
+        """Transform a tensor ``(n, channels, height, width)``."""
+        return images
 
-    def _send(self, change, images):
-        """Send ``(n, height, width, channels)`` through `_change` or `_undo`."""
-        return changed(change, images)
+    def _apply(self, function, images):
+        """Apply `_transform` or its inverse to ``(n, height, width, channels)``."""
+        return apply_in_chunks(function, images)
 
-    def _ways(self):
-        """Say where the channels stand in what comes in, and in what goes out."""
+    def _channel_positions(self):
+        """Return the positions of the channels in the input and in the output."""
         return self.channels, self.channels
 
     def _ndim_out(self, ndim):
-        """Say how many dimensions go out where so many came in."""
+        """Return the number of dimensions of the output for that of the input."""
         return ndim
 
     def __sklearn_tags__(self):
@@ -187,7 +191,7 @@ class ImageTransformer(ParametersMixin, TransformerMixin, BaseEstimator):
 
 
 class InvertibleMixin:
-    """`inverse_transform`, for transformers that supply `_undo`."""
+    """Mixin for transformers that implement `_inverse_transform`."""
 
     def inverse_transform(self, X):
         """Undo the transformation.
@@ -200,30 +204,31 @@ class InvertibleMixin:
         Returns
         -------
         X : ndarray
-            In the form that X has: rows for rows, images for images. What was uint8 and
-            became floats comes back as floats, in which it counts as [0, 1].
+            In the form of X: rows for rows, images for images. Images that were uint8
+            before they were transformed to floats are floats in [0, 1].
         """
         check_is_fitted(self)
-        way_in, way_out = self._ways()
+        channels_in, channels_out = self._channel_positions()
         images = as_images(
-            X, channels=way_out, expected=self.output_shape_, estimator=self
+            X, channels=channels_out, expected=self.output_shape_, estimator=self
         )
-        ndim = self._ndim_in(ndim_of(X))
-        return give_back(in_form(self._send(self._undo, images), ndim, way_in), X)
+        images = self._apply(self._inverse_transform, images)
+        return give_back(in_form(images, self._ndim_in(ndim_of(X)), channels_in), X)
 
-    def _undo(self, images):
+    def _inverse_transform(self, images):
         return images
 
     def _ndim_in(self, ndim):
+        """Return the number of dimensions of the input for that of the output."""
         return ndim
 
 
 class PartialFitMixin:
-    """`partial_fit`, for transformers that learn in pieces."""
+    """Mixin for transformers that learn incrementally."""
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None):
-        """Learn from some images, beside all that were seen before.
+        """Update the fitted attributes with a batch of images.
 
         Parameters
         ----------
@@ -240,4 +245,4 @@ class PartialFitMixin:
         """
         first = not hasattr(self, "image_shape_")
         with all_or_nothing(self):
-            return self._take_in(X, sample_weight, first)
+            return self._fit(X, sample_weight, first)

@@ -1,4 +1,4 @@
-"""Channels: grey, colour, transparency."""
+"""Conversion between grey, colour and transparent images."""
 
 from numbers import Integral
 
@@ -6,65 +6,65 @@ import torch
 
 from sklearn_l2cnn._utils.sklearn_compat import Options
 from sklearn_l2cnn.preprocessing._base import FORM, NUMBER, ImageTransformer
-from sklearn_l2cnn.preprocessing._values import floating, rounded, white_of
+from sklearn_l2cnn.preprocessing._values import as_floating, cast_like, white_of
 
-# ITU-R BT.601: how bright red, green and blue look.
+# Weights of red, green and blue in the luma of ITU-R BT.601.
 _LUMA = (0.299, 0.587, 0.114)
 
 
-def without_alpha(images, background):
-    """Let a background shine through where images with alpha are transparent.
+def blend_alpha(images, background):
+    """Blend images with an alpha channel with a background, and drop alpha.
 
     Parameters
     ----------
     images : Tensor of shape (n, 2 or 4, height, width)
-        Grey or colour, and alpha from 0 to white.
+        Grey or colour, followed by alpha, from 0 to white.
     background : float
         0 is black, 1 is white.
     """
     white = white_of(images)
-    values = floating(images)
+    values = as_floating(images)
     colour, alpha = values[:, :-1], values[:, -1:] / white
-    return rounded(colour * alpha + background * white * (1 - alpha), images)
+    return cast_like(colour * alpha + background * white * (1 - alpha), images)
 
 
-def grey(images):
+def _to_luma(images):
     """Return the luma of images with three channels."""
-    values = floating(images)
+    values = as_floating(images)
     red, green, blue = values.unbind(1)
     luma = red * _LUMA[0] + green * _LUMA[1] + blue * _LUMA[2]
-    return rounded(luma.unsqueeze(1), images)
+    return cast_like(luma.unsqueeze(1), images)
 
 
-def to_depth(images, depth, background):
-    """Bring images of one to four channels to another number of channels."""
+def convert_channels(images, depth, background):
+    """Convert images of one to four channels to another number of channels."""
     found = images.shape[1]
     if found > 4:
         raise ValueError(
-            f"Images with {found} channels were given; those that can be turned into "
-            "others have 1 (grey), 2 (grey and alpha), 3 (red, green, blue) or 4 (red, "
-            "green, blue and alpha). Choose channels by indexing: X[..., :3]."
+            f"Images with {found} channels cannot be converted; 1 (grey), 2 (grey and "
+            "alpha), 3 (red, green, blue) or 4 (red, green, blue and alpha) were "
+            "expected. Select channels by indexing: X[..., :3]."
         )
     if found == depth:
         return images
     if found in (2, 4):
         alpha = images[:, -1:]
-        images = images[:, :-1] if depth == 4 else without_alpha(images, background)
+        images = images[:, :-1] if depth == 4 else blend_alpha(images, background)
     else:
         alpha = torch.full_like(images[:, :1], white_of(images))
     if depth == 1:
-        return images if images.shape[1] == 1 else grey(images)
+        return images if images.shape[1] == 1 else _to_luma(images)
     if images.shape[1] == 1:
         images = images.expand(-1, 3, -1, -1)
     return images if depth == 3 else torch.cat([images, alpha], dim=1)
 
 
 class ToChannels(ImageTransformer):
-    r"""Bring images to 1, 3 or 4 channels.
+    r"""Convert images to 1, 3 or 4 channels.
 
-    Grey becomes colour by repeating it, colour becomes grey as
-    :math:`0.299\,R + 0.587\,G + 0.114\,B`. Of images with alpha, the fourth channel or
-    the second beside grey, a background shines through; images without are opaque.
+    Grey is converted to colour by repeating it, colour to grey by
+    :math:`0.299\,R + 0.587\,G + 0.114\,B`. Images with alpha, the last of two or four
+    channels, are blended with a background; images without alpha are opaque.
 
     Parameters
     ----------
@@ -72,31 +72,32 @@ class ToChannels(ImageTransformer):
         Grey, colour, or colour and alpha.
 
     background : float, default=1.0
-        What is behind transparent pixels: 0 is black, 1 is white.
+        Grey level behind transparent pixels: 0 is black, 1 is white.
 
     image_shape : tuple of int, default=None
-        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. None
-        takes a row of k * k values as a grey image of k x k pixels and any other row as
-        a strip one pixel high.
+        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. With
+        None, a row of k * k values is a grey image of k x k pixels, any other row an
+        image one pixel high.
 
     channels : {"last", "first"}, default="last"
-        Where the channels stand in images of four dimensions, and in the images that
-        rows are flattened from.
+        Position of the channel axis in images of four dimensions, and in the images
+        that rows are flattened from.
 
     Attributes
     ----------
     image_shape_, output_shape_ : tuple of int
-        ``(height, width, channels)`` of the images before and after.
+        ``(height, width, channels)`` of the images before and after transformation.
 
     n_features_in_ : int
-        Values in an image: height x width x channels.
+        Number of values in an image: height x width x channels.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X is a data frame whose names are all strings.
+        Names of the columns of X. Defined only if X is a data frame whose column names
+        are all strings.
 
     See Also
     --------
-    ToGray : The same with one channel.
+    ToGray : Conversion to one channel.
 
     Examples
     --------
@@ -106,7 +107,7 @@ class ToChannels(ImageTransformer):
     (1797, 8, 8, 3)
     """
 
-    _keeps_pixels = False
+    _one_to_one = False
     _parameter_constraints: dict = {
         "n_channels": [Options(Integral, {1, 3, 4})],
         "background": NUMBER,
@@ -121,41 +122,42 @@ class ToChannels(ImageTransformer):
         self.image_shape = image_shape
         self.channels = channels
 
-    def _change(self, images):
-        return to_depth(images, self.n_channels, self.background)
+    def _transform(self, images):
+        return convert_channels(images, self.n_channels, self.background)
 
 
 class ToGray(ImageTransformer):
-    r"""Turn images to grey: :math:`0.299\,R + 0.587\,G + 0.114\,B`.
+    r"""Convert images to grey: :math:`0.299\,R + 0.587\,G + 0.114\,B`.
 
     Parameters
     ----------
     background : float, default=1.0
-        What is behind transparent pixels: 0 is black, 1 is white.
+        Grey level behind transparent pixels: 0 is black, 1 is white.
 
     image_shape : tuple of int, default=None
-        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. None
-        takes a row of k * k values as a grey image of k x k pixels and any other row as
-        a strip one pixel high.
+        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. With
+        None, a row of k * k values is a grey image of k x k pixels, any other row an
+        image one pixel high.
 
     channels : {"last", "first"}, default="last"
-        Where the channels stand in images of four dimensions, and in the images that
-        rows are flattened from.
+        Position of the channel axis in images of four dimensions, and in the images
+        that rows are flattened from.
 
     Attributes
     ----------
     image_shape_, output_shape_ : tuple of int
-        ``(height, width, channels)`` of the images before and after.
+        ``(height, width, channels)`` of the images before and after transformation.
 
     n_features_in_ : int
-        Values in an image: height x width x channels.
+        Number of values in an image: height x width x channels.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X is a data frame whose names are all strings.
+        Names of the columns of X. Defined only if X is a data frame whose column names
+        are all strings.
 
     See Also
     --------
-    ToChannels : Any number of channels.
+    ToChannels : Conversion to 1, 3 or 4 channels.
 
     Examples
     --------
@@ -167,16 +169,13 @@ class ToGray(ImageTransformer):
            [76, 76]], dtype=uint8)
     """
 
-    _keeps_pixels = False
-    _parameter_constraints: dict = {
-        "background": NUMBER,
-        **FORM,
-    }
+    _one_to_one = False
+    _parameter_constraints: dict = {"background": NUMBER, **FORM}
 
     def __init__(self, *, background=1.0, image_shape=None, channels="last"):
         self.background = background
         self.image_shape = image_shape
         self.channels = channels
 
-    def _change(self, images):
-        return to_depth(images, 1, self.background)
+    def _transform(self, images):
+        return convert_channels(images, 1, self.background)

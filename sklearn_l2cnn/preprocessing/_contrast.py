@@ -1,4 +1,4 @@
-"""Contrast within single images."""
+"""Contrast normalisation within single images."""
 
 from numbers import Integral, Real
 
@@ -6,50 +6,51 @@ import torch
 
 from sklearn_l2cnn._utils.sklearn_compat import Interval
 from sklearn_l2cnn.preprocessing._base import FORM, ImageTransformer
-from sklearn_l2cnn.preprocessing._values import as_floats, in_double, rounded
+from sklearn_l2cnn.preprocessing._values import as_double, as_floats_like, cast_like
 
 
 class ContrastNormalizer(ImageTransformer):
-    r"""Give every image, or every neighbourhood in it, mean 0 and the same contrast.
+    r"""Normalise each image, or each neighbourhood in it, to mean 0 and equal contrast.
 
     .. math:: x' = (x - m) / \sqrt{v + \epsilon^2}
 
-    with m the mean and v the variance of the image over all its pixels and channels
-    or, with a `window`, m the mean of each channel and v the variance of all of them
-    around each pixel. uint8 counts as [0, 1]. Nothing is learnt from other images.
+    where m and v are the mean and the variance over all pixels and channels of the
+    image. With a `window`, they are computed around each pixel, m for each channel and
+    v for all channels. uint8 is scaled to [0, 1]. The transformer is stateless.
 
     Parameters
     ----------
     window : int, default=None
-        Side of the neighbourhood, an odd number of pixels, which weigh less towards its
-        edge, as a Gaussian; None is the whole image.
+        Side of the neighbourhood, an odd number of pixels, which are weighted by a
+        Gaussian. None uses the whole image.
 
     epsilon : float, default=0.01
-        What keeps flat images and neighbourhoods from becoming noise.
+        Regularisation that keeps the noise of flat regions from being amplified.
 
     image_shape : tuple of int, default=None
-        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. None
-        takes a row of k * k values as a grey image of k x k pixels and any other row as
-        a strip one pixel high.
+        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. With
+        None, a row of k * k values is a grey image of k x k pixels, any other row an
+        image one pixel high.
 
     channels : {"last", "first"}, default="last"
-        Where the channels stand in images of four dimensions, and in the images that
-        rows are flattened from.
+        Position of the channel axis in images of four dimensions, and in the images
+        that rows are flattened from.
 
     Attributes
     ----------
     image_shape_, output_shape_ : tuple of int
-        ``(height, width, channels)`` of the images before and after.
+        ``(height, width, channels)`` of the images before and after transformation.
 
     n_features_in_ : int
-        Values in an image: height x width x channels.
+        Number of values in an image: height x width x channels.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X is a data frame whose names are all strings.
+        Names of the columns of X. Defined only if X is a data frame whose column names
+        are all strings.
 
     See Also
     --------
-    HistogramEqualizer : Spreads the values evenly instead.
+    HistogramEqualizer : Spread the values of each image evenly.
 
     Examples
     --------
@@ -72,28 +73,28 @@ class ContrastNormalizer(ImageTransformer):
         self.image_shape = image_shape
         self.channels = channels
 
-    def _change(self, images):
+    def _transform(self, images):
         if self.window is not None and self.window % 2 == 0:
             raise ValueError(
-                f"window={self.window} has no middle; an odd number was expected, such "
-                f"as {self.window + 1}."
+                f"window={self.window} has no middle pixel; an odd number was "
+                f"expected, such as {self.window + 1}."
             )
-        values = in_double(images)
+        values = as_double(images)
         if self.window is None:
             values = values - values.mean(dim=(1, 2, 3), keepdim=True)
             variance = values.square().mean(dim=(1, 2, 3), keepdim=True)
         else:
-            mean = blurred(values, self.window)
-            square = blurred(values.square(), self.window)
+            mean = _gaussian_blur(values, self.window)
+            square = _gaussian_blur(values.square(), self.window)
             variance = (square - mean.square()).clamp_min(0).mean(1, keepdim=True)
             values = values - mean
-        return as_floats(values / (variance + self.epsilon**2).sqrt(), images)
+        return as_floats_like(values / (variance + self.epsilon**2).sqrt(), images)
 
 
-def blurred(images, window):
-    """Average around every pixel with the weights of a Gaussian, mirrored at the edges.
+def _gaussian_blur(images, window):
+    """Average around each pixel with Gaussian weights, with mirrored edges.
 
-    The window is no wider than the mirror image of an image goes.
+    The window is reduced to the largest that the mirrored image can fill.
     """
     from torchvision.transforms.v2 import functional
 
@@ -102,40 +103,41 @@ def blurred(images, window):
 
 
 class HistogramEqualizer(ImageTransformer):
-    r"""Spread the values of every image evenly, every channel by itself.
+    r"""Spread the values of each image evenly, separately for each channel.
 
     .. math:: x' = \frac{c(x) - c_0}{n - c_0}
 
-    with c(x) the number of the channel's n pixels that are no larger than x, and
-    :math:`c_0` that of the least value: the darkest becomes black, the lightest white,
-    255 of uint8. A channel that is constant becomes black. Nothing is learnt from other
-    images.
+    where c(x) is the number of the channel's n pixels that are no larger than x, and
+    :math:`c_0` is c of the smallest value: the darkest pixels become black, the
+    lightest white, which is 255 for uint8. A constant channel becomes black. The
+    transformer is stateless.
 
     Parameters
     ----------
     image_shape : tuple of int, default=None
-        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. None
-        takes a row of k * k values as a grey image of k x k pixels and any other row as
-        a strip one pixel high.
+        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. With
+        None, a row of k * k values is a grey image of k x k pixels, any other row an
+        image one pixel high.
 
     channels : {"last", "first"}, default="last"
-        Where the channels stand in images of four dimensions, and in the images that
-        rows are flattened from.
+        Position of the channel axis in images of four dimensions, and in the images
+        that rows are flattened from.
 
     Attributes
     ----------
     image_shape_, output_shape_ : tuple of int
-        ``(height, width, channels)`` of the images before and after.
+        ``(height, width, channels)`` of the images before and after transformation.
 
     n_features_in_ : int
-        Values in an image: height x width x channels.
+        Number of values in an image: height x width x channels.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X is a data frame whose names are all strings.
+        Names of the columns of X. Defined only if X is a data frame whose column names
+        are all strings.
 
     See Also
     --------
-    ContrastNormalizer : Mean 0 and the same contrast instead.
+    ContrastNormalizer : Normalise each image to mean 0 and equal contrast.
 
     Examples
     --------
@@ -153,18 +155,18 @@ class HistogramEqualizer(ImageTransformer):
         self.image_shape = image_shape
         self.channels = channels
 
-    def _change(self, images):
+    def _transform(self, images):
         counts = _ranks(images.flatten(2)).reshape(images.shape).double()
         least = counts.amin(dim=(2, 3), keepdim=True)
         span = images.shape[2] * images.shape[3] - least
         share = torch.where(span > 0, (counts - least) / span, 0.0)
         if images.dtype == torch.uint8:
-            return rounded(255 * share, images)
+            return cast_like(255 * share, images)
         return share.to(images.dtype)
 
 
 def _ranks(values):
-    """Count for every value how many along the last axis are no larger."""
+    """Count, for each value, the values along the last axis that are no larger."""
     values = values.contiguous()
     if values.dtype == torch.uint8:
         places = values.long()

@@ -1,4 +1,4 @@
-"""Size: resizing, cropping and padding whole batches."""
+"""Resizing, cropping and padding of batches of images."""
 
 from numbers import Integral
 
@@ -25,49 +25,50 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 
 
 class ImageResizer(ImageTransformer):
-    """Bring images to a size, antialiased.
+    """Resize images with antialiasing.
 
     Parameters
     ----------
     size : int or tuple (height, width), default=(32, 32)
-        What the images become; an int is both sides.
+        Size of the resized images; an int is used for both sides.
 
     aspect : {"stretch", "crop", "pad"}, default="stretch"
-        What to do where the proportions are others: ``"stretch"`` changes them,
-        ``"crop"`` takes the largest part in the middle that has the right ones,
-        ``"pad"`` puts the whole image in the middle and fills what is left.
+        How to treat images with another aspect ratio than `size`: ``"stretch"`` changes
+        it, ``"crop"`` takes the largest central part that has the aspect ratio of
+        `size`, ``"pad"`` centres the whole image and fills the rest.
 
     fill : float, default=0.0
-        What ``"pad"`` fills with: 0 is black, 1 is white, which of uint8 is 255.
+        Fill value of ``"pad"``: 0 is black, 1 is white, which is 255 for uint8.
 
     interpolation : {"nearest", "bilinear", "bicubic"}, default="bilinear"
-        How values between pixels are found. Where an image becomes smaller, pixels are
-        averaged over what they stand for, except with ``"nearest"``.
+        Interpolation between pixels. If an image becomes smaller, pixels are averaged,
+        except with ``"nearest"``.
 
     image_shape : tuple of int, default=None
-        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. None
-        takes a row of k * k values as a grey image of k x k pixels and any other row as
-        a strip one pixel high.
+        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. With
+        None, a row of k * k values is a grey image of k x k pixels, any other row an
+        image one pixel high.
 
     channels : {"last", "first"}, default="last"
-        Where the channels stand in images of four dimensions, and in the images that
-        rows are flattened from.
+        Position of the channel axis in images of four dimensions, and in the images
+        that rows are flattened from.
 
     Attributes
     ----------
     image_shape_, output_shape_ : tuple of int
-        ``(height, width, channels)`` of the images before and after.
+        ``(height, width, channels)`` of the images before and after transformation.
 
     n_features_in_ : int
-        Values in an image: height x width x channels.
+        Number of values in an image: height x width x channels.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X is a data frame whose names are all strings.
+        Names of the columns of X. Defined only if X is a data frame whose column names
+        are all strings.
 
     See Also
     --------
-    ImageReader : Reads files, and resizes images of many sizes to one.
-    CenterCropper : Takes the middle without resizing.
+    ImageReader : Read files, and resize images of different sizes to one size.
+    CenterCropper : Crop to the middle without resizing.
 
     Examples
     --------
@@ -77,7 +78,7 @@ class ImageResizer(ImageTransformer):
     (1797, 16, 16)
     """
 
-    _keeps_pixels = False
+    _one_to_one = False
     _parameter_constraints: dict = {
         "size": SIZE,
         "aspect": [StrOptions(set(ASPECTS))],
@@ -103,46 +104,46 @@ class ImageResizer(ImageTransformer):
         self.image_shape = image_shape
         self.channels = channels
 
-    def _change(self, images):
-        return fitted(
+    def _transform(self, images):
+        return resize_to(
             images, two_sides(self.size), self.aspect, self.fill, self.interpolation
         )
 
 
-def fitted(images, size, aspect, fill, interpolation):
-    """Bring a tensor of images to a size, as :class:`ImageResizer` says."""
+def resize_to(images, size, aspect, fill, interpolation):
+    """Resize a tensor of images as :class:`ImageResizer` does."""
     shape = tuple(images.shape[2:])
     if aspect == "crop":
         top, left, height, width = central_box(shape, size)
         images = images[:, :, top : top + height, left : left + width]
     if aspect != "pad":
-        return resized(images, size, interpolation)
+        return _resize(images, size, interpolation)
     top, left, height, width = inner_place(shape, size)
-    inner = resized(images, (height, width), interpolation)
-    return framed(inner, size, (top, left), fill)
+    inner = _resize(images, (height, width), interpolation)
+    return _place_in_frame(inner, size, (top, left), fill)
 
 
-def resized(images, size, interpolation="bilinear"):
-    """Resize a tensor of images, antialiased, in its own dtype."""
+def _resize(images, size, interpolation="bilinear"):
+    """Resize a tensor of images with antialiasing, keeping its dtype."""
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms.v2 import functional
 
     if tuple(images.shape[2:]) == tuple(size):
         return images
-    exact = "-exact" if interpolation == "nearest" else ""  # as Pillow has it
+    exact = "-exact" if interpolation == "nearest" else ""  # as in Pillow
     mode = InterpolationMode(interpolation + exact)
     antialias = interpolation != "nearest"
     return functional.resize(images, list(size), mode, antialias=antialias)
 
 
-def framed(images, size, place, fill):
-    """Put images into frames of a size, where `place` says, and fill what is left."""
+def _place_in_frame(images, size, place, fill):
+    """Put images at a place (top, left) in larger frames, and fill the rest."""
     n, depth, height, width = images.shape
     top, left = place
     if images.dtype == torch.uint8 and not 0 <= fill <= 1:
         raise ValueError(
-            f"fill={fill:g} is no value of uint8 images: 0 is black, and 1 is white, "
-            "which of uint8 is 255."
+            f"fill={fill:g} is not a valid value for uint8 images: 0 is black, and 1 "
+            "is white, which is 255 for uint8."
         )
     level = fill * white_of(images)
     level = level if images.is_floating_point() else round(level)
@@ -152,37 +153,38 @@ def framed(images, size, place, fill):
 
 
 class CenterCropper(ImageTransformer):
-    """Take the middle of images.
+    """Crop images to their middle.
 
     Parameters
     ----------
     size : int or tuple (height, width), default=(32, 32)
-        Of the part that is kept; an int is both sides. An image that is smaller keeps
-        its own height, or width.
+        Size of the cropped images; an int is used for both sides. The height or width
+        of a smaller image is kept.
 
     image_shape : tuple of int, default=None
-        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. None
-        takes a row of k * k values as a grey image of k x k pixels and any other row as
-        a strip one pixel high.
+        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. With
+        None, a row of k * k values is a grey image of k x k pixels, any other row an
+        image one pixel high.
 
     channels : {"last", "first"}, default="last"
-        Where the channels stand in images of four dimensions, and in the images that
-        rows are flattened from.
+        Position of the channel axis in images of four dimensions, and in the images
+        that rows are flattened from.
 
     Attributes
     ----------
     image_shape_, output_shape_ : tuple of int
-        ``(height, width, channels)`` of the images before and after.
+        ``(height, width, channels)`` of the images before and after transformation.
 
     n_features_in_ : int
-        Values in an image: height x width x channels.
+        Number of values in an image: height x width x channels.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X is a data frame whose names are all strings.
+        Names of the columns of X. Defined only if X is a data frame whose column names
+        are all strings.
 
     See Also
     --------
-    ImagePadder : The opposite; one after the other brings any image to a size.
+    ImagePadder : Pad images. Padding and cropping give images of any size.
 
     Examples
     --------
@@ -192,7 +194,7 @@ class CenterCropper(ImageTransformer):
     (1797, 8, 6)
     """
 
-    _keeps_pixels = False
+    _one_to_one = False
     _parameter_constraints: dict = {"size": SIZE, **FORM}
 
     def __init__(self, size=(32, 32), *, image_shape=None, channels="last"):
@@ -200,7 +202,7 @@ class CenterCropper(ImageTransformer):
         self.image_shape = image_shape
         self.channels = channels
 
-    def _change(self, images):
+    def _transform(self, images):
         height, width = images.shape[2:]
         rows, columns = two_sides(self.size)
         rows, columns = min(rows, height), min(columns, width)
@@ -209,43 +211,44 @@ class CenterCropper(ImageTransformer):
 
 
 class ImagePadder(InvertibleMixin, ImageTransformer):
-    """Put images into the middle of larger frames.
+    """Pad images to a larger size, with the image in the middle.
 
     Parameters
     ----------
     size : int or tuple (height, width), default=(32, 32)
-        Of the frames; an int is both sides. An image that is larger keeps its own
-        height, or width.
+        Size of the padded images; an int is used for both sides. The height or width
+        of a larger image is kept.
 
     mode : {"constant", "edge", "reflect"}, default="constant"
-        What is around the image: `fill`, its outermost pixels, or its mirror image.
+        Padding around the image: `fill`, its outermost pixels, or its mirror image.
 
     fill : float, default=0.0
-        What ``"constant"`` fills with: 0 is black, 1 is white, which of uint8 is 255.
+        Fill value of ``"constant"``: 0 is black, 1 is white, which is 255 for uint8.
 
     image_shape : tuple of int, default=None
-        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. None
-        takes a row of k * k values as a grey image of k x k pixels and any other row as
-        a strip one pixel high.
+        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. With
+        None, a row of k * k values is a grey image of k x k pixels, any other row an
+        image one pixel high.
 
     channels : {"last", "first"}, default="last"
-        Where the channels stand in images of four dimensions, and in the images that
-        rows are flattened from.
+        Position of the channel axis in images of four dimensions, and in the images
+        that rows are flattened from.
 
     Attributes
     ----------
     image_shape_, output_shape_ : tuple of int
-        ``(height, width, channels)`` of the images before and after.
+        ``(height, width, channels)`` of the images before and after transformation.
 
     n_features_in_ : int
-        Values in an image: height x width x channels.
+        Number of values in an image: height x width x channels.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X is a data frame whose names are all strings.
+        Names of the columns of X. Defined only if X is a data frame whose column names
+        are all strings.
 
     See Also
     --------
-    CenterCropper : The opposite.
+    CenterCropper : Crop images to their middle.
 
     Examples
     --------
@@ -255,7 +258,7 @@ class ImagePadder(InvertibleMixin, ImageTransformer):
     (1797, 12, 12)
     """
 
-    _keeps_pixels = False
+    _one_to_one = False
     _parameter_constraints: dict = {
         "size": SIZE,
         "mode": [StrOptions({"constant", "edge", "reflect"})],
@@ -279,28 +282,28 @@ class ImagePadder(InvertibleMixin, ImageTransformer):
         self.channels = channels
 
     def _place(self):
-        """Return the size of the frame, and where in it the image is."""
+        """Return the size of the image, of the frame, and the place (top, left)."""
         shape = self.image_shape_[:2]
         size = [max(pair) for pair in zip(two_sides(self.size), shape, strict=True)]
         place = [(whole - side) // 2 for whole, side in zip(size, shape, strict=True)]
         return shape, size, place
 
-    def _change(self, images):
+    def _transform(self, images):
         shape, size, place = self._place()
         if self.mode == "constant":
-            return framed(images, size, place, self.fill)
+            return _place_in_frame(images, size, place, self.fill)
         for axis in (0, 1):
             after = size[axis] - place[axis] - shape[axis]
-            images = padded(images, place[axis], after, 2 + axis, self.mode)
+            images = pad_axis(images, place[axis], after, 2 + axis, self.mode)
         return images
 
-    def _undo(self, images):
+    def _inverse_transform(self, images):
         (height, width), _, (top, left) = self._place()
         return images[:, :, top : top + height, left : left + width]
 
 
-def padded(images, before, after, axis, mode="reflect"):
-    """Pad one side of images with their outermost pixels or their mirror image."""
+def pad_axis(images, before, after, axis, mode="reflect"):
+    """Pad images along an axis with their outermost pixels or their mirror image."""
     side = images.shape[axis]
     rows = torch.arange(-before, side + after, device=images.device)
     rows = rows.clamp(0, side - 1) if mode == "edge" else reflected(rows, side)

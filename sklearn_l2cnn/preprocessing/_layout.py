@@ -1,4 +1,4 @@
-"""Layout: where the channels stand, and rows that are images."""
+"""Layout of images: position of the channels, and images as rows."""
 
 from sklearn_l2cnn.preprocessing._base import (
     FORM,
@@ -8,30 +8,41 @@ from sklearn_l2cnn.preprocessing._base import (
 )
 
 
-class ChannelsLast(InvertibleMixin, ImageTransformer):
-    """Move the channels of images to the end, where the classifier expects them.
+class _ChannelMover(InvertibleMixin, ImageTransformer):
+    """Base class of the transformers that move the channel axis."""
+
+    _one_to_one = False
+    _parameter_constraints: dict = {**IMAGE_SHAPE}
+
+    def __init__(self, *, image_shape=None):
+        self.image_shape = image_shape
+
+
+class ChannelsLast(_ChannelMover):
+    """Move the channels of images to the last axis, where the classifier expects them.
 
     Parameters
     ----------
     image_shape : tuple of int, default=None
-        ``(height, width)`` or ``(height, width, channels)``, for X given as rows, whose
-        channels follow one another. None takes a row of k * k values as a grey image of
-        k x k pixels and any other row as a strip one pixel high.
+        ``(height, width)`` or ``(height, width, channels)``, for X given as rows, in
+        which the channels follow one another. With None, a row of k * k values is a
+        grey image of k x k pixels, any other row an image one pixel high.
 
     Attributes
     ----------
     image_shape_, output_shape_ : tuple of int
-        ``(height, width, channels)`` of the images, whatever their layout.
+        ``(height, width, channels)`` of the images, in this order for any layout.
 
     n_features_in_ : int
-        Values in an image: height x width x channels.
+        Number of values in an image: height x width x channels.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X is a data frame whose names are all strings.
+        Names of the columns of X. Defined only if X is a data frame whose column names
+        are all strings.
 
     See Also
     --------
-    ChannelsFirst : The opposite.
+    ChannelsFirst : Move the channels to the axis in front of height and width.
 
     Examples
     --------
@@ -41,43 +52,35 @@ class ChannelsLast(InvertibleMixin, ImageTransformer):
     (5, 32, 24, 3)
     """
 
-    _keeps_pixels = False
-    _parameter_constraints: dict = {**IMAGE_SHAPE}
-
-    def __init__(self, *, image_shape=None):
-        self.image_shape = image_shape
-
-    def _ways(self):
+    def _channel_positions(self):
         return "first", "last"
 
-    def _change(self, images):
-        return images
 
-
-class ChannelsFirst(InvertibleMixin, ImageTransformer):
-    """Move the channels of images to the front, as torch has them.
+class ChannelsFirst(_ChannelMover):
+    """Move the channels of images in front of height and width, as in torch.
 
     Parameters
     ----------
     image_shape : tuple of int, default=None
-        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. None
-        takes a row of k * k values as a grey image of k x k pixels and any other row as
-        a strip one pixel high.
+        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. With
+        None, a row of k * k values is a grey image of k x k pixels, any other row an
+        image one pixel high.
 
     Attributes
     ----------
     image_shape_, output_shape_ : tuple of int
-        ``(height, width, channels)`` of the images, whatever their layout.
+        ``(height, width, channels)`` of the images, in this order for any layout.
 
     n_features_in_ : int
-        Values in an image: height x width x channels.
+        Number of values in an image: height x width x channels.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X is a data frame whose names are all strings.
+        Names of the columns of X. Defined only if X is a data frame whose column names
+        are all strings.
 
     See Also
     --------
-    ChannelsLast : The opposite.
+    ChannelsLast : Move the channels to the last axis.
 
     Examples
     --------
@@ -87,31 +90,22 @@ class ChannelsFirst(InvertibleMixin, ImageTransformer):
     (5, 3, 32, 24)
     """
 
-    _keeps_pixels = False
-    _parameter_constraints: dict = {**IMAGE_SHAPE}
-
-    def __init__(self, *, image_shape=None):
-        self.image_shape = image_shape
-
-    def _ways(self):
+    def _channel_positions(self):
         return "last", "first"
-
-    def _change(self, images):
-        return images
 
 
 class RowsToImages(InvertibleMixin, ImageTransformer):
-    """Turn rows into images.
+    """Reshape rows to images.
 
     Parameters
     ----------
     image_shape : tuple of int, default=None
-        ``(height, width)`` or ``(height, width, channels)`` of the images. None takes a
-        row of k * k values as a grey image of k x k pixels and any other row as a strip
-        one pixel high.
+        ``(height, width)`` or ``(height, width, channels)`` of the images. With None, a
+        row of k * k values is a grey image of k x k pixels, any other row an image one
+        pixel high.
 
     channels : {"last", "first"}, default="last"
-        Where the channels stand in the images, and in the images that the rows are
+        Position of the channel axis in the images, and in the images that the rows are
         flattened from.
 
     Attributes
@@ -120,14 +114,15 @@ class RowsToImages(InvertibleMixin, ImageTransformer):
         ``(height, width, channels)`` of the images.
 
     n_features_in_ : int
-        Values in a row: height x width x channels.
+        Number of values in a row: height x width x channels.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X is a data frame whose names are all strings.
+        Names of the columns of X. Defined only if X is a data frame whose column names
+        are all strings.
 
     See Also
     --------
-    ImagesToRows : The opposite.
+    ImagesToRows : Flatten images to rows.
 
     Examples
     --------
@@ -143,31 +138,28 @@ class RowsToImages(InvertibleMixin, ImageTransformer):
         self.image_shape = image_shape
         self.channels = channels
 
-    def _change(self, images):
-        return images
-
     def _ndim_out(self, ndim):
         if ndim > 2:
-            return ndim  # they are images already
-        alone = self.image_shape is None or len(self.image_shape) == 2
-        return 3 if alone else 4
+            return ndim  # X is images already
+        grey = self.image_shape is None or len(self.image_shape) == 2
+        return 3 if grey else 4
 
     def _ndim_in(self, ndim):
         return 2
 
 
 class ImagesToRows(InvertibleMixin, ImageTransformer):
-    """Flatten images to rows, which any estimator of scikit-learn takes.
+    """Flatten images to rows, as expected by the estimators of scikit-learn.
 
     Parameters
     ----------
     image_shape : tuple of int, default=None
-        ``(height, width)`` or ``(height, width, channels)``, for X that is rows
-        already. None takes a row of k * k values as a grey image of k x k pixels and
-        any other row as a strip one pixel high.
+        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. With
+        None, a row of k * k values is a grey image of k x k pixels, any other row an
+        image one pixel high.
 
     channels : {"last", "first"}, default="last"
-        Where the channels stand in images of four dimensions, and in the rows.
+        Position of the channel axis in images of four dimensions, and in the rows.
 
     Attributes
     ----------
@@ -175,14 +167,15 @@ class ImagesToRows(InvertibleMixin, ImageTransformer):
         ``(height, width, channels)`` of the images.
 
     n_features_in_ : int
-        Values in an image: height x width x channels.
+        Number of values in an image: height x width x channels.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X is a data frame whose names are all strings.
+        Names of the columns of X. Defined only if X is a data frame whose column names
+        are all strings.
 
     See Also
     --------
-    RowsToImages : The opposite.
+    RowsToImages : Reshape rows to images.
 
     Examples
     --------
@@ -192,15 +185,12 @@ class ImagesToRows(InvertibleMixin, ImageTransformer):
     (1797, 64)
     """
 
-    _keeps_pixels = False
+    _one_to_one = False
     _parameter_constraints: dict = {**FORM}
 
     def __init__(self, *, image_shape=None, channels="last"):
         self.image_shape = image_shape
         self.channels = channels
-
-    def _change(self, images):
-        return images
 
     def _ndim_out(self, ndim):
         return 2

@@ -1,4 +1,4 @@
-"""Pixels in a range."""
+"""Scaling of pixels to a range."""
 
 import numpy as np
 import torch
@@ -11,54 +11,55 @@ from sklearn_l2cnn.preprocessing._base import (
     InvertibleMixin,
     PartialFitMixin,
 )
-from sklearn_l2cnn.preprocessing._values import as_floats, in_double
+from sklearn_l2cnn.preprocessing._values import as_double, as_floats_like
 
 
 class PixelScaler(InvertibleMixin, PartialFitMixin, ImageTransformer):
-    r"""Bring all pixels from one range to another, all by the same line.
+    r"""Scale all pixels from one range to another by the same linear function.
 
     .. math:: x' = a' + (x - a) \frac{b' - a'}{b - a}
 
-    with [a, b] the range of the pixels and [a', b'] the one that is wanted. uint8
-    counts as [0, 1], so that the default divides it by 255.
+    where [a, b] is the range of the pixels and [a', b'] the desired one. The range of
+    uint8 is [0, 1] after division by 255, which is all that the default does.
 
     Parameters
     ----------
     feature_range : tuple (low, high), default=(0, 1)
-        What the pixels are brought to.
+        Desired range of the transformed pixels.
 
     pixel_range : "auto" or tuple (low, high), default="auto"
-        What the pixels are brought from. ``"auto"`` is [0, 1] for uint8, whatever its
-        values, and for all others the least and the largest value seen in fit. Later
-        images may go beyond.
+        Range of the pixels before scaling. ``"auto"`` is [0, 1] for uint8, whatever the
+        values, and otherwise the smallest and the largest value of the training data.
+        Values of other images may lie outside of it.
 
     image_shape : tuple of int, default=None
-        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. None
-        takes a row of k * k values as a grey image of k x k pixels and any other row as
-        a strip one pixel high.
+        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. With
+        None, a row of k * k values is a grey image of k x k pixels, any other row an
+        image one pixel high.
 
     channels : {"last", "first"}, default="last"
-        Where the channels stand in images of four dimensions, and in the images that
-        rows are flattened from.
+        Position of the channel axis in images of four dimensions, and in the images
+        that rows are flattened from.
 
     Attributes
     ----------
     pixel_range_ : tuple of float
-        What the pixels are brought from.
+        Range of the pixels before scaling.
 
     image_shape_, output_shape_ : tuple of int
-        ``(height, width, channels)`` of the images before and after.
+        ``(height, width, channels)`` of the images before and after transformation.
 
     n_features_in_ : int
-        Values in an image: height x width x channels.
+        Number of values in an image: height x width x channels.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X is a data frame whose names are all strings.
+        Names of the columns of X. Defined only if X is a data frame whose column names
+        are all strings.
 
     See Also
     --------
-    ChannelStandardizer : To mean 0 and deviation 1 instead.
-    sklearn.preprocessing.MinMaxScaler : The same for every feature by itself.
+    ChannelStandardizer : Standardise to mean 0 and standard deviation 1.
+    sklearn.preprocessing.MinMaxScaler : Scale each feature separately.
 
     Examples
     --------
@@ -69,7 +70,7 @@ class PixelScaler(InvertibleMixin, PartialFitMixin, ImageTransformer):
     0.0 1.0
     """
 
-    _compares_units = True
+    _checks_units = True
     _parameter_constraints: dict = {
         "feature_range": [tuple, list],
         "pixel_range": [StrOptions({"auto"}), tuple, list],
@@ -101,34 +102,35 @@ class PixelScaler(InvertibleMixin, PartialFitMixin, ImageTransformer):
             low, high = min(low, self.pixel_range_[0]), max(high, self.pixel_range_[1])
         return {"pixel_range_": (low, high)}
 
-    def _change(self, images):
-        values = _moved(in_double(images), self.pixel_range_, self.feature_range)
-        return as_floats(values, images)
+    def _transform(self, images):
+        values = _rescale(as_double(images), self.pixel_range_, self.feature_range)
+        return as_floats_like(values, images)
 
-    def _undo(self, images):
-        values = _moved(in_double(images), self.feature_range, self.pixel_range_)
-        return as_floats(values, images)
+    def _inverse_transform(self, images):
+        values = _rescale(as_double(images), self.feature_range, self.pixel_range_)
+        return as_floats_like(values, images)
 
 
 def _check_range(limits, name):
     numbers = len(limits) == 2 and all(np.isreal(limit) for limit in limits)
     if not numbers or not -np.inf < limits[0] < limits[1] < np.inf:
         raise ValueError(
-            f"{name}={limits!r} is no range; (low, high) with low < high was expected."
+            f"{name}={limits!r} is not a range; (low, high) with low < high was "
+            "expected."
         )
 
 
 def _extremes(images, rows):
     lows, highs = [], []
     for part in chunks(len(rows), images.shape[1:]):
-        piece = images[rows[part]]
-        lows.append(float(piece.min()))
-        highs.append(float(piece.max()))
+        chunk = images[rows[part]]
+        lows.append(float(chunk.min()))
+        highs.append(float(chunk.max()))
     return min(lows), max(highs)
 
 
-def _moved(values, source, target):
-    """Send [a, b] to [a', b'] along a line; where a is b, of slope 1."""
+def _rescale(values, source, target):
+    """Map [a, b] linearly to [a', b'], with slope 1 if a range has no width."""
     (low, high), (new_low, new_high) = source, target
     slope = (new_high - new_low) / (high - low) if high > low else 1.0
     if new_high == new_low:

@@ -1,4 +1,4 @@
-"""Mean 0 and deviation 1: of every channel, or of every pixel."""
+"""Standardisation of channels or pixels to mean 0 and standard deviation 1."""
 
 import numpy as np
 import torch
@@ -17,67 +17,74 @@ from sklearn_l2cnn.preprocessing._base import (
     InvertibleMixin,
     PartialFitMixin,
 )
-from sklearn_l2cnn.preprocessing._values import as_floats, in_double
+from sklearn_l2cnn.preprocessing._values import as_double, as_floats_like
 
 
 class _Standardizer(InvertibleMixin, PartialFitMixin, ImageTransformer):
-    """What both have in common: a mean and a scale, which fit to the pixels."""
+    """Base class of the transformers that subtract a mean and divide by a scale."""
 
-    _compares_units = True
+    _checks_units = True
+    _parameter_constraints: dict = {**FORM}
 
-    def _line(self, images):
-        """Return mean and scale as tensors that broadcast over images."""
+    def __init__(self, *, image_shape=None, channels="last"):
+        self.image_shape = image_shape
+        self.channels = channels
+
+    def _mean_and_scale(self, images):
+        """Yield mean and scale as tensors that broadcast over images."""
         for name in ("mean_", "scale_"):
             values = torch.as_tensor(self._learnt_[name], device=images.device)
             yield values.permute(2, 0, 1) if values.ndim == 3 else values[:, None, None]
 
-    def _change(self, images):
-        mean, scale = self._line(images)
-        return as_floats((in_double(images) - mean) / scale, images)
+    def _transform(self, images):
+        mean, scale = self._mean_and_scale(images)
+        return as_floats_like((as_double(images) - mean) / scale, images)
 
-    def _undo(self, images):
-        mean, scale = self._line(images)
-        return as_floats(in_double(images) * scale + mean, images)
+    def _inverse_transform(self, images):
+        mean, scale = self._mean_and_scale(images)
+        return as_floats_like(as_double(images) * scale + mean, images)
 
 
 class ChannelStandardizer(_Standardizer):
-    r"""Give every channel mean 0 and deviation 1 over the training images.
+    r"""Standardise each channel to mean 0 and standard deviation 1.
 
-    :math:`x' = (x - \mu_c) / \sigma_c`, both over all pixels of channel c, weighted.
-    uint8 counts as [0, 1]. A constant channel is only centred.
+    :math:`x' = (x - \mu_c) / \sigma_c` with the weighted mean and standard deviation of
+    all pixels of channel c in the training data. uint8 is scaled to [0, 1]. A constant
+    channel is only centred.
 
     Parameters
     ----------
     image_shape : tuple of int, default=None
-        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. None
-        takes a row of k * k values as a grey image of k x k pixels and any other row as
-        a strip one pixel high.
+        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. With
+        None, a row of k * k values is a grey image of k x k pixels, any other row an
+        image one pixel high.
 
     channels : {"last", "first"}, default="last"
-        Where the channels stand in images of four dimensions, and in the images that
-        rows are flattened from.
+        Position of the channel axis in images of four dimensions, and in the images
+        that rows are flattened from.
 
     Attributes
     ----------
     mean_, var_, scale_ : ndarray of shape (channels,)
-        Mean, variance and deviation; the scale of a constant channel is 1.
+        Mean, variance and standard deviation; the scale of a constant channel is 1.
 
     n_samples_seen_ : float
-        Sum of the weights of all images seen.
+        Sum of the weights of all images.
 
     image_shape_, output_shape_ : tuple of int
-        ``(height, width, channels)`` of the images before and after.
+        ``(height, width, channels)`` of the images before and after transformation.
 
     n_features_in_ : int
-        Values in an image: height x width x channels.
+        Number of values in an image: height x width x channels.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X is a data frame whose names are all strings.
+        Names of the columns of X. Defined only if X is a data frame whose column names
+        are all strings.
 
     See Also
     --------
-    PixelStandardizer : The same for every pixel by itself.
-    sklearn_l2cnn.L2CNNClassifier : Does this by itself, unless ``standardize=False``.
+    PixelStandardizer : Standardise each pixel separately.
+    sklearn_l2cnn.L2CNNClassifier : Standardises channels unless ``standardize=False``.
 
     Examples
     --------
@@ -88,19 +95,13 @@ class ChannelStandardizer(_Standardizer):
     0.0 1.0
     """
 
-    _parameter_constraints: dict = {**FORM}
-
-    def __init__(self, *, image_shape=None, channels="last"):
-        self.image_shape = image_shape
-        self.channels = channels
-
     def _learn(self, images, weight, first):
         rows = np.arange(len(images))
-        seen = float(weight.sum()), *channel_statistics(images, rows, weight)
+        statistics = float(weight.sum()), *channel_statistics(images, rows, weight)
         if not first:
-            names = ("n_samples_seen_", "mean_", "var_")
-            seen = merge_statistics([self._learnt_[name] for name in names], seen)
-        total, mean, variance = seen
+            old = [self._learnt_[name] for name in ("n_samples_seen_", "mean_", "var_")]
+            statistics = merge_statistics(old, statistics)
+        total, mean, variance = statistics
         return {
             "n_samples_seen_": total,
             "mean_": mean,
@@ -110,45 +111,46 @@ class ChannelStandardizer(_Standardizer):
 
 
 class PixelStandardizer(_Standardizer):
-    r"""Give every pixel mean 0 and deviation 1 over the training images.
+    r"""Standardise each pixel to mean 0 and standard deviation 1.
 
-    :math:`x' = (x - \mu_{hwc}) / \sigma_{hwc}`, weighted, by scikit-learn's
-    :class:`~sklearn.preprocessing.StandardScaler`. uint8 counts as [0, 1]. A pixel that
-    is constant is only centred. It suits images of things that are always in the same
-    place; convolutions treat all places alike and do better with
-    :class:`ChannelStandardizer`.
+    :math:`x' = (x - \mu_{hwc}) / \sigma_{hwc}` with the weighted mean and standard
+    deviation of pixel (h, w, c) in the training data, computed by
+    :class:`~sklearn.preprocessing.StandardScaler`. uint8 is scaled to [0, 1]. Constant
+    pixels are only centred. It suits images of aligned objects; convolutions treat all
+    places alike and do better with :class:`ChannelStandardizer`.
 
     Parameters
     ----------
     image_shape : tuple of int, default=None
-        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. None
-        takes a row of k * k values as a grey image of k x k pixels and any other row as
-        a strip one pixel high.
+        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. With
+        None, a row of k * k values is a grey image of k x k pixels, any other row an
+        image one pixel high.
 
     channels : {"last", "first"}, default="last"
-        Where the channels stand in images of four dimensions, and in the images that
-        rows are flattened from.
+        Position of the channel axis in images of four dimensions, and in the images
+        that rows are flattened from.
 
     Attributes
     ----------
     mean_, var_, scale_ : ndarray of shape (height, width, channels)
-        Mean, variance and deviation; the scale of a constant pixel is 1.
+        Mean, variance and standard deviation; the scale of a constant pixel is 1.
 
     n_samples_seen_ : float
-        Sum of the weights of all images seen.
+        Sum of the weights of all images.
 
     image_shape_, output_shape_ : tuple of int
-        ``(height, width, channels)`` of the images before and after.
+        ``(height, width, channels)`` of the images before and after transformation.
 
     n_features_in_ : int
-        Values in an image: height x width x channels.
+        Number of values in an image: height x width x channels.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X is a data frame whose names are all strings.
+        Names of the columns of X. Defined only if X is a data frame whose column names
+        are all strings.
 
     See Also
     --------
-    ChannelStandardizer : The same for every channel as a whole.
+    ChannelStandardizer : Standardise each channel.
 
     Examples
     --------
@@ -159,19 +161,13 @@ class PixelStandardizer(_Standardizer):
     0.0 1.0
     """
 
-    _parameter_constraints: dict = {**FORM}
-
-    def __init__(self, *, image_shape=None, channels="last"):
-        self.image_shape = image_shape
-        self.channels = channels
-
     def _learn(self, images, weight, first):
         if first:
             self._scaler_ = StandardScaler()
         rows = np.flatnonzero(weight > 0)
         for part in chunks(len(rows), images.shape[1:]):
-            piece = on_host(as_float64(images[rows[part]]))
-            flat = piece.reshape(len(piece), -1)
+            chunk = on_host(as_float64(images[rows[part]]))
+            flat = chunk.reshape(len(chunk), -1)
             own = weight[rows[part]]
             # the weighted variance of a constant pixel may be rounded to below zero
             with np.errstate(invalid="ignore"):

@@ -1,4 +1,4 @@
-"""Any transform of torchvision as a step of a pipeline."""
+"""Transforms of torchvision as steps of a pipeline."""
 
 import torch
 from sklearn.utils import check_random_state
@@ -11,52 +11,53 @@ from sklearn_l2cnn.preprocessing._base import FORM, ImageTransformer
 class TorchvisionTransformer(ImageTransformer):
     """Apply a transform of torchvision, or any callable on tensors, to images.
 
-    What the transform draws comes from `random_state`: the same images are transformed
-    in the same way every time, and the generators of torch, numpy and random are left
-    as they were. To
-    draw anew in every epoch of training, use `augment` of
-    :class:`sklearn_l2cnn.L2CNNClassifier`.
+    Random transforms are seeded by `random_state`: the same images are transformed in
+    the same way every time, and the states of the global generators of torch, numpy and
+    random are restored. For new random transforms in every epoch of training, use
+    `augment` of :class:`sklearn_l2cnn.L2CNNClassifier`.
 
     Parameters
     ----------
     func : callable, default=None
-        Such as ``torchvision.transforms.v2.GaussianBlur(3)``: takes and returns a
-        tensor ``(n, channels, height, width)`` of uint8, float32 or float64. None
-        returns what comes.
+        The transform, such as ``torchvision.transforms.v2.GaussianBlur(3)``. It takes
+        and returns a tensor ``(n, channels, height, width)`` of uint8, float32 or
+        float64. None leaves the images unchanged.
 
     one_by_one : bool, default=False
-        Whether the transform sees one image at a time, ``(1, channels, height,
-        width)``: transforms of torchvision draw once for all that they see at once.
+        Whether to pass one image at a time, as ``(1, channels, height, width)``.
+        Transforms of torchvision use the same random numbers for a whole batch.
 
     random_state : int, RandomState instance or None, default=None
-        Determines what the transform draws.
+        Determines the random numbers of the transform. Pass an int for reproducible
+        output across multiple function calls.
 
     image_shape : tuple of int, default=None
-        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. None
-        takes a row of k * k values as a grey image of k x k pixels and any other row as
-        a strip one pixel high.
+        ``(height, width)`` or ``(height, width, channels)``, for X given as rows. With
+        None, a row of k * k values is a grey image of k x k pixels, any other row an
+        image one pixel high.
 
     channels : {"last", "first"}, default="last"
-        Where the channels stand in images of four dimensions, and in the images that
-        rows are flattened from.
+        Position of the channel axis in images of four dimensions, and in the images
+        that rows are flattened from.
 
     Attributes
     ----------
     seed_ : int
-        What the generators are seeded with before every call.
+        Seed of the random generators in every call of `func`.
 
     image_shape_, output_shape_ : tuple of int
-        ``(height, width, channels)`` of the images before and after.
+        ``(height, width, channels)`` of the images before and after transformation.
 
     n_features_in_ : int
-        Values in an image: height x width x channels.
+        Number of values in an image: height x width x channels.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X is a data frame whose names are all strings.
+        Names of the columns of X. Defined only if X is a data frame whose column names
+        are all strings.
 
     See Also
     --------
-    sklearn.preprocessing.FunctionTransformer : Any function of an array.
+    sklearn.preprocessing.FunctionTransformer : Apply any function to an array.
 
     Examples
     --------
@@ -69,7 +70,7 @@ class TorchvisionTransformer(ImageTransformer):
     True
     """
 
-    _keeps_pixels = False
+    _one_to_one = False
     _parameter_constraints: dict = {
         "func": [callable, None],
         "one_by_one": ["boolean"],
@@ -96,8 +97,8 @@ class TorchvisionTransformer(ImageTransformer):
         generator = check_random_state(self.random_state)
         return {"seed_": int(generator.randint(2**31 - 1))}
 
-    def _send(self, change, images):
-        # not piece by piece: what is drawn for all would be drawn for every piece
+    def _apply(self, change, images):
+        # not in chunks, for which a transform would draw different random numbers
         images = as_tensor(images).permute(0, 3, 1, 2)
         # func may work in place
         images = images.clone(memory_format=torch.contiguous_format)
@@ -105,7 +106,7 @@ class TorchvisionTransformer(ImageTransformer):
             images = change(images)
         return images.permute(0, 2, 3, 1)
 
-    def _change(self, images):
+    def _transform(self, images):
         if self.func is None:
             return images
         if not self.one_by_one:
@@ -114,14 +115,14 @@ class TorchvisionTransformer(ImageTransformer):
         if len({part.shape for part in parts}) > 1:
             raise ValueError(
                 f"func={self.func!r} returned images of several shapes: "
-                f"{sorted({tuple(part.shape[1:]) for part in parts})[:4]}. All must be "
-                "alike; end it with a resize to one size."
+                f"{sorted({tuple(part.shape[1:]) for part in parts})[:4]}. All must "
+                "have the same shape; let it end with a resize."
             )
         return torch.cat(parts)
 
 
 def _checked(result, images):
-    """Raise unless a transform returned images, as many as it got."""
+    """Raise unless a transform returned as many images as were passed."""
     if (
         isinstance(result, torch.Tensor)
         and result.ndim == 4

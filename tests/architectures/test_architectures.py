@@ -1,4 +1,4 @@
-"""Named networks at every size, and what counts as an architecture."""
+"""Tests of named networks for all sizes, and of custom architectures."""
 
 import pytest
 import torch
@@ -6,12 +6,9 @@ import torchvision
 from torch import nn
 
 from sklearn_l2cnn._utils.layers import compute_dtype
-from sklearn_l2cnn.architectures import (
-    ARCHITECTURES,
-    build_network,
-    list_architectures,
-    plain,
-)
+from sklearn_l2cnn.architectures import build_network, list_architectures
+from sklearn_l2cnn.architectures._plain import plain
+from sklearn_l2cnn.architectures._registry import ARCHITECTURES
 from tests.conftest import SmallNet, double, quick, tiny
 
 SIZES = [(1, 1), (1, 2), (1, 30), (2, 2), (3, 3), (5, 7), (8, 8), (9, 9), (17, 3)]
@@ -31,8 +28,8 @@ def test_plain_takes_every_size(size, depth, n_classes):
 
 
 @pytest.mark.parametrize("side", [1, 8, 28, 64, 256])
-def test_plain_keeps_the_scale_of_its_input(side):
-    # neither vanishing nor exploding through the depth that this size needs
+def test_plain_preserves_the_scale_of_its_input(side):
+    # the signal neither vanishes nor explodes at the depth for this size
     torch.manual_seed(0)
     net = plain((3, side, side), 10)
     with torch.no_grad():
@@ -47,13 +44,13 @@ def test_plain_has_a_gradient_in_every_parameter():
     assert all(float(p.grad.abs().sum()) > 0 for p in net.parameters())
 
 
-# -- the other names ------------------------------------------------------------------
+# -- other networks -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("depth", [1, 3, 5])
 @pytest.mark.parametrize("size", [*SIZES, (64, 100), (224, 224)])
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_networks_of_our_own_take_every_size_and_depth(name, size, depth):
+def test_own_networks_take_every_size_and_depth(name, size, depth):
     net = build_network(name, (depth, *size), 7)
     assert sum(p.numel() for p in net.parameters()) < 10_000_000
     with torch.no_grad():
@@ -63,9 +60,9 @@ def test_networks_of_our_own_take_every_size_and_depth(name, size, depth):
 @pytest.mark.parametrize("depth", [1, 3, 5])
 @pytest.mark.parametrize("size", [*SIZES, (48, 20), (64, 64), (100, 224)])
 @pytest.mark.parametrize("name", ["resnet18", "vgg11"])
-def test_networks_of_torchvision_take_every_size_and_depth(name, size, depth):
+def test_torchvision_networks_take_every_size_and_depth(name, size, depth):
     if name == "vgg11" and min(size) >= 64:
-        pytest.skip("half a gigabyte of dense layers: once is enough")
+        pytest.skip("the dense layers have half a gigabyte")
     net = build_network(name, (depth, *size), 7)
     with torch.no_grad():
         assert net(torch.randn(2, depth, *size)).shape == (2, 7)
@@ -75,20 +72,20 @@ def kinds(net, kind):
     return [layer for layer in net.modules() if type(layer) is kind]
 
 
-def test_two_conv_is_what_it_says():
+def test_layers_of_two_conv():
     net = build_network("two_conv", (1, 28, 28), 10)
     shapes = [tuple(p.shape) for p in net.parameters() if p.ndim > 1]
     assert shapes == [(64, 1, 5, 5), (64, 64, 5, 5), (512, 1024), (10, 512)]
     assert len(kinds(net, nn.MaxPool2d)) == 2
 
 
-def test_conv_pool_is_what_it_says():
+def test_layers_of_conv_pool():
     net = build_network("conv_pool", (3, 32, 32), 10)
     shapes = [tuple(p.shape) for p in net.parameters() if p.ndim > 1]
     assert shapes == [(32, 3, 3, 3), (64, 32, 3, 3), (128, 64 * 36), (10, 128)]
 
 
-def test_four_conv_is_what_it_says():
+def test_layers_of_four_conv():
     net = build_network("four_conv", (3, 32, 32), 20)
     shapes = [tuple(p.shape) for p in net.parameters() if p.ndim > 1]
     assert shapes[:2] == [(64, 3, 3, 3), (64, 64, 3, 3)]
@@ -97,7 +94,7 @@ def test_four_conv_is_what_it_says():
     assert not kinds(net, nn.MaxPool2d)
 
 
-def test_conv_dropout_is_what_it_says():
+def test_layers_of_conv_dropout():
     net = build_network("conv_dropout", (1, 28, 28), 10)
     shapes = [tuple(p.shape) for p in net.parameters() if p.ndim > 1]
     assert shapes == [(32, 1, 3, 3), (64, 32, 3, 3), (64, 64 * 121), (10, 64)]
@@ -105,7 +102,7 @@ def test_conv_dropout_is_what_it_says():
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50"])
-def test_a_resnet_has_a_stem_for_its_images_and_a_head_of_its_own(name):
+def test_stem_and_head_of_resnets(name):
     small = build_network(name, (1, 28, 28), 10)
     assert small.conv1.kernel_size == (3, 3) and small.conv1.stride == (1, 1)
     assert isinstance(small.maxpool, nn.Identity)
@@ -123,7 +120,7 @@ def test_vgg11_has_batch_norm():
     assert sum(p.numel() for p in small.parameters()) < 10_000_000
 
 
-def test_the_widths_of_a_small_vgg_are_those_of_torchvision():
+def test_widths_of_a_small_vgg_match_torchvision():
     small = build_network("vgg13_bn", (3, 32, 32), 10)
     published = torchvision.models.vgg13_bn(weights=None)
     assert [layer.out_channels for layer in kinds(small, nn.Conv2d)] == [
@@ -141,7 +138,7 @@ def test_every_network_has_a_gradient_in_every_parameter(name):
 
 
 @pytest.mark.parametrize("name", [*ARCHITECTURES, "resnet18", "vgg11"])
-def test_the_same_seed_draws_the_same_network(name):
+def test_same_seed_gives_the_same_network(name):
     networks = []
     for _ in range(2):
         torch.manual_seed(3)
@@ -153,12 +150,13 @@ def test_the_same_seed_draws_the_same_network(name):
 @pytest.mark.parametrize("name", [*ARCHITECTURES, "resnet18", "vgg11"])
 def test_every_network_learns_digits(digits, name):
     X, y = digits
-    net = {"resnet18": 2, "vgg11": 4}.get(name, 10)
-    clf = quick(architecture=name, max_epochs=net, lr=1e-3, batch_size=16).fit(X, y)
+    n_epochs = {"resnet18": 2, "vgg11": 4}.get(name, 10)
+    clf = quick(architecture=name, max_epochs=n_epochs, lr=1e-3, batch_size=16)
+    clf.fit(X, y)
     assert clf.score(X, y) > 0.6
 
 
-# -- every classifier of torchvision --------------------------------------------------
+# -- classifiers of torchvision -------------------------------------------------------
 
 
 def test_all_names_are_listed():
@@ -176,7 +174,7 @@ def test_all_names_are_listed():
     + ["mnasnet0_5", "mobilenet_v3_small", "regnet_y_400mf", "shufflenet_v2_x0_5"]
     + ["squeezenet1_1", "swin_t"],
 )
-def test_networks_of_torchvision_get_a_head_for_the_classes(name):
+def test_torchvision_networks_get_a_head_for_the_classes(name):
     for shape, n_classes in (((1, 64, 64), 3), ((4, 64, 64), 2)):
         net = build_network(name, shape, n_classes)
         with torch.no_grad():
@@ -199,7 +197,7 @@ def test_every_classifier_of_torchvision(name):
         assert net.eval()(torch.randn(1, 1, side, side)).shape == (1, 3)
 
 
-def test_a_transformer_takes_square_images_of_whole_patches():
+def test_vision_transformer_takes_square_images():
     net = build_network("vit_b_32", (3, 64, 64), 5, dropout=0.1)
     with torch.no_grad():
         assert net(torch.randn(2, 3, 64, 64)).shape == (2, 5)
@@ -209,7 +207,7 @@ def test_a_transformer_takes_square_images_of_whole_patches():
         build_network("vit_b_32", (3, 40, 64), 5)
 
 
-def test_a_size_that_does_not_fit_names_the_sizes_that_do():
+def test_invalid_image_size_names_valid_sizes():
     message = (
         r"'alexnet' does not take images of 20 x 20.*sides of 64, 75, 96, .*Resize"
     )
@@ -217,15 +215,15 @@ def test_a_size_that_does_not_fit_names_the_sizes_that_do():
         build_network("alexnet", (1, 20, 20), 5)
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones(digits):
+def test_unknown_name_raises(digits):
     with pytest.raises(ValueError, match=r"Did you mean 'resnet18'.*plain, two_conv"):
         quick(architecture="resnet-18").fit(*digits)
 
 
-# -- architectures of one's own -------------------------------------------------------
+# -- custom architectures -------------------------------------------------------------
 
 
-def test_a_module_is_copied_and_its_weights_are_the_start():
+def test_module_is_copied_with_its_weights():
     mine = tiny((1, 8, 8), 3)
     net = build_network(mine, (1, 8, 8), 3)
     assert net is not mine
@@ -234,18 +232,18 @@ def test_a_module_is_copied_and_its_weights_are_the_start():
 
 
 @pytest.mark.parametrize("architecture", [tiny, SmallNet])
-def test_functions_and_classes_are_called_with_shape_and_classes(architecture):
+def test_callables_are_called_with_shape_and_classes(architecture):
     net = build_network(architecture, (3, 5, 4), 7)
     assert net.eval()(torch.zeros(2, 3, 5, 4)).shape == (2, 7)
 
 
-def test_lazy_layers_get_their_shapes():
+def test_lazy_layers_are_initialised():
     lazy = nn.Sequential(nn.LazyConv2d(4, 3), nn.Flatten(), nn.LazyLinear(3))
     net = build_network(lazy, (2, 8, 8), 3)
     assert net[2].in_features == 4 * 6 * 6
 
 
-def test_trying_a_network_leaves_its_statistics_and_its_mode():
+def test_check_does_not_change_statistics_and_mode():
     net = build_network(SmallNet, (1, 4, 4), 2)
     assert int(net.norm.num_batches_tracked) == 0 and net.training
 
@@ -265,12 +263,12 @@ def test_compute_dtype_is_that_of_the_parameters():
         (nn.Identity(), ValueError, r"output of shape \(2, 1, 8, 8\)"),
     ],
 )
-def test_what_does_not_fit_is_named(architecture, error, message):
+def test_invalid_architecture_raises(architecture, error, message):
     with pytest.raises(error, match=message):
         build_network(architecture, (1, 8, 8), 3)
 
 
-def test_the_default_device_and_dtype_of_torch_do_not_show():
+def test_network_does_not_depend_on_the_default_device():
     torch.manual_seed(0)
     expected = build_network("plain", (1, 8, 8), 3)[0].weight
     torch.manual_seed(0)

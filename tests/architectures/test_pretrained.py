@@ -1,4 +1,4 @@
-"""Weights from a file, weights that cannot be had, and parts that are not trained."""
+"""Tests of weights from files, published weights, and frozen layers."""
 
 import copy
 
@@ -33,16 +33,16 @@ def assert_same(one, other, but=()):
 
 
 @pytest.mark.parametrize("classes", [1000, 37])
-def test_a_state_of_torchvision_keeps_everything_but_the_head(tmp_path, classes):
+def test_torchvision_state_is_loaded_except_for_the_head(tmp_path, classes):
     theirs = published(num_classes=classes)
     path = save(theirs, tmp_path / "weights.pth")
     net = build_network("resnet18", (3, 32, 32), 10, pretrained=path)
-    assert net.conv1.kernel_size == (7, 7), "the stem is worth keeping"
+    assert net.conv1.kernel_size == (7, 7), "the stem is kept"
     assert_same(theirs.state_dict(), net.state_dict(), but=("fc.",))
     assert net.fc.logits.out_features == 10
 
 
-def test_a_backbone_gives_the_features_that_it_gave(tmp_path):
+def test_loaded_backbone_gives_the_same_features(tmp_path):
     theirs = published()
     path = save(theirs, tmp_path / "weights.pth")
     net = build_network("resnet18", (3, 64, 64), 10, pretrained=str(path))
@@ -54,7 +54,7 @@ def test_a_backbone_gives_the_features_that_it_gave(tmp_path):
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4])
-def test_other_channels_see_what_a_grey_picture_shows(tmp_path, depth):
+def test_other_channels_give_the_same_features_for_grey_images(tmp_path, depth):
     theirs = published("mobilenet_v3_small")
     path = save(theirs, tmp_path / "weights.pth")
     net = build_network("mobilenet_v3_small", (depth, 64, 64), 10, pretrained=path)
@@ -71,7 +71,7 @@ def test_other_channels_see_what_a_grey_picture_shows(tmp_path, depth):
 
 
 @pytest.mark.parametrize("name", ["plain", "two_conv", "unet", "resnet18", "vgg11"])
-def test_a_state_of_our_own_network(tmp_path, name):
+def test_state_of_a_named_network(tmp_path, name):
     torch.manual_seed(1)
     mine = build_network(name, (1, 12, 12), 4)
     path = save(mine, tmp_path / "weights.pth")
@@ -84,14 +84,14 @@ def test_a_state_of_our_own_network(tmp_path, name):
     assert more.state_dict()[f"{last}.weight"].shape[0] == 9
 
 
-def test_a_state_for_a_network_of_ones_own(tmp_path):
+def test_state_of_a_custom_network(tmp_path):
     mine = SmallNet((1, 4, 4), 3)
     path = save(mine, tmp_path / "weights.pth")
     net = build_network(SmallNet, (1, 4, 4), 3, pretrained=path)
     assert_same(mine.state_dict(), net.state_dict())
 
 
-def test_dropout_and_a_state_get_along(tmp_path):
+def test_dropout_with_a_state(tmp_path):
     path = save(published(), tmp_path / "weights.pth")
     net = build_network("resnet18", (3, 32, 32), 3, pretrained=path, dropout=0.2)
     assert isinstance(net.fc.dropout, nn.Dropout)
@@ -101,13 +101,13 @@ def test_dropout_and_a_state_get_along(tmp_path):
     assert_same(mine.state_dict(), net.state_dict())
 
 
-def test_a_fit_starts_from_the_state(digits, tmp_path):
+def test_fit_starts_from_the_state(digits, tmp_path):
     X, y = digits
     first = quick(max_epochs=10, lr=0.01).fit(X, y)
     path = save(first.module_, tmp_path / "weights.pth")
-    on = quick(pretrained=path, max_epochs=1).fit(X, y)
-    anew = quick(max_epochs=1).fit(X, y)
-    assert on.data_loss_curve_[0] < 0.5 * anew.data_loss_curve_[0]
+    pretrained = quick(pretrained=path, max_epochs=1).fit(X, y)
+    random = quick(max_epochs=1).fit(X, y)
+    assert pretrained.data_loss_curve_[0] < 0.5 * random.data_loss_curve_[0]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_a_fit_starts_from_the_state(digits, tmp_path):
     ],
 )
 @pytest.mark.parametrize("name", ["plain", "resnet18"])
-def test_what_is_no_state_is_named(tmp_path, content, message, name):
+def test_invalid_state_raises(tmp_path, content, message, name):
     path = tmp_path / "weights.pth"
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -133,7 +133,7 @@ def test_what_is_no_state_is_named(tmp_path, content, message, name):
         build_network(name, (1, 8, 8), 3, pretrained=path)
 
 
-def test_a_file_that_would_run_code_is_refused(tmp_path):
+def test_file_with_code_raises(tmp_path):
     torch.save({"weight": print}, tmp_path / "weights.pth")
     with pytest.raises(ValueError, match="could not be read"):
         build_network("plain", (1, 8, 8), 3, pretrained=tmp_path / "weights.pth")
@@ -142,7 +142,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
 # -- published weights ----------------------------------------------------------------
 
 
-def test_published_weights_come_by_torchvisions_own_way(monkeypatch):
+def test_published_weights_are_loaded_by_torchvision(monkeypatch):
     theirs, asked = published(), []
 
     def get_state_dict(self, *arguments, **options):
@@ -157,9 +157,7 @@ def test_published_weights_come_by_torchvisions_own_way(monkeypatch):
     assert_same(theirs.state_dict(), net.state_dict(), but=("fc.",))
 
 
-def test_weights_that_cannot_be_downloaded_say_where_to_put_the_file(
-    monkeypatch, tmp_path, capfd
-):
+def test_failed_download_says_where_to_put_the_file(monkeypatch, tmp_path, capfd):
     def no_connection(*arguments, **options):
         raise OSError("no route to host")
 
@@ -172,7 +170,7 @@ def test_weights_that_cannot_be_downloaded_say_where_to_put_the_file(
     assert "pretrained=False" in str(caught.value)
     assert capfd.readouterr() == ("", "")
 
-    # and there it is found
+    # a file at that place is loaded
     file.parent.mkdir(parents=True, exist_ok=True)
     theirs = published()
     save(theirs, file)
@@ -181,7 +179,7 @@ def test_weights_that_cannot_be_downloaded_say_where_to_put_the_file(
 
 
 @pytest.mark.parametrize("architecture", ["plain", tiny, SmallNet])
-def test_networks_without_published_weights_say_so(digits, architecture):
+def test_networks_without_published_weights_raise(digits, architecture):
     with pytest.raises(
         ValueError, match="pretrained=True needs a network of torchvisi"
     ):
@@ -189,7 +187,7 @@ def test_networks_without_published_weights_say_so(digits, architecture):
 
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
-def test_a_second_head_of_published_weights_is_dropped(monkeypatch, name):
+def test_second_head_of_published_weights_is_removed(monkeypatch, name):
     theirs = published(name, init_weights=False)
     weights = torchvision.models.get_model_weights(name)
     monkeypatch.setattr(
@@ -201,10 +199,10 @@ def test_a_second_head_of_published_weights_is_dropped(monkeypatch, name):
             assert net.train()(torch.randn(2, depth, 96, 96)).shape == (2, 5)
 
 
-# -- frozen parts ---------------------------------------------------------------------
+# -- frozen layers --------------------------------------------------------------------
 
 
-def test_what_is_frozen_does_not_move(digits):
+def test_frozen_layers_are_not_trained(digits):
     X, y = digits
     start = tiny((1, 8, 8), 10)
     clf = quick(architecture=start, freeze="0", lr=0.01).fit(X, y)
@@ -214,7 +212,7 @@ def test_what_is_frozen_does_not_move(digits):
     assert start[0].weight.requires_grad
 
 
-def test_norms_and_dropout_of_frozen_parts_work_as_in_prediction(digits):
+def test_frozen_batch_norm_is_in_evaluation_mode(digits):
     X, y = digits
     start = SmallNet((1, 8, 8), 10)
     clf = quick(architecture=start, freeze=["conv", "norm"], max_epochs=2).fit(X, y)
@@ -223,7 +221,7 @@ def test_norms_and_dropout_of_frozen_parts_work_as_in_prediction(digits):
     assert not torch.equal(free.module_.norm.running_mean, start.norm.running_mean)
 
 
-def test_a_backbone_is_frozen_by_patterns_and_thawed_for_a_second_stage(colours):
+def test_freezing_by_patterns_and_unfreezing_for_a_second_stage(colours):
     X, y = colours
     clf = L2CNNClassifier(
         architecture="resnet18",
@@ -242,7 +240,7 @@ def test_a_backbone_is_frozen_by_patterns_and_thawed_for_a_second_stage(colours)
     assert not torch.equal(before["conv1.weight"], clf.module_.conv1.weight)
 
 
-def test_what_was_frozen_by_hand_stays_frozen(digits):
+def test_parameters_frozen_by_the_user_stay_frozen(digits):
     X, y = digits
     start = tiny((1, 8, 8), 10)
     start[0].bias.requires_grad_(False)
@@ -252,7 +250,7 @@ def test_what_was_frozen_by_hand_stays_frozen(digits):
     assert not torch.equal(clf.module_[0].weight, start[0].weight)
 
 
-def test_partial_fit_follows_what_is_frozen(digits):
+def test_partial_fit_follows_freeze(digits):
     X, y = digits
     clf = quick(freeze="0").partial_fit(X, y, classes=np.arange(10))
     kernel = clf.module_[0].weight.clone()
@@ -273,6 +271,6 @@ def test_partial_fit_follows_what_is_frozen(digits):
         ([3], "freeze has 3"),
     ],
 )
-def test_what_cannot_be_frozen_is_named(digits, freeze, message):
+def test_invalid_freeze_raises(digits, freeze, message):
     with pytest.raises(ValueError, match=message):
         quick(freeze=freeze).fit(*digits)

@@ -1,4 +1,4 @@
-"""Layouts, dtypes, and a clear message for all that is not an image."""
+"""Tests of the validation of images: layouts, dtypes and error messages."""
 
 import warnings
 
@@ -16,7 +16,7 @@ RNG = np.random.RandomState(0)
 # -- layouts --------------------------------------------------------------------------
 
 
-def test_layouts_of_the_same_images_are_the_same():
+def test_layouts_give_the_same_images():
     images = RNG.randint(0, 256, size=(5, 4, 6, 3)).astype(np.uint8)
     first = np.moveaxis(images, 3, 1)
     assert np.array_equal(as_images(images), images)
@@ -43,7 +43,7 @@ def test_rows_without_a_shape_are_squares_or_strips(n_features, shape):
     assert as_images(np.zeros((3, n_features))).shape == (3, *shape, 1)
 
 
-def test_rows_that_look_like_colour_images_are_told_how_to_be_some():
+def test_rows_of_colour_images_warn():
     with pytest.warns(UserWarning, match=r"image_shape=\(32, 32, 3\)"):
         assert as_images(np.zeros((3, 3072))).shape == (3, 1, 3072, 1)
     with warnings.catch_warnings():
@@ -56,7 +56,7 @@ def test_rows_with_a_shape_of_two_are_grey():
     assert as_images(np.zeros((3, 6)), image_shape=[2, 3]).shape == (3, 2, 3, 1)
 
 
-# -- what an array can be -------------------------------------------------------------
+# -- types of arrays ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_rows_with_a_shape_of_two_are_grey():
         ("object", "float64"),
     ],
 )
-def test_every_numeric_dtype_is_taken_without_loss(dtype, working):
+def test_numeric_dtypes_are_converted_without_loss(dtype, working):
     values = np.array([[0, 1, 1, 0], [1, 0, 0, 1]]).astype(dtype)
     images = as_images(values)
     assert images.dtype == working
@@ -107,7 +107,7 @@ def test_lists_frames_memory_maps_and_tensors(tmp_path):
         assert np.array_equal(as_images(X), expected)
 
 
-# -- errors: what came, what was expected, what to try --------------------------------
+# -- error messages -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -179,6 +179,6 @@ def test_messages_while_predicting(X, expected, message):
         as_images(X, expected=expected)
 
 
-def test_an_odd_layout_passes_where_image_shape_confirms_it():
+def test_unusual_layout_with_image_shape():
     images = as_images(np.zeros((2, 3, 32, 32)), image_shape=(3, 32, 32))
     assert images.shape == (2, 3, 32, 32)

@@ -6,7 +6,8 @@ from torch import nn
 
 from sklearn_l2cnn._training.regularization import strengths
 from sklearn_l2cnn._utils.layer_names import by_pattern, is_meant, layer_of
-from sklearn_l2cnn.architectures import build_network, plain
+from sklearn_l2cnn.architectures import build_network
+from sklearn_l2cnn.architectures._plain import plain
 from tests.conftest import SmallNet
 
 NAMES = ["conv1", "conv2", "dense1", "layer1.0.conv1", "layer1.1.conv1", "logits"]

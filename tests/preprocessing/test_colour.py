@@ -1,4 +1,4 @@
-"""Colour, grey and transparency against Pillow and definitions."""
+"""Tests of colour, grey and transparency against Pillow and the formulas."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def pixels(depth, dtype="uint8", n=5):
     return values.astype(np.uint8) if dtype == "uint8" else values / 255
 
 
-def test_grey_is_pillows():
+def test_grey_matches_pillow():
     X = pixels(3)
     found = ToGray().fit_transform(X)
     expected = [np.asarray(Image.fromarray(image).convert("L")) for image in X]
@@ -20,7 +20,7 @@ def test_grey_is_pillows():
     assert abs(found[..., 0].astype(int) - expected).max() <= 1
 
 
-def test_grey_of_floats_is_the_formula():
+def test_grey_of_floats_matches_the_formula():
     X = pixels(3, "float64")
     expected = 0.299 * X[..., 0] + 0.587 * X[..., 1] + 0.114 * X[..., 2]
     np.testing.assert_allclose(ToGray().fit_transform(X)[..., 0], expected, rtol=1e-12)
@@ -29,7 +29,7 @@ def test_grey_of_floats_is_the_formula():
 
 
 @pytest.mark.parametrize("background", [0.0, 0.5, 1.0])
-def test_a_background_shines_through_as_in_pillow(background):
+def test_blending_with_a_background_matches_pillow(background):
     X = pixels(4)
     found = ToChannels(3, background=background).fit_transform(X)
     level = round(255 * background)
@@ -40,7 +40,7 @@ def test_a_background_shines_through_as_in_pillow(background):
         assert abs(far).max() <= 1
 
 
-def test_a_background_shines_through_by_the_formula():
+def test_blending_with_a_background_matches_the_formula():
     X = pixels(4, "float64")
     found = ToChannels(3, background=0.25).fit_transform(X)
     alpha = X[..., 3:]
@@ -64,12 +64,12 @@ def test_grey_is_repeated_and_opaque(dtype):
 
 
 @pytest.mark.parametrize("depth", [1, 3, 4])
-def test_as_many_channels_as_there_are_change_nothing(depth):
+def test_same_number_of_channels_returns_the_same_images(depth):
     X = pixels(depth)
     assert np.array_equal(ToChannels(depth).fit_transform(X), X)
 
 
 @pytest.mark.parametrize("step", [ToGray(), ToChannels(3)])
-def test_more_than_four_channels_are_no_colours(step):
+def test_more_than_four_channels_raise(step):
     with pytest.raises(ValueError, match=r"Images with 6 channels .* X\[..., :3\]"):
         step.fit(pixels(6))

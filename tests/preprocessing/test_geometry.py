@@ -1,4 +1,4 @@
-"""Size and layout against Pillow, torchvision, numpy and plain loops."""
+"""Tests of size and layout against Pillow, torchvision, numpy and plain loops."""
 
 import pickle
 import random
@@ -25,7 +25,7 @@ from sklearn_l2cnn.preprocessing import (
 
 
 def photographs(n=3, side=(21, 34), depth=3):
-    """Smooth images, as photographs are."""
+    """Return smooth images, similar to photographs."""
     rng = np.random.RandomState(0)
     small = rng.randint(0, 256, size=(n, 6, 8, depth)).astype(np.uint8)
     size = (side[1], side[0])
@@ -47,14 +47,14 @@ def photographs(n=3, side=(21, 34), depth=3):
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 50), (50, 3), (32, 32), (480, 640)])
 @pytest.mark.parametrize("size", [(1, 1), (7, 3), (32, 32), (10, 300)])
-def test_a_box_is_the_largest_in_the_middle_and_a_place_is_inside(shape, size):
+def test_central_box_is_the_largest_and_inner_place_is_inside(shape, size):
     top, left, height, width = central_box(shape, size)
     assert top >= 0 and top + height <= shape[0] and height >= 1
     assert left >= 0 and left + width <= shape[1] and width >= 1
     assert height == shape[0] or width == shape[1]
     assert abs(2 * top + height - shape[0]) <= 1
     assert abs(2 * left + width - shape[1]) <= 1
-    # the proportions of the frame, as near as whole pixels come
+    # the aspect ratio of the frame, up to whole pixels
     assert abs(height * size[1] - width * size[0]) <= max(size)
     top, left, height, width = inner_place(shape, size)
     assert top >= 0 and top + height <= size[0] and height >= 1
@@ -64,13 +64,13 @@ def test_a_box_is_the_largest_in_the_middle_and_a_place_is_inside(shape, size):
 
 
 @pytest.mark.parametrize("size", [5, (5, 5), [5, 5], np.int64(5)])
-def test_a_side_is_both(size):
+def test_two_sides_of_an_int(size):
     assert two_sides(size) == (5, 5)
 
 
 @pytest.mark.parametrize("wrong", [(3,), (3, 4, 5), (0, 3), (3, "a"), (2.5, 3)])
 @pytest.mark.parametrize("cls", [CenterCropper, ImagePadder, ImageResizer])
-def test_what_is_no_size_is_named(cls, wrong):
+def test_invalid_size_raises(cls, wrong):
     with pytest.raises(ValueError, match=r"size=.*\(height, width\)"):
         cls(size=wrong).fit(photographs())
 
@@ -80,7 +80,7 @@ def test_what_is_no_size_is_named(cls, wrong):
 
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear", "bicubic"])
 @pytest.mark.parametrize("size", [(8, 8), (10, 40), (50, 60), 20])
-def test_a_batch_is_resized_as_pillow_resizes_each(interpolation, size):
+def test_resizing_matches_pillow(interpolation, size):
     X = photographs()
     found = ImageResizer(size, interpolation=interpolation).fit_transform(X)
     height, width = two_sides(size)
@@ -91,16 +91,16 @@ def test_a_batch_is_resized_as_pillow_resizes_each(interpolation, size):
         assert far <= {"nearest": 0, "bilinear": 2, "bicubic": 4}[interpolation]
 
 
-def test_smaller_images_are_averages():
+def test_downsampling_averages_pixels():
     X = np.random.RandomState(0).randint(0, 256, size=(4, 32, 32)).astype(float)
     found = ImageResizer(1).fit_transform(X)
-    # of a triangle as wide as two images: near the mean, where one pixel would be far
+    # weighted by a triangle twice as wide: close to the mean, unlike a single pixel
     assert abs(found[:, 0, 0] - X.mean(axis=(1, 2))).max() < 15
     assert np.ptp(X[:, 16, 16]) > 30
 
 
 @pytest.mark.parametrize("size", [(8, 8), (5, 20), (40, 10)])
-def test_crop_is_a_box_and_then_a_resize(size):
+def test_aspect_crop_crops_before_resizing(size):
     X = photographs()
     found = ImageResizer(size, aspect="crop").fit_transform(X)
     top, left, height, width = central_box((21, 34), size)
@@ -109,7 +109,7 @@ def test_crop_is_a_box_and_then_a_resize(size):
 
 
 @pytest.mark.parametrize(("size", "fill"), [((8, 8), 0.0), ((30, 10), 1.0)])
-def test_pad_is_a_whole_image_in_a_frame(size, fill):
+def test_aspect_pad_keeps_the_whole_image(size, fill):
     X = photographs()
     found = ImageResizer(size, aspect="pad", fill=fill).fit_transform(X)
     top, left, height, width = inner_place((21, 34), size)
@@ -121,15 +121,15 @@ def test_pad_is_a_whole_image_in_a_frame(size, fill):
 
 
 @pytest.mark.parametrize("cls", [ImageResizer, ImagePadder])
-def test_bytes_are_not_filled_with_more_than_white(cls):
+def test_invalid_fill_for_uint8_raises(cls):
     options = {"aspect": "pad"} if cls is ImageResizer else {}
     step = cls(50, fill=2.0, **options)
-    with pytest.raises(ValueError, match=r"fill=2 is no value of uint8"):
+    with pytest.raises(ValueError, match=r"fill=2 is not a valid value for uint8"):
         step.fit(photographs())
     assert step.fit_transform(photographs() / 255).max() == 2
 
 
-def test_the_same_size_is_the_same_image():
+def test_same_size_returns_the_same_images():
     X = photographs()
     assert np.array_equal(ImageResizer((21, 34)).fit_transform(X), X)
 
@@ -138,16 +138,16 @@ def test_the_same_size_is_the_same_image():
 
 
 @pytest.mark.parametrize("size", [(8, 8), (7, 33), 34, (100, 1)])
-def test_the_middle_is_kept(size):
+def test_center_crop_matches_torchvision(size):
     X = photographs()
     found = CenterCropper(size).fit_transform(X)
     sides = [min(pair) for pair in zip(two_sides(size), (21, 34), strict=True)]
     expected = v2.functional.center_crop(torch.tensor(X).permute(0, 3, 1, 2), sides)
     far = found.astype(int) - expected.permute(0, 2, 3, 1).numpy()
     if all((a - b) % 2 == 0 for a, b in zip(sides, (21, 34), strict=True)):
-        assert not far.any(), "where a middle is one, it is torchvision's too"
+        assert not far.any(), "a unique middle is that of torchvision"
     assert found.shape[1:3] == tuple(sides)
-    # what is left over is as wide on both sides, or one wider at the end
+    # the margins are equal, or the second is one pixel wider
     where = [(np.array(X.shape[1:3]) - sides) // 2, sides]
     top, left = where[0]
     inner = X[:, top : top + sides[0], left : left + sides[1]]
@@ -156,7 +156,7 @@ def test_the_middle_is_kept(size):
 
 @pytest.mark.parametrize("mode", ["constant", "edge", "reflect"])
 @pytest.mark.parametrize("size", [(21, 34), (24, 50), 40, (5, 90)])
-def test_padding_is_that_of_numpy(mode, size):
+def test_padding_matches_numpy(mode, size):
     X = photographs()
     sides = [max(pair) for pair in zip(two_sides(size), (21, 34), strict=True)]
     before = [(a - b) // 2 for a, b in zip(sides, (21, 34), strict=True)]
@@ -170,7 +170,7 @@ def test_padding_is_that_of_numpy(mode, size):
     assert np.array_equal(found, expected)
 
 
-def test_a_mirror_goes_on_beyond_the_image():
+def test_reflection_continues_beyond_the_mirror_image():
     X = np.arange(3.0).reshape(1, 1, 3)
     found = ImagePadder((1, 13), mode="reflect").fit_transform(X)
     assert found[0, 0].tolist() == [1, 0, 1, 2, 1, 0, 1, 2, 1, 0, 1, 2, 1]
@@ -179,7 +179,7 @@ def test_a_mirror_goes_on_beyond_the_image():
 # -- layout ---------------------------------------------------------------------------
 
 
-def test_channels_move():
+def test_channels_first_and_last_move_channels():
     X = photographs()
     first = ChannelsFirst().fit_transform(X)
     assert np.array_equal(first, X.transpose(0, 3, 1, 2))
@@ -191,7 +191,7 @@ def test_channels_move():
 
 
 @pytest.mark.parametrize("channels", ["last", "first"])
-def test_rows_become_images_and_back(channels):
+def test_rows_to_images_and_back(channels):
     X = photographs()
     images = X if channels == "last" else X.transpose(0, 3, 1, 2)
     rows = images.reshape(3, -1)
@@ -211,7 +211,7 @@ def test_rows_become_images_and_back(channels):
 # -- transforms of torchvision --------------------------------------------------------
 
 
-def test_a_transform_of_torchvision():
+def test_torchvision_transform():
     X = photographs()
     found = TorchvisionTransformer(v2.GaussianBlur(3, sigma=1.0)).fit_transform(X)
     expected = v2.functional.gaussian_blur(
@@ -221,7 +221,7 @@ def test_a_transform_of_torchvision():
 
 
 @pytest.mark.parametrize("one_by_one", [False, True])
-def test_what_is_drawn_is_seeded_and_torch_left_alone(one_by_one):
+def test_random_transform_is_seeded_and_restores_the_generator(one_by_one):
     X = np.repeat(photographs(1), 8, axis=0)
     before = torch.get_rng_state()
     step = TorchvisionTransformer(
@@ -231,13 +231,13 @@ def test_what_is_drawn_is_seeded_and_torch_left_alone(one_by_one):
     assert torch.equal(torch.get_rng_state(), before)
     assert np.array_equal(step.transform(X), found)
     alike = all(np.array_equal(image, found[0]) for image in found)
-    assert alike != one_by_one, "one draw for all, or one for each"
+    assert alike != one_by_one, "one random angle for all images, or one for each"
     other = step.set_params(random_state=1).fit_transform(X)
     assert not np.array_equal(other, found)
 
 
-def test_a_random_transform_is_copied_and_pickled():
-    # it has a get_params that means something else than scikit-learn's
+def test_random_transform_can_be_cloned_and_pickled():
+    # its get_params is not that of scikit-learn
     step = TorchvisionTransformer(v2.RandomRotation(45), random_state=0)
     X = photographs()
     expected = clone(step).fit_transform(X)
@@ -257,12 +257,12 @@ def test_a_random_transform_is_copied_and_pickled():
         (lambda images: images[:1], "returned a tensor of shape"),
     ],
 )
-def test_a_function_that_returns_no_images_is_named(func, message):
+def test_invalid_output_of_func_raises(func, message):
     with pytest.raises(ValueError, match=message):
         TorchvisionTransformer(func).fit(photographs()).transform(photographs())
 
 
-def test_images_of_several_shapes_are_named():
+def test_func_with_outputs_of_several_shapes_raises():
     sides = iter(range(5, 100))
     shrink = TorchvisionTransformer(
         lambda image: image[:, :, : next(sides)], one_by_one=True
@@ -271,7 +271,7 @@ def test_images_of_several_shapes_are_named():
         shrink.fit(photographs()).transform(photographs())
 
 
-def test_a_transform_that_works_in_place_leaves_its_argument():
+def test_in_place_transform_does_not_change_its_input():
     X = np.random.RandomState(0).uniform(size=(5, 8, 8)).astype(np.float32)
     for channels, shape in (("last", (5, 8, 8)), ("first", (5, 1, 8, 8))):
         given = X.reshape(shape).copy()
@@ -280,7 +280,7 @@ def test_a_transform_that_works_in_place_leaves_its_argument():
         assert np.array_equal(given, X.reshape(shape))
 
 
-def test_a_transform_may_draw_from_any_generator():
+def test_transform_can_use_any_global_generator():
     X = np.zeros((3, 4, 4))
     for draw in (np.random.normal, random.random, lambda: float(torch.rand(()))):
         noise = TorchvisionTransformer(lambda b, d=draw: b + d(), random_state=0).fit(X)

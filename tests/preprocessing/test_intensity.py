@@ -1,4 +1,4 @@
-"""Intensity: every formula against numpy, loops, scikit-learn and scipy."""
+"""Tests of intensity transformers against numpy, loops, scikit-learn and scipy."""
 
 import warnings
 
@@ -22,14 +22,14 @@ def pixels(dtype="float64", n=25, side=(6, 7), depth=3):
     rng = np.random.RandomState(0)
     X = rng.randint(0, 256, size=(n, *side, depth)).astype(np.uint8)
     X[..., 0] //= 2
-    X[:, -1, 1] = 9  # a pixel that is constant
+    X[:, -1, 1] = 9  # a constant pixel
     return X if dtype == "uint8" else X / 255
 
 
 # -- ranges ---------------------------------------------------------------------------
 
 
-def test_bytes_are_divided_by_255():
+def test_uint8_is_divided_by_255():
     X = pixels("uint8")
     found = PixelScaler().fit_transform(X)
     np.testing.assert_allclose(found, X / 255, rtol=1e-6)
@@ -37,7 +37,7 @@ def test_bytes_are_divided_by_255():
 
 
 @pytest.mark.parametrize("feature_range", [(0, 1), (-1, 1), (2, 5.5)])
-def test_floats_are_scaled_as_one_feature(feature_range):
+def test_scaling_of_floats_matches_min_max_scaler(feature_range):
     X = 40 * pixels() - 7
     found = PixelScaler(feature_range).fit_transform(X)
     column = MinMaxScaler(feature_range).fit_transform(X.reshape(-1, 1))
@@ -45,29 +45,29 @@ def test_floats_are_scaled_as_one_feature(feature_range):
     np.testing.assert_allclose([found.min(), found.max()], feature_range)
 
 
-def test_a_range_that_is_given_is_taken():
+def test_given_pixel_range():
     X = pixels()
     found = PixelScaler((0, 10), pixel_range=(-1, 3)).fit_transform(X)
     np.testing.assert_allclose(found, (X + 1) * 2.5)
 
 
-def test_constant_images_have_no_range():
+def test_scaling_constant_images():
     found = PixelScaler((-1, 1)).fit_transform(np.full((3, 2, 2), 7.0))
     assert (found == -1).all()
 
 
 @pytest.mark.parametrize("wrong", [(1, 0), (1, 1), (0,), (0, np.inf), ("a", "b")])
 @pytest.mark.parametrize("name", ["feature_range", "pixel_range"])
-def test_what_is_no_range_is_named(name, wrong):
-    with pytest.raises(ValueError, match=rf"{name}=.* is no range"):
+def test_invalid_range_raises(name, wrong):
+    with pytest.raises(ValueError, match=rf"{name}=.* is not a range"):
         PixelScaler(**{name: wrong}).fit(pixels())
 
 
-# -- mean and deviation ---------------------------------------------------------------
+# -- standardisation ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float64"])
-def test_channels_have_mean_0_and_deviation_1(dtype):
+def test_channels_have_mean_0_and_standard_deviation_1(dtype):
     X = pixels(dtype)
     real = X / 255 if dtype == "uint8" else X
     step = ChannelStandardizer().fit(X)
@@ -77,7 +77,7 @@ def test_channels_have_mean_0_and_deviation_1(dtype):
     np.testing.assert_allclose(step.transform(X), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_weights_weigh():
+def test_channel_standardizer_with_sample_weight():
     X, weight = pixels(), np.random.RandomState(1).uniform(0, 2, 25)
     step = ChannelStandardizer().fit(X, sample_weight=weight)
     mean = np.average(X.mean(axis=(1, 2)), axis=0, weights=weight)
@@ -94,7 +94,7 @@ def test_a_constant_channel_is_only_centred():
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_pixels_are_standardised_as_scikit_learn_does(weighted):
+def test_pixel_standardizer_matches_standard_scaler(weighted):
     X = pixels()
     weight = np.random.RandomState(1).uniform(0.1, 2, 25) if weighted else None
     with warnings.catch_warnings():
@@ -112,7 +112,7 @@ def test_pixels_are_standardised_as_scikit_learn_does(weighted):
 # -- contrast -------------------------------------------------------------------------
 
 
-def test_every_image_has_mean_0_and_the_same_contrast():
+def test_contrast_normalizer_of_whole_images():
     X = pixels()
     found = ContrastNormalizer(epsilon=0.1).fit_transform(X)
     for image, result in zip(X, found, strict=True):
@@ -124,7 +124,7 @@ def test_every_image_has_mean_0_and_the_same_contrast():
 
 
 @pytest.mark.parametrize("window", [1, 3, 5])
-def test_every_neighbourhood_is_normalised(window):
+def test_contrast_normalizer_with_a_window(window):
     X = pixels()
     found = ContrastNormalizer(window, epsilon=0.1).fit_transform(X)
     # torchvision's rule for the width of the Gaussian
@@ -145,18 +145,18 @@ def test_every_neighbourhood_is_normalised(window):
         np.testing.assert_allclose(result, expected, rtol=1e-6, atol=1e-7)
 
 
-def test_a_window_wider_than_its_mirror_image_is_cut():
+def test_window_larger_than_the_image():
     found = ContrastNormalizer(window=9).fit_transform(pixels(side=(1, 3)))
     assert np.isfinite(found).all()
 
 
-def test_a_window_without_a_middle_is_named():
+def test_even_window_raises():
     with pytest.raises(ValueError, match=r"window=4 has no middle.*5"):
         ContrastNormalizer(window=4).fit(pixels())
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
-def test_values_are_spread_by_their_ranks(dtype):
+def test_histogram_equalizer_matches_ranks(dtype):
     X = pixels("uint8")
     X = X if dtype == "uint8" else (X / 255).astype(dtype)
     found = HistogramEqualizer().fit_transform(X)
@@ -172,7 +172,7 @@ def test_values_are_spread_by_their_ranks(dtype):
     assert found.dtype == X.dtype
 
 
-def test_equalising_is_by_order_alone():
+def test_equalizing_only_depends_on_the_order():
     X = pixels()
     once = HistogramEqualizer().fit_transform(X)
     np.testing.assert_array_equal(HistogramEqualizer().fit_transform(X**3), once)
@@ -183,7 +183,7 @@ def test_equalising_is_by_order_alone():
 
 
 def patches_of(X, side, stride):
-    """List patches (channels, side, side), one by one, as rows."""
+    """Return the flattened patches (channels, side, side) as rows."""
     n, height, width, _ = X.shape
     return np.array(
         [
@@ -202,7 +202,7 @@ def smooth(n=60, side=9, depth=2):
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_the_statistics_are_those_of_the_patches(stride):
+def test_statistics_of_patches(stride):
     X = smooth()
     step = PatchWhitener(3, stride=stride).fit(X)
     rows = patches_of(X, 3, stride)
@@ -211,7 +211,7 @@ def test_the_statistics_are_those_of_the_patches(stride):
     np.testing.assert_allclose(step.covariance_, np.cov(rows.T, bias=True), atol=1e-12)
 
 
-def test_the_middle_of_every_patch_is_whitened():
+def test_whitening_matches_the_whitened_patches():
     X = smooth()
     step = PatchWhitener(3, epsilon=1e-3, stride=1).fit(X)
     values, vectors = np.linalg.eigh(step.covariance_)
@@ -219,17 +219,17 @@ def test_the_middle_of_every_patch_is_whitened():
     matrix = vectors @ np.diag((values + ridge) ** -0.5) @ vectors.T
     rows = patches_of(X, 3, 1)
     white = (rows - step.mean_) @ matrix
-    # channel k's middle is place 4 of its 9
+    # the middle pixel of a channel is number 4 of 9
     expected = white[:, [4, 13]].reshape(60, 7, 7, 2)
     found = step.transform(X)[:, 1:-1, 1:-1]
     np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-8)
-    # whitened as wholes, patches have no covariance but where the ridge holds it back
+    # whole whitened patches have the identity as covariance, up to the ridge
     covariance = np.cov(white.T, bias=True)
     shrunk = vectors @ np.diag(values / (values + ridge)) @ vectors.T
     np.testing.assert_allclose(covariance, shrunk, atol=1e-8)
 
 
-def test_neighbours_no_longer_say_the_same():
+def test_whitening_decorrelates_neighbouring_pixels():
     X = smooth(n=200)
 
     def correlation(images):
@@ -240,12 +240,12 @@ def test_neighbours_no_longer_say_the_same():
     assert correlation(X) > 0.7 and abs(correlation(found)) < 0.2
 
 
-def test_constant_images_are_left_at_zero():
+def test_whitening_constant_images():
     found = PatchWhitener(3).fit_transform(np.full((3, 6, 6), 2.0))
     assert np.isfinite(found).all() and abs(found).max() < 1e-6
 
 
-def test_edges_are_mirrored():
+def test_whitening_mirrors_edges():
     X = smooth(n=8)
     step = PatchWhitener(3, stride=1).fit(X)
     wide = np.pad(X, [(0, 0), (1, 1), (1, 1), (0, 0)], mode="reflect")
@@ -254,7 +254,7 @@ def test_edges_are_mirrored():
     np.testing.assert_allclose(step.transform(X), expected, rtol=1e-8, atol=1e-8)
 
 
-def test_torch_does_the_same_in_any_number_of_threads():
+def test_whitening_does_not_depend_on_the_number_of_threads():
     X = smooth()
     before, found = torch.get_num_threads(), []
     for threads in (1, 2):
@@ -264,14 +264,14 @@ def test_torch_does_the_same_in_any_number_of_threads():
     np.testing.assert_allclose(*found, rtol=1e-10, atol=1e-12)
 
 
-def test_parts_in_bytes_and_in_floats_are_one_range():
+def test_partial_fit_with_uint8_and_floats():
     scaler = PixelScaler().partial_fit(np.full((2, 3, 3), 254.0))
     scaler.partial_fit(np.full((2, 3, 3), 7, np.uint8))
     assert scaler.pixel_range_ == (0.0, 254.0)
 
 
 @pytest.mark.parametrize("cls", [ChannelStandardizer, PixelStandardizer, PixelScaler])
-def test_pixels_in_other_units_are_warned_of(cls):
+def test_pixels_in_other_units_warn(cls):
     X = np.random.RandomState(0).randint(0, 256, size=(5, 4, 4)).astype(np.uint8)
     fitted = cls().fit(X)
     with pytest.warns(UserWarning, match="The training images were uint8, these are"):
@@ -282,7 +282,7 @@ def test_pixels_in_other_units_are_warned_of(cls):
         fitted.transform(X / 255)
 
 
-def test_what_was_bytes_comes_back_as_shares():
+def test_inverse_transform_of_uint8_is_between_0_and_1():
     X = np.random.RandomState(0).randint(0, 256, size=(5, 4, 4)).astype(np.uint8)
     for cls in (ChannelStandardizer, PixelStandardizer, PixelScaler):
         fitted = cls().fit(X)

@@ -1,4 +1,4 @@
-"""Reading images: every form in which they come, in threads and in pipelines."""
+"""Tests of ImageReader: forms of input, threads and pipelines."""
 
 import os
 from pathlib import Path
@@ -23,11 +23,11 @@ from sklearn_l2cnn.preprocessing import (
 from tests.conftest import quick
 from tests.pictures import RGB, far, picture
 
-# -- what comes in --------------------------------------------------------------------
+# -- forms of input -------------------------------------------------------------------
 
 
 @pytest.mark.filterwarnings("ignore:X has feature names")
-def test_every_form_of_the_same_file_gives_the_same(folder, monkeypatch):
+def test_all_forms_of_input_give_the_same_images(folder, monkeypatch):
     paths, _ = folder
     expected = ImageReader((8, 8)).fit_transform(paths)
     assert expected.shape == (12, 8, 8, 3) and expected.dtype == np.uint8
@@ -66,7 +66,7 @@ def test_arrays_of_many_sizes_and_dtypes():
         bytes_[:, :, :1] > 127,
         np.dstack([bytes_, np.full((20, 30), 255, np.uint8)]),
     ]
-    # one size and dtype of array alone would be one array
+    # two arrays of different shapes, since a single one would be an array of images
     found = [ImageReader((10, 15)).fit_transform([x, bytes_[:9]])[0] for x in X]
     together = ImageReader((10, 15)).fit_transform([X[0], X[2], X[6]])
     assert np.array_equal(together, [found[0], found[2], found[6]])
@@ -79,7 +79,7 @@ def test_arrays_of_many_sizes_and_dtypes():
     assert far(found[6], white[0]) == 0
 
 
-def test_images_of_pillow_stay_as_they_are(tmp_path):
+def test_pillow_images_are_not_changed(tmp_path):
     path = tmp_path / "large.jpg"
     Image.fromarray(picture((600, 800))).save(path)
     expected = ImageReader(100).fit_transform([str(path)])
@@ -90,7 +90,7 @@ def test_images_of_pillow_stay_as_they_are(tmp_path):
         assert np.array_equal(ImageReader(8, mode="L").fit_transform([image]), small)
 
 
-def test_an_image_of_pillow_may_come_often_in_threads(tmp_path):
+def test_repeated_pillow_image_in_threads(tmp_path):
     path = tmp_path / "large.jpg"
     Image.fromarray(picture((1000, 1000))).save(path)
     for _ in range(3):
@@ -99,7 +99,7 @@ def test_an_image_of_pillow_may_come_often_in_threads(tmp_path):
         assert far(found, found[:1]) == 0
 
 
-def test_white_is_learnt_of_floats_and_of_integers_apart():
+def test_white_of_floats_and_of_integers():
     half = np.full((9, 12, 3), 0.5)
     for others, value in (
         (np.full((9, 10, 3), 30000, np.uint16), 117),
@@ -114,7 +114,7 @@ def test_white_is_learnt_of_floats_and_of_integers_apart():
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("first", [0, 1])
-def test_a_bad_array_spoils_no_other(bad, first):
+def test_invalid_array_does_not_affect_others(bad, first):
     good, spoilt = np.full((9, 12, 3), 0.5), np.full((10, 12, 3), 0.5)
     spoilt[0, 0, 0] = bad
     X = [good, spoilt][:: 1 - 2 * first]
@@ -125,7 +125,7 @@ def test_a_bad_array_spoils_no_other(bad, first):
         ImageReader(4).fit_transform(X)
 
 
-def test_what_is_no_image_among_others_is_filled():
+def test_invalid_sources_are_filled():
     good = np.full((9, 12, 3), 0.5)
     for odd in (None, np.nan, np.zeros((0, 3, 3)), np.arange(3)):
         with pytest.warns(UserWarning, match="1 of 2 images could not be read"):
@@ -134,7 +134,7 @@ def test_what_is_no_image_among_others_is_filled():
 
 
 @pytest.mark.parametrize("sizes", [(9, 9, 9), (9, 9, 7)])
-def test_arrays_in_a_column(sizes):
+def test_arrays_in_a_series_or_data_frame(sizes):
     arrays = [picture((side, 12), side) for side in sizes]
     expected = ImageReader(4).fit_transform(arrays)
     column = np.empty(3, dtype=object)
@@ -145,14 +145,14 @@ def test_arrays_in_a_column(sizes):
     assert np.array_equal(fitted.transform(pd.Series(arrays[:2])), expected[:2])
 
 
-def test_lists_of_one_path_are_rows_of_a_column(folder):
+def test_lists_of_one_path(folder):
     paths, _ = folder
     expected = ImageReader(4).fit_transform(paths)
     found = ImageReader(4).fit_transform([[path] for path in paths])
     assert np.array_equal(found, expected)
 
 
-def test_what_is_transparent_has_no_colour():
+def test_transparent_pixels_do_not_tint_their_neighbours():
     image = np.zeros((8, 8, 4), np.uint8)
     image[:, ::2], image[:, 1::2] = (255, 0, 0, 0), (0, 0, 255, 255)
     X = [image, image[:6]]
@@ -163,7 +163,7 @@ def test_what_is_transparent_has_no_colour():
     assert far(arrays, files) <= 2
 
 
-def test_modes_of_more_than_eight_bits_in_memory():
+def test_pillow_modes_of_more_than_8_bits():
     grey = picture(depth=1)[..., 0]
     expected = ImageReader(8, "L").fit_transform([Image.fromarray(grey)])
     for mode in ("F", "I"):
@@ -173,14 +173,14 @@ def test_modes_of_more_than_eight_bits_in_memory():
     assert far(ImageReader(8, "L").fit_transform([shares]), expected) <= 1
 
 
-def test_a_frame_of_pixels_is_one_array():
+def test_data_frame_of_pixels():
     X = np.random.RandomState(0).uniform(size=(5, 16))
     frame = pd.DataFrame(X, columns=[f"p{k}" for k in range(16)])
     found = ImageReader(4, "L").fit_transform(frame)
     assert np.array_equal(found, ImageReader(4, "L").fit_transform(X))
 
 
-def test_one_array_is_resized_as_its_images_are():
+def test_one_array_matches_its_images():
     X = np.stack([picture((20, 30), seed) for seed in range(4)])
     fitted = ImageReader((8, 8)).fit(X)
     assert fitted.image_shape_ == (20, 30, 3) and fitted.n_features_in_ == 1800
@@ -194,7 +194,7 @@ def test_one_array_is_resized_as_its_images_are():
     ("values", "white"),
     [(1.0, 1), (0.3, 1), (1.5, 255), (255, 255), (256, 65535), (70000, 70000)],
 )
-def test_what_is_white_is_learnt(values, white):
+def test_white_is_learnt(values, white):
     X = np.random.RandomState(0).uniform(0, 1, size=(5, 6, 6)) * values
     X[0, 0, 0] = values
     reader = ImageReader((6, 6), mode="L").fit(X)
@@ -213,12 +213,12 @@ def test_what_is_white_is_learnt(values, white):
 
 
 @pytest.mark.parametrize("wrong", [{"fill": 2}, {"background": -1}, {"n_jobs": 0}])
-def test_what_is_no_shade_is_named(wrong):
+def test_invalid_parameters_raise(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         ImageReader(**wrong).fit_transform([RGB])
 
 
-def test_files_after_an_array_and_an_array_after_files(folder):
+def test_fit_to_an_array_and_transform_files_and_vice_versa(folder):
     paths, _ = folder
     arrays = np.stack([picture((20, 30), seed) for seed in range(3)])
     reader = ImageReader((8, 8)).fit(arrays)
@@ -229,7 +229,7 @@ def test_files_after_an_array_and_an_array_after_files(folder):
     assert not hasattr(reader, "image_shape_")
 
 
-def test_the_column_of_a_frame_has_a_name(folder):
+def test_feature_names_of_a_data_frame(folder):
     paths, _ = folder
     reader = ImageReader().fit(pd.DataFrame({"path": paths}))
     assert reader.feature_names_in_.tolist() == ["path"]
@@ -255,7 +255,7 @@ def test_the_column_of_a_frame_has_a_name(folder):
     ],
     ids=range(11),
 )
-def test_what_is_no_list_of_images_is_named(X, message):
+def test_invalid_input_raises(X, message):
     with pytest.raises(ValueError, match=message):
         ImageReader().fit(X).transform(X)
 
@@ -263,14 +263,14 @@ def test_what_is_no_list_of_images_is_named(X, message):
 # -- threads and pipelines ------------------------------------------------------------
 
 
-def test_threads_change_nothing(folder):
+def test_images_do_not_depend_on_n_jobs(folder):
     paths = 20 * folder[0]
     expected = ImageReader().fit_transform(paths)
     for n_jobs in (1, 2, -1):
         assert np.array_equal(ImageReader(n_jobs=n_jobs).fit_transform(paths), expected)
 
 
-def test_a_column_of_paths_goes_through_a_search(folder):
+def test_grid_search_with_a_column_of_paths(folder):
     paths, labels = folder
     frame = pd.DataFrame({"path": paths, "size": range(12)})
     pipeline = make_pipeline(
@@ -289,7 +289,7 @@ def test_a_column_of_paths_goes_through_a_search(folder):
     assert search.predict(frame[["path"]]).dtype == bool
 
 
-def test_paths_beside_other_columns(folder):
+def test_paths_in_a_column_transformer(folder):
     paths, _ = folder
     frame = pd.DataFrame({"path": paths, "size": range(12)})
     columns = ColumnTransformer(
@@ -301,7 +301,7 @@ def test_paths_beside_other_columns(folder):
     assert columns.fit_transform(frame).shape == (12, 4 * 4 * 3 + 1)
 
 
-def test_a_pipeline_of_rows_is_named_for_pandas():
+def test_feature_names_out():
     reader = ImageReader((2, 3), "L").fit(np.zeros((4, 25)))
     names = reader.get_feature_names_out()
     assert names.tolist() == [f"pixel_{r}_{c}" for r in range(2) for c in range(3)]

@@ -1,4 +1,4 @@
-"""Reading images: every way in which a file can be bad."""
+"""Tests of ImageReader with bad files."""
 
 import io
 import struct
@@ -15,7 +15,7 @@ from tests.pictures import RGB
 
 
 def bomb(width, height):
-    """A PNG of 70 bytes that says it has so many pixels."""
+    """Return a PNG of 70 bytes whose header has the given size."""
 
     def chunk(kind, data):
         body = kind + data
@@ -69,7 +69,7 @@ MESSAGES = {
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("name", MESSAGES)
-def test_a_bad_file_is_named_with_its_path(bad_files, name):
+def test_error_of_a_bad_file_names_its_path(bad_files, name):
     path = bad_files / name
     with pytest.raises((ValueError, OSError), match=MESSAGES[name]) as caught:
         ImageReader().fit_transform([str(path)])
@@ -78,7 +78,7 @@ def test_a_bad_file_is_named_with_its_path(bad_files, name):
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("n_jobs", [None, 2])
-def test_bad_files_are_filled_and_listed(bad_files, folder, n_jobs):
+def test_on_error_fill(bad_files, folder, n_jobs):
     good, _ = folder
     bad = [str(bad_files / name) for name in MESSAGES]
     X = [*good[:5], *bad, *good[5:]]
@@ -93,7 +93,7 @@ def test_bad_files_are_filled_and_listed(bad_files, folder, n_jobs):
     assert np.array_equal(rest, ImageReader((8, 8)).fit_transform(good))
 
 
-def test_the_first_failure_is_raised_whatever_the_threads(bad_files, folder):
+def test_first_failure_is_raised_for_any_number_of_threads(bad_files, folder):
     good, _ = folder
     X = 30 * good + [bad_files / "empty.jpg"] + 30 * good + [bad_files / "text.jpg"]
     for n_jobs in (1, 2):
@@ -103,7 +103,7 @@ def test_the_first_failure_is_raised_whatever_the_threads(bad_files, folder):
         assert threading.active_count() == before
 
 
-def test_a_path_may_not_lead_out_of_its_root(folder, tmp_path):
+def test_path_outside_of_root_raises(folder, tmp_path):
     paths, _ = folder
     inner = tmp_path / "inner"
     inner.mkdir()
@@ -119,12 +119,12 @@ def test_a_path_may_not_lead_out_of_its_root(folder, tmp_path):
 
 
 @pytest.mark.parametrize("address", ["https://example.org/a.jpg", "s3://bucket/a.png"])
-def test_nothing_is_looked_up_on_a_network(address):
+def test_url_raises(address):
     with pytest.raises(ValueError, match="is an address on a network"):
         ImageReader().fit_transform([address])
 
 
-def test_only_what_is_named_is_opened(folder, monkeypatch):
+def test_only_the_given_paths_are_opened(folder, monkeypatch):
     paths, _ = folder
     opened = []
     own = open
@@ -141,7 +141,7 @@ def test_only_what_is_named_is_opened(folder, monkeypatch):
 
 
 @pytest.mark.parametrize("seed", range(60))
-def test_any_damage_is_a_clear_error_or_an_image(tmp_path, seed):
+def test_damaged_files_raise_a_clear_error_or_give_an_image(tmp_path, seed):
     rng = np.random.RandomState(seed)
     kinds = ("jpeg", "png", "gif", "webp", "tiff", "bmp")
     stream = io.BytesIO()

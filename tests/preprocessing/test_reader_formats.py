@@ -1,4 +1,4 @@
-"""Reading images: every format, mode and size of a file."""
+"""Tests of ImageReader with formats, modes and sizes of files."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_modes(mode, wanted):
     assert far(found, expected) <= 1
 
 
-def test_cmyk_as_a_file(tmp_path):
+def test_cmyk_file(tmp_path):
     path = saved(RGB.convert("CMYK"), tmp_path, "jpg", quality=95, subsampling=0)
     [found] = ImageReader((20, 30)).fit_transform(path)
     assert far(found, RGB) < 25
@@ -50,7 +50,7 @@ def test_cmyk_as_a_file(tmp_path):
 
 @pytest.mark.parametrize("background", [0.0, 1.0])
 @pytest.mark.parametrize("kind", ["alpha", "palette", "colour key"])
-def test_a_background_shines_through(tmp_path, background, kind):
+def test_blending_with_a_background(tmp_path, background, kind):
     image = RGB.convert("RGBA")
     holes = np.zeros((20, 30), dtype=bool)
     holes[5:10, 3:20] = True
@@ -85,7 +85,7 @@ def test_floats(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["gif", "tiff", "png", "webp"])
-def test_of_many_images_the_first_is_taken(tmp_path, ending):
+def test_only_the_first_of_several_images_is_read(tmp_path, ending):
     frames = [Image.new("RGB", (9, 9), colour) for colour in ("red", "green", "blue")]
     options = {"lossless": True} if ending == "webp" else {}
     path = saved(
@@ -102,13 +102,13 @@ def test_of_many_images_the_first_is_taken(tmp_path, ending):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("size", [(20, 30), (5, 5)])
-def test_images_are_turned_upright(tmp_path, orientation, size):
+def test_exif_orientation(tmp_path, orientation, size):
     turns = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
         4: Image.Transpose.FLIP_TOP_BOTTOM,
         5: Image.Transpose.TRANSPOSE,
-        6: Image.Transpose.ROTATE_90,  # what turns it back is 270
+        6: Image.Transpose.ROTATE_90,  # undone by a rotation of 270
         7: Image.Transpose.TRANSVERSE,
         8: Image.Transpose.ROTATE_270,
     }
@@ -122,7 +122,7 @@ def test_images_are_turned_upright(tmp_path, orientation, size):
     assert far(found, expected) <= 12
 
 
-def test_large_jpegs_are_decoded_at_a_fraction(tmp_path, monkeypatch):
+def test_large_jpegs_are_decoded_at_a_fraction_of_their_size(tmp_path, monkeypatch):
     image = RGB.resize((1600, 1200), Image.Resampling.BICUBIC)
     path = saved(image, tmp_path, "jpg", quality=95)
     drafts = []
@@ -135,7 +135,7 @@ def test_large_jpegs_are_decoded_at_a_fraction(tmp_path, monkeypatch):
 
     monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "draft", watch)
     [found] = ImageReader((60, 80)).fit_transform(path)
-    assert drafts == [(200, 150)], "an eighth, which still is 2.5 pixels for one"
+    assert drafts == [(200, 150)], "an eighth, 2.5 times the requested size"
     [expected] = ImageReader((60, 80)).fit_transform([image])
     assert far(found, expected) <= 8
     drafts.clear()
@@ -149,7 +149,7 @@ def test_large_jpegs_are_decoded_at_a_fraction(tmp_path, monkeypatch):
 @pytest.mark.parametrize("aspect", ["crop", "pad", "stretch"])
 @pytest.mark.parametrize("side", [(20, 30), (30, 20), (7, 7), (1, 40)])
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA"])
-def test_files_come_to_a_size_as_arrays_do(aspect, side, mode):
+def test_resizing_of_files_matches_that_of_arrays(aspect, side, mode):
     X = picture(side)
     reader = ImageReader((9, 12), mode, aspect, fill=0.4)
     [found] = reader.fit_transform([Image.fromarray(X)])

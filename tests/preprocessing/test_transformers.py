@@ -1,4 +1,4 @@
-"""What all image transformers promise: checks, forms, dtypes, names, nothing leaked."""
+"""Common tests of all image transformers."""
 
 import pickle
 import warnings
@@ -50,8 +50,8 @@ INVERTIBLE = [
     PixelScaler,
     PixelStandardizer,
 ]
-# What stays uint8 where uint8 comes.
-IN_BYTES = [
+# Transformers that return uint8 for uint8.
+UINT8_TO_UINT8 = [
     CenterCropper,
     ChannelsFirst,
     ChannelsLast,
@@ -65,7 +65,7 @@ IN_BYTES = [
     ToGray,
     TorchvisionTransformer,
 ]
-# A parameter with which the transformer does another thing than by default.
+# Transformers with parameters other than the defaults.
 CONFIGURED = [
     CenterCropper(size=2),
     ContrastNormalizer(window=3),
@@ -105,7 +105,7 @@ def test_check_estimator(transformer):
     checks = {result["check_name"] for result in results}
     expected = check_estimator(StandardScaler(), on_skip=None, on_fail=None)
     missing = {result["check_name"] for result in expected} - checks
-    # what is read is uint8, whatever it was before: no dtype of floats is preserved
+    # ImageReader always returns uint8 and preserves no dtype of floats
     reader = isinstance(transformer, ImageReader)
     assert missing == ({"check_transformer_preserve_dtypes"} if reader else set())
     assert len(results) >= len(expected) - reader
@@ -129,7 +129,7 @@ def test_check_estimator(transformer):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_checks_outside_check_estimator(cls, check):
     if cls is RowsToImages and check.endswith(("_pandas", "_out")):
-        # images have no columns that could be named: they are for the next step
+        # the output is images, which have no columns
         with pytest.raises(AssertionError, match=r"feature names|Must pass 2-d input"):
             getattr(estimator_checks, check)(cls.__name__, cls())
         return
@@ -137,7 +137,7 @@ def test_checks_outside_check_estimator(cls, check):
 
 
 @pytest.mark.parametrize("cls", ALL, ids=IDS)
-def test_no_tag_relaxes_a_check(cls):
+def test_tags_do_not_relax_checks(cls):
     tags = cls().__sklearn_tags__()
     assert tags.requires_fit and not tags.no_validation and not tags._skip_test
     assert not tags.non_deterministic and not tags.input_tags.allow_nan
@@ -145,7 +145,7 @@ def test_no_tag_relaxes_a_check(cls):
     assert not tags.input_tags.string and tags.array_api_support
 
 
-def test_lists_of_this_file_are_complete():
+def test_lists_of_transformers_are_complete():
     assert set(LEARNERS) == {cls for cls in ALL if hasattr(cls, "partial_fit")}
     assert set(INVERTIBLE) == {cls for cls in ALL if hasattr(cls, "inverse_transform")}
 
@@ -160,14 +160,14 @@ def images(n=6, side=(5, 8), depth=3, dtype="uint8", seed=0):
 
 
 def as_last(result, transformer):
-    """Bring a result to (n, height, width, channels), whatever its form is."""
+    """Reshape a result to (n, height, width, channels)."""
     n, shape = len(result), transformer.output_shape_
     if result.ndim == 2:
         result = result.reshape(n, *shape)
     return result.reshape(n, *shape)
 
 
-# What comes out of these has another layout than what went in.
+# Transformers that change the layout.
 LAYOUTS = [ChannelsFirst, ChannelsLast]
 
 
@@ -186,7 +186,7 @@ def test_rows_and_images_give_the_same(cls, dtype):
 
 
 @pytest.mark.parametrize("cls", [c for c in ALL if c not in (*LAYOUTS, ImagesToRows)])
-def test_channels_first_is_the_same_elsewhere(cls):
+def test_channels_first_gives_the_same_images(cls):
     X = images()
     last = cls().fit_transform(X)
     first = cls(channels="first").fit_transform(X.transpose(0, 3, 1, 2))
@@ -194,7 +194,7 @@ def test_channels_first_is_the_same_elsewhere(cls):
 
 
 @pytest.mark.parametrize("cls", ALL, ids=IDS)
-def test_grey_images_need_no_axis_of_channels(cls):
+def test_grey_images_without_a_channel_axis(cls):
     X = images(depth=1)
     with_axis, without = cls().fit(X), cls().fit(X[..., 0])
     if cls is ChannelsLast:
@@ -207,9 +207,9 @@ def test_grey_images_need_no_axis_of_channels(cls):
 
 
 @pytest.mark.parametrize("cls", ALL, ids=IDS)
-def test_bytes_stay_bytes_where_they_can(cls):
+def test_output_dtype(cls):
     found = cls().fit_transform(images())
-    assert found.dtype == (np.uint8 if cls in IN_BYTES else np.float32)
+    assert found.dtype == (np.uint8 if cls in UINT8_TO_UINT8 else np.float32)
     for dtype in ("float32", "float64"):
         found = cls().fit_transform(images(dtype=dtype))
         assert found.dtype == (np.uint8 if cls is ImageReader else dtype)
@@ -217,7 +217,7 @@ def test_bytes_stay_bytes_where_they_can(cls):
 
 
 @pytest.mark.parametrize("cls", ALL, ids=IDS)
-def test_the_argument_is_left_as_it_was(cls):
+def test_input_is_not_changed(cls):
     X = images(dtype="float64")
     before = X.copy()
     found = cls().fit_transform(X)
@@ -228,18 +228,18 @@ def test_the_argument_is_left_as_it_was(cls):
 
 
 @pytest.mark.parametrize("cls", ALL, ids=IDS)
-def test_pieces_do_not_show(cls, monkeypatch):
+def test_output_does_not_depend_on_chunks(cls, monkeypatch):
     X = images(n=11, dtype="float64")
     whole = cls().fit(X)
     expected = whole.transform(X)
-    monkeypatch.setattr("sklearn_l2cnn._pixels._CHUNK_VALUES", 4 * X[0].size)
-    pieces = cls().fit(X)
+    monkeypatch.setattr("sklearn_l2cnn._data.pixels._CHUNK_VALUES", 4 * X[0].size)
+    chunked = cls().fit(X)
     np.testing.assert_allclose(whole.transform(X), expected, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(pieces.transform(X), expected, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(chunked.transform(X), expected, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("cls", ALL, ids=IDS)
-def test_copies_and_pickles(cls):
+def test_clone_and_pickle(cls):
     X = images()
     fitted = cls().fit(X)
     assert vars(clone(fitted)).keys() == fitted.get_params().keys()
@@ -248,7 +248,7 @@ def test_copies_and_pickles(cls):
 
 
 @pytest.mark.parametrize("cls", ALL, ids=IDS)
-def test_other_images_than_were_fitted_are_named(cls):
+def test_images_of_another_shape_raise(cls):
     X, other = images(), images(side=(6, 8))
     if cls is ChannelsLast:
         X, other = X.transpose(0, 3, 1, 2), other.transpose(0, 3, 1, 2)
@@ -257,7 +257,7 @@ def test_other_images_than_were_fitted_are_named(cls):
 
 
 @pytest.mark.parametrize("cls", ALL, ids=IDS)
-def test_tensors_go_through_under_dispatch(cls):
+def test_array_api_dispatch_with_tensors(cls):
     X = torch.tensor(images(dtype="float32"))
     with config_context(array_api_dispatch=True):
         found = cls().fit_transform(X)
@@ -268,7 +268,7 @@ def test_tensors_go_through_under_dispatch(cls):
 
 @pytest.mark.parametrize("cls", INVERTIBLE, ids=lambda cls: cls.__name__)
 @pytest.mark.parametrize("form", ["images", "rows"])
-def test_inverses_undo(cls, form):
+def test_inverse_transform(cls, form):
     X = images(dtype="float64")
     fitted = cls()
     if form == "rows":
@@ -276,13 +276,13 @@ def test_inverses_undo(cls, form):
         fitted.set_params(image_shape=(5, 8, 3))
     fitted.fit(X)
     found = fitted.inverse_transform(fitted.transform(X))
-    if cls in (ImagesToRows, RowsToImages):  # their inverses give one form alone
+    if cls in (ImagesToRows, RowsToImages):  # their inverses return a fixed form
         found = found.reshape(X.shape)
     assert found.shape == X.shape
     np.testing.assert_allclose(found, X, rtol=1e-12, atol=1e-12)
 
 
-# -- what is learnt -------------------------------------------------------------------
+# -- fitted attributes ----------------------------------------------------------------
 
 
 def learnt(transformer):
@@ -302,7 +302,7 @@ def assert_same_learnt(one, other, rtol=1e-9):
 
 @pytest.mark.parametrize("cls", LEARNERS, ids=lambda cls: cls.__name__)
 @pytest.mark.parametrize("weighted", [False, True])
-def test_in_parts_the_same_is_learnt(cls, weighted):
+def test_partial_fit_matches_fit(cls, weighted):
     X = images(n=30, dtype="float64")
     weight = np.random.RandomState(0).uniform(0.5, 2, 30) if weighted else None
     whole, parts = cls().fit(X, sample_weight=weight), cls()
@@ -314,7 +314,7 @@ def test_in_parts_the_same_is_learnt(cls, weighted):
 
 
 @pytest.mark.parametrize("cls", LEARNERS, ids=lambda cls: cls.__name__)
-def test_fit_forgets_and_partial_fit_does_not(cls):
+def test_fit_resets_and_partial_fit_does_not(cls):
     X, Y = images(dtype="float64"), 1 + 3 * images(dtype="float64", seed=1)
     fresh = cls().fit(Y)
     assert_same_learnt(cls().fit(X).fit(Y), fresh)
@@ -324,9 +324,9 @@ def test_fit_forgets_and_partial_fit_does_not(cls):
 
 
 @pytest.mark.parametrize("cls", LEARNERS, ids=lambda cls: cls.__name__)
-def test_weight_zero_is_removal_and_weight_k_is_k_repeats(cls):
+def test_sample_weight_matches_repetition(cls):
     X = images(n=20, dtype="float64")
-    X[3] = 100  # and is not there
+    X[3] = 100  # of weight 0
     weight = np.random.RandomState(0).randint(0, 3, 20)
     weight[3] = 0
     one = cls().fit(X, sample_weight=weight)
@@ -334,15 +334,15 @@ def test_weight_zero_is_removal_and_weight_k_is_k_repeats(cls):
     assert_same_learnt(one, other)
 
 
-# ImageReader learns what is white where images are floats.
+# ImageReader learns the white of floats.
 @pytest.mark.parametrize("cls", [c for c in ALL if c not in (*LEARNERS, ImageReader)])
-def test_nothing_is_learnt_from_other_images_elsewhere(cls):
+def test_other_transformers_are_stateless(cls):
     X, Y = images(dtype="float64"), images(dtype="float64", seed=1)
     assert np.array_equal(cls().fit(X).transform(X), cls().fit(Y).transform(X))
 
 
 @pytest.mark.parametrize("cls", LEARNERS, ids=lambda cls: cls.__name__)
-def test_a_failed_fit_leaves_what_was_there(cls):
+def test_failed_fit_keeps_the_fitted_attributes(cls):
     X = images(dtype="float64")
     fitted = cls().fit(X)
     before = fitted.transform(X)
@@ -356,12 +356,12 @@ def test_a_failed_fit_leaves_what_was_there(cls):
     assert not learnt(unfitted)
 
 
-# -- anything at all ------------------------------------------------------------------
+# -- arbitrary arrays -----------------------------------------------------------------
 
 DTYPES = ["uint8", "bool", "int16", "int64", "float16", "float32", "float64", "uint16"]
 
 
-def anything():
+def any_array():
     shape = array_shapes(min_dims=2, max_dims=4, min_side=1, max_side=7)
     finite = {"allow_nan": False, "allow_infinity": False}
     return st.sampled_from(DTYPES).flatmap(
@@ -375,11 +375,11 @@ def anything():
     )
 
 
-def promised_dtype(transformer, X):
+def expected_dtype(transformer, X):
     if isinstance(transformer, ImageReader):
         return np.uint8
     if X.dtype == np.uint8:
-        return np.uint8 if type(transformer) in IN_BYTES else np.float32
+        return np.uint8 if type(transformer) in UINT8_TO_UINT8 else np.float32
     small = X.dtype.itemsize <= 2 or X.dtype == np.float32
     return np.float32 if small else np.float64
 
@@ -395,11 +395,11 @@ def promised_dtype(transformer, X):
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-@given(X=anything())
-def test_anything_gives_what_is_promised_or_a_clear_error(transformer, X):
+@given(X=any_array())
+def test_any_array_is_transformed_or_raises_a_clear_error(transformer, X):
     transformer = clone(transformer)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # strips, cut-off pixels
+        warnings.simplefilter("ignore", UserWarning)  # shapes of rows, clipped pixels
         try:
             found = transformer.fit(X).transform(X)
             again = transformer.transform(X[:1])
@@ -413,8 +413,8 @@ def test_anything_gives_what_is_promised_or_a_clear_error(transformer, X):
     assert found[0].size == np.prod(transformer.output_shape_)
     assert len(transformer.get_feature_names_out()) in (
         found[0].size,
-        X[0].size,  # of those that keep every pixel in its place
+        X[0].size,  # of one-to-one transformers
     )
-    assert found.dtype == promised_dtype(transformer, X)
+    assert found.dtype == expected_dtype(transformer, X)
     assert np.isfinite(found).all()
     np.testing.assert_allclose(again, found[:1], rtol=1e-5, atol=1e-5)

@@ -10,7 +10,8 @@ from sklearn_l2cnn._training import shards as _shards
 from sklearn_l2cnn._training.forward import draws, forward_of
 from sklearn_l2cnn._training.runtime import torch_threads
 from sklearn_l2cnn._utils.layers import layers_by_image
-from sklearn_l2cnn.architectures import build_network, plain
+from sklearn_l2cnn.architectures import build_network
+from sklearn_l2cnn.architectures._plain import plain
 from tests.conftest import SmallNet, quick
 
 

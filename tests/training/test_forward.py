@@ -13,7 +13,7 @@ from sklearn_l2cnn._training.forward import (
     work,
 )
 from sklearn_l2cnn._utils.layers import layers_by_image
-from sklearn_l2cnn.architectures import plain
+from sklearn_l2cnn.architectures._plain import plain
 from tests.conftest import SmallNet
 
 

@@ -14,7 +14,7 @@ from sklearn_l2cnn._training import shards as _shards
 from sklearn_l2cnn._training.runtime import torch_threads
 from sklearn_l2cnn._training.shards import Shards, shard_count
 from sklearn_l2cnn._training.step import summed_loss
-from sklearn_l2cnn.architectures import plain
+from sklearn_l2cnn.architectures._plain import plain
 from tests.conftest import SmallNet, tiny
 
 

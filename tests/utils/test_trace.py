@@ -15,7 +15,8 @@ from sklearn_l2cnn._utils.trace import (
     trace,
     watching,
 )
-from sklearn_l2cnn.architectures import ARCHITECTURES, build_network
+from sklearn_l2cnn.architectures import build_network
+from sklearn_l2cnn.architectures._registry import ARCHITECTURES
 
 
 def hooks_of(module):
