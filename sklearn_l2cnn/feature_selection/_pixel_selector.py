@@ -14,7 +14,7 @@ from sklearn_l2cnn._data.arrays import as_tensor, give_back, on_host, same_kind
 from sklearn_l2cnn._data.canonical import canonical_set, normalized_weights
 from sklearn_l2cnn._data.images import as_images, in_form, ndim_of
 from sklearn_l2cnn._data.validation import check_targets, check_weight, encode_labels
-from sklearn_l2cnn._estimator.wrapping import HoldingMixin
+from sklearn_l2cnn._estimator.wrapping import WrappingMixin
 from sklearn_l2cnn._training.batches import predict_logits
 from sklearn_l2cnn._utils.estimators import all_or_nothing
 from sklearn_l2cnn._utils.sklearn_compat import (
@@ -30,7 +30,7 @@ from sklearn_l2cnn._utils.sklearn_compat import (
 from sklearn_l2cnn.feature_selection._contributions import contributions
 
 
-class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
+class PixelSelector(WrappingMixin, SelectorMixin, BaseEstimator):
     r"""Select the pixels that a convolutional network tells the classes apart by.
 
     The importance of pixel p is what it contributes to the log odds :math:`m` that the
@@ -184,7 +184,7 @@ class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
         with all_or_nothing(self):
             calculate_threshold(None, np.zeros(1), self.threshold)  # or it raises
             self.max_features_ = _limit(self.max_features, X)
-            clf = self._fit_held(X, y, sample_weight, fit_params)
+            clf = self._fit_estimator(X, y, sample_weight, fit_params)
             self._ndim_ = ndim_of(X)
             _, images = self._check_images(X, "fit")
             importances = self._contributions(clf, X, y, sample_weight, images)
@@ -240,7 +240,7 @@ class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
             Images or rows, in the form that X had in :meth:`fit`.
         """
         check_is_fitted(self)
-        channels = self._held().channels
+        channels = self._fitted_classifier().channels
         if self.output == "images":
             images = as_images(
                 X, channels=channels, expected=self.image_shape_, estimator=self
@@ -310,11 +310,11 @@ class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
     def _get_support_mask(self):
         """Return a mask over the values of a row."""
         mask = np.repeat(self.support_[:, :, np.newaxis], self.image_shape_[2], axis=2)
-        if self._held().channels == "first":
+        if self._fitted_classifier().channels == "first":
             mask = mask.transpose(2, 0, 1)
         return mask.ravel()
 
-    def _to_fit(self):
+    def _estimator_to_fit(self):
         if self.estimator is not None:
             return self.estimator
         estimator = L2CNNClassifier()

@@ -1,5 +1,7 @@
 """AlphaPathDisplay: scores, norms and losses over the strength of the penalty."""
 
+from itertools import count, takewhile
+
 import numpy as np
 
 from sklearn_l2cnn.inspection._drawing import (
@@ -9,13 +11,12 @@ from sklearn_l2cnn.inspection._drawing import (
     VERMILLION,
     add_legend,
     alpha_places,
-    check_on_axis,
     draw_norms,
     panels,
     set_alpha_axis,
     set_log_y,
 )
-from sklearn_l2cnn.inspection._fitted import fitted_part
+from sklearn_l2cnn.inspection._fitted import fitted_part, sorted_path
 
 
 def last_finite(curves):
@@ -182,16 +183,12 @@ class AlphaPathDisplay:
         )
         metric = _chosen_metric(cv, metric)
         results = cv.cv_results_
-        n_folds = sum(_is_of_fold(key, metric) for key in results)
-        columns = [results[f"split{k}_test_{metric}"] for k in range(n_folds)]
-        scores = np.column_stack(columns).astype(float)
-        alphas = check_on_axis(cv.alphas_)
-        order = np.argsort(alphas, kind="stable")
+        keys = (f"split{k}_test_{metric}" for k in count())
+        columns = [results[key] for key in takewhile(results.__contains__, keys)]
+        order, path = sorted_path(cv)
         display = cls(
-            alphas=alphas[order],
-            scores=scores[order],
-            norms=np.asarray(cv.norms_path_)[order],
-            layer_names=list(cv.layer_names_),
+            **path,
+            scores=np.column_stack(columns).astype(float)[order],
             train_losses=last_finite(cv.losses_path_)[order],
             validation_losses=last_finite(cv.validation_losses_path_)[order],
             alpha=getattr(cv, "alpha_", None),
@@ -283,10 +280,6 @@ class AlphaPathDisplay:
         if alpha is not None:
             place = alpha_places(np.append(self.alphas, alpha))[-1]
             ax.axvline(place, color=colour, linestyle=dashes, label=label)
-
-
-def _is_of_fold(key, metric):
-    return key.startswith("split") and key.endswith(f"_test_{metric}")
 
 
 def _chosen_metric(cv, metric):

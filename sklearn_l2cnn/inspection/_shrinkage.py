@@ -10,7 +10,7 @@ from sklearn_l2cnn.inspection._drawing import (
     draw_norms,
     panels,
 )
-from sklearn_l2cnn.inspection._fitted import fitted_part, layer_weights
+from sklearn_l2cnn.inspection._fitted import fitted_part, layer_weights, sorted_path
 
 
 class ShrinkageDisplay:
@@ -102,15 +102,12 @@ class ShrinkageDisplay:
             "records the norms; or fit one classifier for every alpha and pass the "
             "list to from_estimators.",
         )
-        alphas = check_on_axis(cv.alphas_)
-        order = np.argsort(alphas, kind="stable")
+        _, path = sorted_path(cv)
         kept = {}
         if hasattr(cv, "module_"):
             kept[float(cv.alpha_)] = _flat(layer_weights(cv.module_))
         display = cls(
-            alphas=alphas[order],
-            norms=np.asarray(cv.norms_path_)[order],
-            layer_names=list(cv.layer_names_),
+            **path,
             weights=list(kept.values()),
             weight_alphas=list(kept),
         )

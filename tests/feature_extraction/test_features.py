@@ -199,13 +199,18 @@ def test_layers_by_name_index_pattern_and_several(digits, layer, expected):
     assert np.array_equal(transformer.transform(X[:40]), np.hstack(columns))
 
 
-def test_a_part_made_of_layers_is_one_output(digits):
+def test_a_module_made_of_layers_is_one_output(digits):
     X, y = digits[0][:40], digits[1][:40]
     transformer = features("layer4", "mean", architecture="resnet18", max_epochs=1)
     found = transformer.fit(X, y).transform(X)
     assert found.shape == (40, 512) and transformer.layers_ == ["layer4"]
     pooled = CNNFeatures(FrozenEstimator(transformer.estimator_), layer="avgpool")
     np.testing.assert_allclose(found, pooled.fit_transform(X), rtol=1e-5, atol=1e-6)
+    # a pattern means the layers in a module, as in all parameters
+    inner = CNNFeatures(FrozenEstimator(transformer.estimator_), layer="layer[4]")
+    names = inner.fit(X).layers_
+    assert "layer4.0.conv1" in names and len(names) > 2
+    assert all(name.startswith("layer4.") for name in names)
 
 
 @pytest.mark.parametrize("layer", ["conv9", 9, -10, True, 1.5, ["conv1", "x"], "x*"])
@@ -216,7 +221,7 @@ def test_a_wrong_layer_lists_what_there_is_before_anything_is_trained(digits, la
     with pytest.raises(ValueError, match=r"layers are 'conv1' 32 x 8 x 8, 'relu1'"):
         transformer.fit(*digits)  # with as many epochs it would never end
     assert not hasattr(transformer, "estimator_")
-    with pytest.raises(ValueError, match="one layer at least was expected"):
+    with pytest.raises(ValueError, match="at least one layer was expected"):
         features([]).fit(*digits)
     other = CNNFeatures(Counting(max_epochs=1), layer=layer)
     with pytest.raises(ValueError, match="layers are 'conv1'"):
