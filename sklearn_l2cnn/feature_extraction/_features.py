@@ -32,7 +32,7 @@ from sklearn_l2cnn.feature_extraction._places import (
     find_places,
     n_features,
     pooled,
-    recording,
+    recording_places,
 )
 
 # Parameters of the network for images, and their defaults: a classifier as `estimator`
@@ -262,8 +262,8 @@ class CNNFeatures(WrappingMixin, TransformerMixin, BaseEstimator):
                 for column, value in zip(columns, values, strict=True):
                     column[part] = pooled(value, self.pool)[: part.stop - part.start]
 
-        threads = chunk_threads(net.module_)  # before `recording` adds hooks
-        with recording(self._places_, net.module_) as values_of:
+        threads = chunk_threads(net.module_)  # before `recording_places` adds hooks
+        with recording_places(self._places_, net.module_) as values_of:
             over_chunks(net, images, of_chunk, threads=threads)
         return give_back(features, X)
 

@@ -13,8 +13,8 @@ from sklearn_l2cnn._utils.trace import (
     at_rest,
     chosen_layer,
     last_with_weights,
+    recording,
     trace,
-    watching,
 )
 
 POOLS = ("flatten", "mean", "max")
@@ -108,12 +108,12 @@ def _last(network, image, layers, headless):
 
 def _shape_at(network, image, name, is_input):
     place = Place("", name, is_input, ())
-    with torch.no_grad(), at_rest(network), recording([place], network) as values_of:
-        return tuple(values_of(image)[0].shape[1:])
+    with torch.no_grad(), at_rest(network), recording_places([place], network) as run:
+        return tuple(run(image)[0].shape[1:])
 
 
 @contextmanager
-def recording(places, network):
+def recording_places(places, network):
     """Record the values at some places of a network.
 
     Parameters
@@ -129,7 +129,7 @@ def recording(places, network):
     """
     outputs_of = [place.layer for place in places if not place.is_input]
     inputs_of = [place.layer for place in places if place.is_input]
-    with watching(network, outputs_of, inputs_of) as run:
+    with recording(network, outputs_of, inputs_of) as run:
 
         def values_of(images):
             _, outputs, inputs = run(images)

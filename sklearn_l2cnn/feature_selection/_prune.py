@@ -132,12 +132,12 @@ def check_classifier(estimator):
 def _copied(estimator):
     """Copy a fitted classifier without pickling the net, as skorch's own copy does."""
     memo, net = {}, estimator.net_
-    twin, twin_net = copy.copy(estimator), object.__new__(type(net))
+    copied, copied_net = copy.copy(estimator), object.__new__(type(net))
     state = {name: value for name, value in vars(estimator).items() if name != "net_"}
-    vars(twin).update(copy.deepcopy(state, memo))
-    vars(twin_net).update(copy.deepcopy(vars(net), memo))
-    twin.net_ = twin_net
-    return twin
+    vars(copied).update(copy.deepcopy(state, memo))
+    vars(copied_net).update(copy.deepcopy(vars(net), memo))
+    copied.net_ = copied_net
+    return copied
 
 
 @contextmanager
@@ -147,14 +147,14 @@ def _in_float64(network):
     def tensors():
         return dict([*network.named_parameters(), *network.named_buffers()])
 
-    kinds = {name: (tensor.device, tensor.dtype) for name, tensor in tensors().items()}
+    before = {name: (tensor.device, tensor.dtype) for name, tensor in tensors().items()}
     network.cpu().double()
     yield
     with torch.no_grad():
         for name, tensor in tensors().items():
             # a new bias has the device and dtype of the weight of its layer
             weight = f"{name.rpartition('.')[0]}.weight"
-            tensor.data = tensor.data.to(*kinds.get(name) or kinds[weight])
+            tensor.data = tensor.data.to(*before.get(name) or before[weight])
             tensor.grad = None
     network.to(memory_format=torch.channels_last)
 
@@ -197,17 +197,17 @@ def _remove_all(links):
 
     Without a filter of one layer, filters of others may become unread or constant.
     """
-    left = {link.name: torch.arange(len(link.layer.weight)) for link in links}
-    support = {name: np.zeros(len(rows), dtype=bool) for name, rows in left.items()}
+    filters = {link.name: np.arange(len(link.layer.weight)) for link in links}
+    support = {name: np.zeros(len(rows), dtype=bool) for name, rows in filters.items()}
     changed = True
     while changed:
         changed = False
         for link in links:
-            kept = remove(link)
-            changed |= len(kept) < len(left[link.name])
-            left[link.name] = left[link.name][kept]
-    for name, rows in left.items():
-        support[name][rows.numpy()] = True
+            kept = remove(link).numpy()
+            changed |= len(kept) < len(filters[link.name])
+            filters[link.name] = filters[link.name][kept]
+    for name, rows in filters.items():
+        support[name][rows] = True
     return support
 
 
