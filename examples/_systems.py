@@ -1,9 +1,9 @@
-"""What the five systems share: their images, the comparison, and an honest verdict.
+"""Helpers of the five systems: images, a comparison over seeds, pictures.
 
-The images are the 8 x 8 digits that come with scikit-learn, or with ``--data DIR``
-MNIST as torchvision stores it there (``DIR/MNIST/raw``) and CIFAR-10, as torchvision
-stores it (``DIR/cifar-10-batches-py``) or as arrays (``DIR/cifar10.npz`` with
-``X_train``, ``y_train``, ``X_test``, ``y_test``).
+The images are the 8 x 8 digits of scikit-learn or, with ``--data DIR``, MNIST as stored
+by torchvision (``DIR/MNIST/raw``) and CIFAR-10 as stored by torchvision
+(``DIR/cifar-10-batches-py``) or as arrays (``DIR/cifar10.npz`` with ``X_train``,
+``y_train``, ``X_test``, ``y_test``).
 """
 
 import argparse
@@ -28,7 +28,7 @@ import matplotlib.pyplot as plt
 
 
 class Split(NamedTuple):
-    """Images that are learnt from, and images that only judge."""
+    """Training images and test images with their labels."""
 
     X: np.ndarray
     y: np.ndarray
@@ -40,10 +40,10 @@ class Split(NamedTuple):
 
 
 def read_options(description, picture, *, rows, epochs, seeds=3):
-    """Read the options that every system takes.
+    """Read the options of a system.
 
-    ``rows`` and ``epochs`` are (embedded, with ``--data``): how many images to learn
-    from, None for all, and how many passes over them.
+    ``rows`` and ``epochs`` are pairs (embedded images, with ``--data``): the numbers of
+    training images, None for all, and of epochs.
     """
     parser = argparse.ArgumentParser(description=description.strip().splitlines()[0])
     parser.add_argument("--data", metavar="DIR", help="folder of MNIST and CIFAR-10")
@@ -68,7 +68,7 @@ def read_options(description, picture, *, rows, epochs, seeds=3):
 
 
 def grey_images(options):
-    """Return MNIST, or the embedded digits with a third of them for testing."""
+    """Return MNIST, or the embedded digits with a third of them as test data."""
     if options.data is None:
         digits = load_digits()
         parts = digits.images, digits.target
@@ -80,7 +80,7 @@ def grey_images(options):
 
 
 def colour_images(options, side=12):
-    """Return CIFAR-10, or the digits drawn in colour on parts of two photographs."""
+    """Return CIFAR-10, or digits drawn in colour on crops of two photographs."""
     if options.data is None:
         grey = grey_images(options)
         return grey._replace(
@@ -91,7 +91,7 @@ def colour_images(options, side=12):
 
 
 def on_photographs(digits, side, seed):
-    """Draw 8 x 8 digits, each in a colour and at a place of its own, on photographs."""
+    """Draw 8 x 8 digits on photographs, in random colours and at random places."""
     photographs = load_sample_images().images
     rng = np.random.RandomState(seed)
     images = np.empty((len(digits), side, side, 3), dtype=np.uint8)
@@ -132,12 +132,12 @@ def _first(split, rows):
 
 
 def best_alpha(clf, alphas, split, options):
-    """Find the best alpha by cross-validation, and print what every one scored."""
+    """Find the best alpha by cross-validation, and print the score of each."""
     return best_parameter(clf, "alpha", alphas, split, options)
 
 
 def best_parameter(clf, name, values, split, options):
-    """Find the best value of a parameter, and print what every one scored."""
+    """Find the best value of a parameter, and print the score of each."""
     start = time.perf_counter()
     search = GridSearchCV(clf, {name: values}, cv=3, n_jobs=options.jobs, refit=False)
     rows = slice(options.search_rows)
@@ -165,18 +165,18 @@ def compare(variants, split, options, *, keep=False):
     Parameters
     ----------
     variants : dict
-        From a name to an estimator; the first is what the others are compared with.
+        From names to estimators; the others are compared with the first.
     split : Split
     options : Namespace
     keep : bool, default=False
-        Whether the estimators of the first seed are wanted, which may be large.
+        Whether to return the estimators of the first seed, which may be large.
 
     Returns
     -------
     accuracy : dict
-        From the names to arrays, a number for every seed.
+        From names to arrays with a number for each seed.
     fitted : dict
-        From the names to the estimator of the first seed, or to None.
+        From names to the estimators of the first seed, or to None.
     """
     n_test, n_classes = len(split.y_test), len(np.unique(split.y))
     size = "x".join(map(str, split.X.shape[1:]))
@@ -184,7 +184,7 @@ def compare(variants, split, options, *, keep=False):
         f"{len(split.y)} images of {size} in {n_classes} classes, {n_test} for "
         f"testing, {options.epochs} epochs, {options.seeds} seeds:"
     )
-    # two variants that are the same, as where the best alpha is 0, are fitted once
+    # equal variants, for example if the best alpha is 0, are fitted once
     same = {name: repr(clf.get_params()) for name, clf in variants.items()}
     distinct = {parameters: name for name, parameters in same.items()}
     jobs = [(name, seed) for seed in range(options.seeds) for name in distinct.values()]
@@ -216,7 +216,7 @@ def compare(variants, split, options, *, keep=False):
 
 
 def fit_all(estimators, split, options):
-    """Fit estimators with the seeds they have; return test accuracies and them."""
+    """Fit estimators with their own seeds; return test accuracies and estimators."""
     fits = Parallel(n_jobs=options.jobs)(
         delayed(_fit)(clf, clf.random_state, split, True) for clf in estimators
     )
@@ -238,7 +238,7 @@ def _with_spread(values):
 
 
 def _verdict(gains, first):
-    """Say in points what a variant gains, and whether the seeds can tell it from 0."""
+    """Return the gain of a variant in points, and whether it is significant."""
     mean = 100 * gains.mean()
     if len(gains) < 2:
         return f"{mean:+.2f} points against {first}; one seed says nothing for sure"
@@ -254,7 +254,7 @@ def _verdict(gains, first):
 
 
 def dots(ax, accuracy):
-    """Draw the accuracy of every variant, a dot for every seed."""
+    """Draw the accuracy of each variant, a dot for each seed."""
     for place, (_, values) in enumerate(reversed(accuracy.items())):
         ax.plot(values, [place] * len(values), "o", color="#0072b2", alpha=0.6)
         ax.plot([np.mean(values)], [place], "|", color="#d55e00", ms=20, mew=2)
@@ -265,7 +265,7 @@ def dots(ax, accuracy):
 
 
 def save(figure, options):
-    """Write a picture and say where."""
+    """Save a picture and print its path."""
     figure.savefig(options.output, dpi=150)
     plt.close(figure)
     print(f"picture: {options.output}")

@@ -2,18 +2,18 @@
 The whole path of the penalty in one fit
 ========================================
 
-`L2CNNClassifierCV` finds its own `alpha`: it trains a network for every strength on
-every fold, and one with the best strength on all images. What became of all of them is
-kept, and `AlphaPathDisplay` draws it. The images are the 8 x 8 digits that come with
-scikit-learn; 600 of them, because a penalty matters most where data are few.
+`L2CNNClassifierCV` finds its `alpha` by cross-validation: it trains a network for every
+alpha on every fold, and one with the best alpha on all images. It records the scores,
+norms and losses of all networks, and `AlphaPathDisplay` draws them. The images are 600
+of the 8 x 8 digits of scikit-learn, because a penalty matters most if data are few.
 
     python examples/plot_alpha_path.py
 """
 
 # %%
-# The search: no penalty and seven strengths, five folds, a small network of one's own.
-# Among strengths that can hardly be told apart the strongest is taken:
-# `one_standard_error`.
+# The search: no penalty and seven alphas, five folds, and a small custom network.
+# `one_standard_error` chooses the largest alpha within one standard error of the best
+# score.
 import argparse
 from collections import OrderedDict
 
@@ -67,8 +67,8 @@ clf = L2CNNClassifierCV(
 clf.fit(X, y)
 
 # %%
-# The table: what the penalty does to the fit, to the weights and to the accuracy. All
-# are means over the folds, the losses those of the last epoch.
+# The table: the effect of the penalty on the losses, the weights and the accuracy. All
+# values are means over the folds, the losses those of the last epoch.
 results = clf.cv_results_
 columns = [
     clf.alphas_,
@@ -84,7 +84,7 @@ for row in zip(*columns, strict=True):
 print(f"chosen: alpha={clf.alpha_:.2g}, accuracy {clf.best_score_:.3f}")
 
 # %%
-# The picture: the same over alpha, and the norm of every layer by itself.
+# The picture: the same over alpha, with the norm of each layer.
 import matplotlib  # noqa: E402
 
 matplotlib.use("Agg")  # no screen is needed

@@ -2,13 +2,13 @@
 Choose the strength of the penalty by cross-validation
 ======================================================
 
-`L2CNNClassifier` is an ordinary scikit-learn estimator, so that `GridSearchCV` finds
-its `alpha` like that of any other. The images are the 8 x 8 digits that come with
-scikit-learn; 600 of them, because a penalty matters most where data are few.
+`L2CNNClassifier` is an ordinary scikit-learn estimator, so `GridSearchCV` can search
+its `alpha`. The images are 600 of the 8 x 8 digits of scikit-learn, because a penalty
+matters most if data are few.
 """
 
 # %%
-# The search: five strengths, five folds, two processes.
+# The search: five alphas, five folds, two processes.
 import argparse
 
 from sklearn.datasets import load_digits
@@ -32,7 +32,7 @@ search = GridSearchCV(
 search.fit(X, y)
 
 # %%
-# The table: accuracy on the images that were trained on, and on those that were not.
+# The table: accuracy on the training folds and on the held-out folds.
 results = search.cv_results_
 alphas = [float(alpha) for alpha in results["param_alpha"]]
 test, spread = results["mean_test_score"], results["std_test_score"]
@@ -45,7 +45,7 @@ print(
 )
 
 # %%
-# The picture: a penalty costs nothing for a long while, and then everything.
+# The picture: accuracy is constant over a wide range of alpha, and then falls.
 import matplotlib  # noqa: E402
 
 matplotlib.use("Agg")  # no screen is needed

@@ -1,11 +1,11 @@
 """
-What each augmentation does to images, and what it does to the accuracy
-=======================================================================
+The effect of each augmentation on images, and on the accuracy
+==============================================================
 
-`augment` varies the training images at random, anew in every epoch, and leaves those
-that are predicted alone. The picture shows four digits as each augmentation makes them,
-more strongly than by default so that it can be seen; the table says what each one is
-worth with 200 digits to learn from, over several seeds.
+`augment` changes the training images at random, in another way in every epoch, but not
+the images of predictions. The picture shows four digits under each augmentation, with
+strengths above the defaults to make them visible; the table has the accuracy with each
+one, trained on 200 digits, over several seeds.
 
     python examples/plot_augmentation.py
 """
@@ -39,7 +39,7 @@ clf = L2CNNClassifier(max_epochs=options.epochs)
 
 
 def score(augment, tta, seed):
-    """Learn from 200 images that the seed chooses, and predict the others."""
+    """Fit 200 images that the seed chooses, and score the others."""
     rows = np.random.RandomState(seed).permutation(len(y))
     one = clone(clf).set_params(augment=augment, tta=tta, random_state=seed)
     one.fit(X[rows[:200]], y[rows[:200]])
@@ -65,8 +65,7 @@ for (augment, tta), row in zip(ways, scores, strict=True):
     )
 
 # %%
-# The picture: what a network is shown, caught on its way in. A function in `augment`
-# sees a batch before everything else; a network of one's own sees it after.
+# The picture: the input of the network in training, recorded by a custom network.
 STRONG = {
     "flip": True,
     "shift": 0.25,
@@ -81,8 +80,8 @@ STRONG = {
 
 
 def shown(name):
-    """Return what four images become in one epoch of training."""
-    seen = []
+    """Return four images as augmented in one epoch of training."""
+    inputs = []
 
     class Watch(torch.nn.Linear):
         def __init__(self, input_shape, n_classes):
@@ -90,14 +89,14 @@ def shown(name):
 
         def forward(self, images):
             if self.training:
-                seen.append(images.detach().clone())
+                inputs.append(images.detach().clone())
             return super().forward(images.flatten(1))
 
     augment = Augmentation(**{name: STRONG[name]}) if name else None
     L2CNNClassifier(
         architecture=Watch, augment=augment, max_epochs=1, random_state=0
     ).fit(X[:4], y[:4])
-    return seen[-1][:, 0].numpy()
+    return inputs[-1][:, 0].numpy()
 
 
 columns = [None, *NAMES]

@@ -2,21 +2,21 @@
 Features of a network for another classifier: does L2 make them better?
 =======================================================================
 
-`CNNFeatures` trains a network and gives what its last hidden layer makes of an image to
-any other estimator, here to a logistic regression. Its `alpha` is searched like any
-other parameter of a pipeline. The table has the accuracy on digits that were held out,
-over several seeds, beside that of the network itself and of the regression on pixels.
+`CNNFeatures` trains a network and passes the output of its last hidden layer to any
+other estimator, here a logistic regression. Its `alpha` is searched like any other
+parameter of a pipeline. The table compares the accuracy on held-out digits, over
+several seeds, with that of the network itself and of a regression on pixels.
 
-The features are better than pixels. L2 does not make them better still: a weak penalty
-makes no difference that these seeds can show, and from about alpha = 0.1 on accuracy
-falls. It falls less for the regression than for the network itself, whose last layer is
-penalised with the others; the regression replaces that layer.
+The features are better than pixels. L2 does not improve them further: a weak penalty
+makes no difference that is significant over these seeds, and from about alpha = 0.1 on
+accuracy falls. It falls less for the regression than for the network itself, whose last
+layer is penalised as well; the regression replaces this layer.
 
     python examples/plot_features.py
 """
 
 # %%
-# The search, once for every seed: a split and initial weights of its own.
+# The search, once for each seed, which sets the split and the initial weights.
 import argparse
 
 import matplotlib
@@ -45,7 +45,7 @@ alphas = [1e-4, 1e-2, 3e-2, 1e-1, 3e-1]
 
 
 def score_both(pipeline, X, y):
-    """Score the regression on the features, and the network they come from."""
+    """Score the regression on the features, and the network that computes them."""
     network = pipeline[0].estimator_
     return {"features": pipeline.score(X, y), "network": network.score(X, y)}
 

@@ -1,25 +1,26 @@
 """
-What the filters look like under several penalties, and where a network looks
-=============================================================================
+Filters under several penalties, and the pixels that matter to a network
+========================================================================
 
-Networks learn to tell discs, squares, triangles and crosses apart, with penalties of
+Networks learn to classify discs, squares, triangles and crosses, with penalties of
 several strengths on their first layer. The upper pictures are its kernels: L2 makes
-most of them small, and what the network needs stands out; they stay much like the noise
-that they were drawn from. A group penalty crosses some out, which are exactly zero.
+most of them small, except for those that the network needs; they remain similar to the
+noise that they were initialised with. The crossed-out kernels, which a group penalty
+makes, are exactly zero.
 
-The lower pictures are maps of the pixels that speak for the class, by four methods.
-Where the shapes are is known, so that the table can say how often the peak of a map
-lies on the shape. With the numbers below: always for integrated gradients and for
-occlusion, and often beside it for the plain gradient (0.50 to 0.92 on the shape, most
+The lower pictures are maps of the pixels that speak for the class, by four methods. The
+positions of the shapes are known, so the table has the share of the maps whose peak
+lies on the shape. With the numbers below, this is always the case for integrated
+gradients and for occlusion, and less often for the plain gradient (0.50 to 0.92, most
 with the group penalty) and for Grad-CAM (0.47 to 0.57), whose maps are enlarged from
-8 x 8 values. That is not all merit: integrated gradients are a product with the
-distance from black, and next to nothing of that is left beside a bright shape.
+8 x 8 values. Part of this is due to the definition: integrated gradients are a product
+with the difference from black, which is almost 0 outside of a bright shape.
 
     python examples/plot_filters_and_saliency.py
 """
 
 # %%
-# Networks under penalties of several kinds and strengths.
+# Networks with several penalties and strengths.
 import argparse
 
 import matplotlib
@@ -57,12 +58,12 @@ for way, parameters in WAYS.items():
     fitted[way] = clf.fit(train.images, names[train.target])
 
 # %%
-# How often the peak of a map lies on the shape.
+# The share of the maps whose peak lies on the shape.
 METHODS = ("gradient", "integrated_gradients", "grad_cam", "occlusion")
 
 
 def on_the_shape(clf, method):
-    """Return the share of the images whose map is largest somewhere on the shape."""
+    """Return the share of the images whose map is largest on the shape."""
     maps = saliency(clf, test.images, method=method)
     places = maps.reshape(len(maps), -1).argmax(axis=1)
     return np.take_along_axis(

@@ -2,17 +2,17 @@
 A folder of pictures of all sizes, in a search
 ==============================================
 
-The paths of the files are the data: an `ImageReader` brings them to one size, the
-pixels are standardised, and `GridSearchCV` looks for the strength of the penalty, the
-size and the augmentation at once. Everything that is learnt is learnt on the training
-folds.
+The data are the paths of the files: an `ImageReader` reads them and resizes the images
+to one size, the pixels are standardised, and `GridSearchCV` searches the strength of
+the penalty, the size and the augmentation together. All steps are fitted to the
+training folds only.
 
     python examples/plot_image_folder.py                 on shapes, written as JPEGs
     python examples/plot_image_folder.py --folder DIR    on DIR/cat/1.jpg, DIR/dog/...
 """
 
 # %%
-# The files: a folder for every class. Shapes on photographs where none is given.
+# The files: a folder for each class; by default, shapes on photographs.
 import argparse
 import tempfile
 from pathlib import Path
@@ -42,7 +42,7 @@ options = parser.parse_args()
 
 
 def write_shapes(folder, n):
-    """Write n shapes as JPEGs, each cut from a photograph and of a size of its own."""
+    """Write n shapes on crops of photographs as JPEGs of random sizes."""
     rng = np.random.RandomState(0)
     shapes = make_shapes(n, size=24, noise=0, random_state=0)
     photographs = load_sample_images().images
@@ -69,7 +69,7 @@ X, X_test, y, y_test = train_test_split(
 print(f"{len(data.frame)} files, the first of them:\n{data.frame.head(3)}\n")
 
 # %%
-# The search. A step of the pipeline is set by its name, and so is the augmentation.
+# The search. Names of steps and parameters address the reader and the augmentation.
 pipeline = make_pipeline(
     ImageReader(aspect="stretch", n_jobs=2),
     ChannelStandardizer(),
@@ -93,7 +93,7 @@ for k in order:
 print(f"on {len(y_test)} files that were held out: {search.score(X_test, y_test):.3f}")
 
 # %%
-# The picture: files as the network sees them, and what is taken for what.
+# The picture: files as input of the network, and the confusion matrix.
 best = search.best_estimator_
 images = best[0].transform(X_test[:12])
 found = best.predict(X_test[:12])

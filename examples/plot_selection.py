@@ -1,26 +1,25 @@
 """
-Which pixels matter: selection by a network, where the answer is known
-======================================================================
+Pixel selection by a network, with known informative pixels
+===========================================================
 
-Every image has four shapes, a disc, a square, a triangle or a cross in each quarter.
-The label is the shape at the upper right; the others have the same contrast and say
-nothing. `PixelSelector` trains a network, works out what each pixel contributes to
-telling the classes apart, and keeps the pixels that contribute most. The pixels that
-matter are known, by how often each one is part of a shape of each class, and the
-example counts how many of them are found.
+Each image has four shapes, a disc, a square, a triangle or a cross in each quarter. The
+label is the shape at the upper right; the others have the same contrast, but no
+information. `PixelSelector` trains a network, computes the contribution of each pixel
+to the discrimination of the classes, and keeps the pixels that contribute most. The
+informative pixels are known: their share of shapes depends on the class. The example
+counts how many of them are found.
 
-Two networks are compared, of a weak penalty and a strong one. By some pixels of the
-other quarters a network knows its training images; the stronger penalty leaves it less
-to remember them by, and more of the pixels that it finds are those that matter. The
-rival is an F-test, which looks at every pixel by itself. It takes no time and finds
-more here, where every class has a mean image of its own; what it cannot see is what
-pixels say together only.
+Two networks are compared, with a weak penalty and a strong one. A network memorises its
+training images by some pixels of the other quarters; with the stronger penalty it does
+so less, and more of the selected pixels are informative. The baseline is an F-test of
+each pixel. It takes no time and finds more here, where the classes differ in their mean
+images; it cannot find pixels that are informative only in combination.
 
     python examples/plot_selection.py
 """
 
 # %%
-# Images of four shapes, and the pixels that matter.
+# Images of four shapes, and the informative pixels.
 import argparse
 
 import matplotlib
@@ -65,7 +64,7 @@ matter[:8, 8:] = np.ptp(often, axis=0) > 0.15
 n_matter = int(matter.sum())
 
 # %%
-# As many pixels as matter, by networks of two strengths and by the F-test.
+# The selection of as many pixels, by networks with two penalties and by the F-test.
 maps = {}
 for alpha in (1e-4, 1e-1):
     clf = L2CNNClassifier(alpha, max_epochs=options.epochs, random_state=0)
@@ -87,20 +86,20 @@ accuracy = regression.score(X_test.reshape(len(X_test), -1) / 255, y_test)
 print(f"{'nothing, all pixels':<22} -        {accuracy:.3f}")
 
 # %%
-# The picture: importances above, below an image of which only the selected are kept.
+# The picture: importances, and below them an image with only the selected pixels.
 figure, axes = plt.subplots(
     2, len(maps) + 1, figsize=(9, 4.8), layout="constrained", squeeze=False
 )
 
 
 def outline(ax):
-    """Draw around the quarter that matters."""
+    """Draw a frame around the informative quarter."""
     ax.add_patch(plt.Rectangle((7.5, -0.5), 8, 8, fill=False, ec="#d55e00", lw=2))
     ax.set(xticks=[], yticks=[])
 
 
 def blanked(support):
-    """Show the first image in grey, and blue where a pixel is dropped."""
+    """Return the first image in grey, with blue for the pixels not selected."""
     image = np.repeat(X[0][:, :, np.newaxis] / 255, 3, axis=2)
     image[~support] = matplotlib.colors.to_rgb("#56b4e9")
     return image

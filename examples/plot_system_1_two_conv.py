@@ -3,15 +3,15 @@ MNIST with two wide convolutions and SGD
 ========================================
 
 Two convolutions 5 x 5 of 64 filters, each pooled, and 512 dense units, trained by SGD
-at a learning rate of 0.01 in batches of 64 for 10 epochs, on standardised pixels. No
-strength of the penalty comes with this system: its own is the default of the package.
+at a learning rate of 0.01 in batches of 64 for 10 epochs, on standardised pixels. The
+system specifies no strength of the penalty, so it uses the default of the package.
 
     python examples/plot_system_1_two_conv.py                on the embedded digits
     python examples/plot_system_1_two_conv.py --data DIR     on MNIST
 """
 
 # %%
-# The images: the 8 x 8 digits that come with scikit-learn, or MNIST.
+# The images: the 8 x 8 digits of scikit-learn, or MNIST.
 from _systems import best_alpha, compare, dots, grey_images, plt, read_options, save
 from sklearn.base import clone
 
@@ -23,7 +23,7 @@ options = read_options(
 split = grey_images(options)
 
 # %%
-# The system. `standardize=True` is the default, and `momentum=0.9`.
+# The system; `standardize=True` and `momentum=0.9` are defaults.
 system = L2CNNClassifier(
     alpha=1e-4,
     architecture="two_conv",

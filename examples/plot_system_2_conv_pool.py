@@ -1,18 +1,18 @@
 """
-CIFAR-10 with L2 on the dense layers, and L1 beside it
+CIFAR-10 with L2 on the dense layers, compared with L1
 ======================================================
 
 Two convolutions 3 x 3 of 32 and 64 filters, each pooled, and 128 dense units, trained
-by Adam in batches of 64 for 10 epochs. The penalty of 0.001 is on the kernels of the
-dense layers alone, which hold most of the weights. L1 of the same strength shows what
-L2 does not do: it makes weights zero, where L2 makes all of them small and none zero.
+by Adam in batches of 64 for 10 epochs. The penalty of 0.001 is on the weights of the
+dense layers only, which are most of all weights. L1 of the same strength shows the
+difference: it makes weights zero, while L2 makes all of them small and none zero.
 
     python examples/plot_system_2_conv_pool.py                on digits on photographs
     python examples/plot_system_2_conv_pool.py --data DIR     on CIFAR-10
 """
 
 # %%
-# The images: digits in colour on parts of photographs, or CIFAR-10.
+# The images: digits in colour on crops of photographs, or CIFAR-10.
 import numpy as np
 from _systems import best_alpha, colour_images, compare, plt, read_options, save
 from sklearn.base import clone
@@ -26,7 +26,7 @@ split = colour_images(options)
 
 
 # %%
-# The system: a strength for every dense layer, none for the convolutions.
+# The system: a penalty on each dense layer, none on the convolutions.
 def on_dense_layers(strength):
     return {"dense1": strength, "logits": strength}
 
@@ -57,7 +57,7 @@ variants = {
 _, fitted = compare(variants, split, options, keep=True)
 
 # %%
-# The picture: how the weights of the first dense layer are distributed.
+# The picture: the distribution of the weights of the first dense layer.
 figure, axes = plt.subplots(
     1, 3, figsize=(10, 3), sharex=True, sharey=True, layout="constrained"
 )

@@ -3,9 +3,9 @@ CIFAR-10 with a residual network and L2 on its last activity
 ============================================================
 
 torchvision's ResNet-18 with a stem for small images and a head of 128 units with batch
-norm, trained by Adam at a learning rate of 0.001. What is penalised is not the weights
-but the output of the last hidden layer: 0.001 times its squared norm. Beside it stand
-L1 on the weights, dropout, and the head without its batch norm.
+norm, trained by Adam at a learning rate of 0.001. The penalty is not on the weights but
+on the output of the last hidden layer: 0.001 times its squared norm. It is compared
+with L1 on the weights, dropout, and the head without its batch norm.
 
     python examples/plot_system_3_resnet18.py                on digits on photographs
     python examples/plot_system_3_resnet18.py --data DIR     on 500 of CIFAR-10
@@ -14,7 +14,7 @@ With a CUDA device add `--rows 50000 --jobs 1`; two cores take days for that.
 """
 
 # %%
-# The images: digits in colour on parts of photographs, or CIFAR-10.
+# The images: digits in colour on crops of photographs, or CIFAR-10.
 from _systems import (
     best_parameter,
     colour_images,
@@ -50,7 +50,7 @@ system = L2CNNClassifier(
 
 
 def without_norm(input_shape, n_classes):
-    """Take the batch norm out of the head."""
+    """Return the network without the batch norm of the head."""
     network = build_network("resnet18", input_shape, n_classes)
     network.fc.norm = nn.Identity()
     return network

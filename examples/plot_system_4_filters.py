@@ -1,12 +1,12 @@
 """
-Twenty classes at many sizes, and how many filters stay alive
-=============================================================
+Twenty classes at many sizes, and the number of filters that stay alive
+=======================================================================
 
-Images of 20 classes and of many sizes: digits as they are, and colour pictures, ten
-classes each, every image at a size of its own before all are brought to one. Four
-padded convolutions and 512 dense units learn them. L2 is said to select features; here
-is counted how many of the 202 filters stay alive as alpha grows, under L2, L1 and the
-group penalty that has whole filters in mind, and without a penalty under dropout.
+Images of 20 classes and of many sizes: digits and colour pictures, ten classes each,
+every image at a random size before all are resized to one. The network has four padded
+convolutions and 512 dense units. L2 is said to select features; the example counts how
+many of the 202 filters stay alive as alpha grows, with L2, L1 and the group penalty,
+which penalises whole filters, and with dropout instead of a penalty.
 
     python examples/plot_system_4_filters.py                on digits and on photographs
     python examples/plot_system_4_filters.py --data DIR     on 300 of MNIST and CIFAR-10
@@ -15,7 +15,7 @@ With a CUDA device add `--rows 50000 --jobs 1`; two cores take days for that.
 """
 
 # %%
-# The images, each at a size of its own, then all at the same.
+# The images, each resized to a random size, then all to the same.
 import numpy as np
 import torch
 from _systems import (
@@ -37,8 +37,8 @@ options = read_options(__doc__, "filters.png", rows=(180, 300), epochs=(6, 8), s
 SIDE = 8 if options.data is None else 32
 
 
-def at_sizes_of_their_own(images, seed):
-    """Bring every image to a random size, and from there to SIDE x SIDE x 3."""
+def at_random_sizes(images, seed):
+    """Resize each image to a random size, and then to SIDE x SIDE x 3."""
     rng = np.random.RandomState(seed)
     found = np.empty((len(images), SIDE, SIDE, 3), dtype=np.float32)
     for place, image in zip(found, images, strict=True):
@@ -53,13 +53,13 @@ def at_sizes_of_their_own(images, seed):
 
 
 def twenty_classes(options):
-    """Put the ten classes of digits and ten of colour pictures together."""
+    """Combine the ten classes of digits with ten of colour pictures."""
     grey, colour = grey_images(options), colour_images(options, side=SIDE)
     most = 300 if options.data is None else 1000
     X, X_test = (
         np.concatenate(
             [
-                at_sizes_of_their_own(part / part.max(), seed)
+                at_random_sizes(part / part.max(), seed)
                 for seed, part in enumerate(parts)
             ]
         )
@@ -97,8 +97,8 @@ _, fitted = compare(variants, split, options, keep=True)
 
 
 # %%
-# Which filters are alive: those with more than a hundredth of the largest norm of their
-# layer. Nothing of a dead one reaches the next layer but its bias.
+# A filter is alive if its norm is more than a hundredth of the largest of its layer.
+# Almost nothing but the bias of the others reaches the next layer.
 def alive(clf):
     count = 0
     for name in ("conv1", "conv2", "conv3", "conv4"):
@@ -128,7 +128,7 @@ for (penalty, alpha), (score, clf) in zip(grid, found, strict=True):
     print(f"  {penalty:<6} {alpha:<10g}  {rows[-1][2]:4d}   {score:.3f}")
 
 # %%
-# The picture: a penalty that selects leaves few filters at an accuracy that it keeps.
+# The picture: a penalty that selects filters leaves few, at the same accuracy.
 figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharex=True, layout="constrained")
 colours = {"l2": "#0072b2", "l1": "#d55e00", "group": "#009e73"}
 for penalty, colour in colours.items():

@@ -1,18 +1,18 @@
 """
-MNIST with a strength for every layer, a plateau, and a bound on the norms
-==========================================================================
+MNIST with a strength for each layer, a plateau, and a bound on the norms
+=========================================================================
 
 Two convolutions 3 x 3, 64 dense units and dropout of 0.5, trained by Adam for 5 epochs
-in batches of 128; a tenth of the images is held out, and the learning rate falls when
-the loss on them no longer does. Every convolution and every activation has a strength
-of its own. The same idea as a constraint: no filter or unit is longer than `max_norm`.
+in batches of 128; a tenth of the images are validation data, and the learning rate is
+reduced when the loss on them stops falling. Each convolution and each activation has
+its own strength. A similar constraint: `max_norm` bounds the norm of filters and units.
 
     python examples/plot_system_5_conv_dropout.py                on the embedded digits
     python examples/plot_system_5_conv_dropout.py --data DIR     on MNIST
 """
 
 # %%
-# The images: the 8 x 8 digits that come with scikit-learn, or MNIST.
+# The images: the 8 x 8 digits of scikit-learn, or MNIST.
 from _systems import best_alpha, compare, dots, grey_images, plt, read_options, save
 from sklearn.base import clone
 
@@ -25,8 +25,8 @@ split = grey_images(options)
 
 
 # %%
-# The system. `early_stopping` is what holds a tenth out, and ends with the weights of
-# the epoch that was best on it.
+# The system. `early_stopping` holds out the validation data, and restores the weights
+# of the epoch with the best score on them.
 def strengths(factor):
     return {"conv1": 1e-4 * factor, "conv2": 3e-4 * factor}
 
@@ -59,7 +59,7 @@ variants = {
 accuracy, fitted = compare(variants, split, options, keep=True)
 
 # %%
-# The picture: accuracy, and how long the filters and units have become.
+# The picture: accuracy, and the norms of filters and units.
 figure, (left, right) = plt.subplots(
     1, 2, figsize=(11, 3.2), layout="constrained", width_ratios=(3, 2)
 )

@@ -1,4 +1,4 @@
-"""Estimators that hold another with a network, which they train or take as it is."""
+"""Meta-estimators around a classifier with a network, which they train or reuse."""
 
 from sklearn.base import MetaEstimatorMixin, clone
 from sklearn.frozen import FrozenEstimator
@@ -19,80 +19,82 @@ from sklearn_l2cnn._utils.estimators import (
     features_of,
     set_attributes,
 )
-from sklearn_l2cnn._utils.sklearn_compat import BaseSearchCV, routing_enabled
+from sklearn_l2cnn._utils.sklearn_compat import routing_enabled
+from sklearn_l2cnn._utils.unwrapping import SEARCHES, unwrap
 
 
-def held(estimator, who):
+def wrapped_classifier(estimator, caller):
     """Return the classifier inside a search or a FrozenEstimator, fitted or not.
 
     Parameters
     ----------
     estimator : estimator
-    who : str
-        Name of the class that holds it, for the messages.
+    caller : str
+        Class name of the meta-estimator, for error messages.
 
     Returns
     -------
     clf : estimator
-        One that has a network, or will have one.
+        It has a network, or will have one once it is fitted.
     """
     if isinstance(estimator, type):
         raise TypeError(
             f"estimator={estimator.__name__} is a class; an estimator was expected, "
             f"{estimator.__name__}()."
         )
-    inner = estimator
-    while True:
-        if hasattr(inner, "best_estimator_"):
-            inner = inner.best_estimator_
-        elif isinstance(inner, FrozenEstimator | BaseSearchCV):
-            inner = inner.estimator
-        else:
-            break
-    if hasattr(type(inner), "module_"):
+    _, inner = unwrap(estimator, _is_classifier_with_network, SEARCHES)
+    if _is_classifier_with_network(inner):
         return inner
     if isinstance(inner, Pipeline):
         first, last = inner.steps[0][0], type(inner.steps[-1][1]).__name__
         raise ValueError(
-            f"estimator is a Pipeline, and {who} needs the network alone: what the "
-            f"step {first!r} makes of the images it would not see. Put the steps in "
-            f"front of this transformer: make_pipeline(..., {who}({last}()))."
+            f"estimator is a Pipeline, but {caller} needs the network alone: it would "
+            f"bypass the step {first!r}. Put the steps in front of this transformer: "
+            f"make_pipeline(..., {caller}({last}()))."
         )
     raise TypeError(
         f"estimator={estimator!r} has no network: an L2CNNClassifier, a search over "
-        "one, or sklearn.frozen.FrozenEstimator around one that is fitted was expected."
+        "one, or sklearn.frozen.FrozenEstimator around a fitted one was expected."
     )
 
 
-class HoldingMixin(DocumentationMixin, MetaEstimatorMixin):
-    """What estimators have in common that train a classifier and look into it.
+def _is_classifier_with_network(estimator):
+    # a search that is a classifier itself still has the best one inside
+    return hasattr(type(estimator), "module_") and not hasattr(
+        estimator, "best_estimator_"
+    )
 
-    They have parameters `estimator` and `random_state` and supply `_to_fit`, which
-    returns the estimator that is cloned and fitted; `_fit_held` fits it.
+
+class WrappingMixin(DocumentationMixin, MetaEstimatorMixin):
+    """Methods of meta-estimators that train a classifier and use its network.
+
+    Subclasses have the parameters `estimator` and `random_state`, define
+    `_estimator_to_fit`, and call `_fit_estimator` in their `fit`.
     """
 
     def get_metadata_routing(self):
-        """Get the routing of metadata: what :meth:`fit` is given goes to the estimator.
+        """Get the metadata routing: all metadata of :meth:`fit` go to the estimator.
 
         Returns
         -------
         routing : MetadataRouter
         """
-        # pipelines ask for fit_transform, of which a router of 1.6 knows nothing
+        # pipelines ask for fit_transform, which a router of scikit-learn 1.6 omits
         mapping = MethodMapping().add(caller="fit", callee="fit")
         mapping.add(caller="fit_transform", callee="fit")
         router = MetadataRouter(owner=self.__class__.__name__)
-        return router.add(estimator=self._to_fit(), method_mapping=mapping)
+        return router.add(estimator=self._estimator_to_fit(), method_mapping=mapping)
 
-    def _to_fit(self):
+    def _estimator_to_fit(self):
+        """Return the estimator of which :meth:`fit` fits a clone."""
         raise NotImplementedError
 
-    def _takes_labels(self):
-        """Say whether y is needed: not where nothing is trained."""
+    def _requires_y(self):
+        """Say whether :meth:`fit` needs y: only if it trains the network."""
         return not isinstance(self.estimator, FrozenEstimator)
 
-    def _seeded(self, estimator):
-        """Give an estimator, and those inside it, the random state, if there is one."""
+    def _with_random_state(self, estimator):
+        """Set `random_state`, unless None, in an estimator and those inside it."""
         if self.random_state is None or isinstance(estimator, FrozenEstimator):
             return estimator
         names = [
@@ -102,20 +104,20 @@ class HoldingMixin(DocumentationMixin, MetaEstimatorMixin):
         ]
         return estimator.set_params(**dict.fromkeys(names, self.random_state))
 
-    def _held(self):
-        """Return the classifier that has the network."""
-        return held(self.estimator_, type(self).__name__)
+    def _fitted_classifier(self):
+        """Return the fitted classifier that has the network."""
+        return wrapped_classifier(self.estimator_, type(self).__name__)
 
-    def _fit_held(self, X, y, sample_weight, fit_params):
-        """Fit a clone of the estimator and set what is known of the images.
+    def _fit_estimator(self, X, y, sample_weight, fit_params):
+        """Fit a clone of the estimator and set the attributes that describe X.
 
         Returns
         -------
         clf : estimator
-            The one with the network.
+            The fitted classifier that has the network.
         """
-        estimator = self._to_fit()
-        held(estimator, type(self).__name__)
+        estimator = self._estimator_to_fit()
+        wrapped_classifier(estimator, type(self).__name__)  # raises before training
         params = dict(fit_params)
         if sample_weight is not None:
             params["sample_weight"] = sample_weight
@@ -123,16 +125,16 @@ class HoldingMixin(DocumentationMixin, MetaEstimatorMixin):
             params = {}  # nothing is trained
         elif routing_enabled():
             params = process_routing(self, "fit", **params).estimator.fit
-        self.estimator_ = self._seeded(clone(estimator)).fit(X, y, **params)
-        clf = self._held()
+        self.estimator_ = self._with_random_state(clone(estimator)).fit(X, y, **params)
+        clf = self._fitted_classifier()
         set_attributes(self, features_of(clf))
         self.image_shape_ = clf.image_shape_
         self._origin_ = origin_of(X)
         return clf
 
     def _check_images(self, X, method):
-        """Validate images for the network that is held, and return both."""
-        clf = self._held()
+        """Validate images for the network; return the classifier and the images."""
+        clf = self._fitted_classifier()
         check_namespace(self, X, "_origin_", method)
         validate_data(self, X=X, reset=False, skip_check_array=True, ensure_2d=False)
         images = as_images(
@@ -144,6 +146,6 @@ class HoldingMixin(DocumentationMixin, MetaEstimatorMixin):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
-        tags.target_tags.required = self._takes_labels()
+        tags.target_tags.required = self._requires_y()
         tags.array_api_support = True
         return tags

@@ -1,25 +1,28 @@
-"""Layers by name: which of them a pattern means, and what each is given."""
+"""Names of layers, and the layers that a pattern means."""
 
 from fnmatch import fnmatchcase
+
+# Layers that an error message lists.
+_MOST_LISTED = 40
 
 
 def layer_of(parameter_name):
     """Return the name of the layer that a parameter belongs to.
 
-    One that belongs to no layer, but to the network itself, goes by its own name.
+    A parameter of the network itself, in no layer, stands for itself.
     """
     return parameter_name.rpartition(".")[0] or parameter_name
 
 
 def by_layer(values):
-    """Name what belongs to weights after their layers.
+    """Replace the names of weights by the names of their layers.
 
-    A layer that has several weights goes by their names.
+    The weights of a layer that has several keep their names.
 
     Parameters
     ----------
     values : dict
-        By the names of the weights.
+        From names of weights to values.
 
     Examples
     --------
@@ -35,7 +38,7 @@ def by_layer(values):
 
 
 def is_meant(pattern, name):
-    """Say whether a pattern means a layer: by its name, or that of a part it lies in.
+    """Say whether a pattern matches the name of a layer, or of a module around it.
 
     Examples
     --------
@@ -44,26 +47,26 @@ def is_meant(pattern, name):
     [True, True, False, True]
     """
     parts = name.split(".")
-    wholes = (".".join(parts[:k]) for k in range(1, len(parts) + 1))
-    return any(fnmatchcase(whole, pattern) for whole in wholes)
+    modules = (".".join(parts[:k]) for k in range(1, len(parts) + 1))
+    return any(fnmatchcase(module, pattern) for module in modules)
 
 
 def by_pattern(patterns, names, what):
-    """Find the first pattern that means each layer; every pattern must mean some.
+    """Find the first pattern that means each layer; raise if a pattern means none.
 
     Parameters
     ----------
     patterns : iterable of str
         As in :mod:`fnmatch`: ``"conv1"``, ``"conv*"``, ``"layer[12]"``.
     names : iterable of str
-        Of all layers there are.
+        Names of all layers.
     what : str
-        The parameter that the patterns come from, for messages.
+        Name of the parameter with the patterns, for error messages.
 
     Returns
     -------
     found : dict
-        From the names of layers to patterns; layers that no pattern means are missing.
+        From names of layers to patterns, without the layers that no pattern means.
     """
     patterns, names = list(patterns), list(dict.fromkeys(names))
     found = {}
@@ -75,17 +78,11 @@ def by_pattern(patterns, names, what):
     for pattern in patterns:
         if pattern in found.values():
             continue
+        reason = "means no layer"
         if any(is_meant(pattern, name) for name in names):
             reason = "means only layers that a pattern before it means already"
-        else:
-            reason = "means no layer"
-        raise ValueError(
-            f"{what}: {pattern!r} {reason}. The layers are {_listed(names)}."
-        )
+        listed = ", ".join(map(repr, names[:_MOST_LISTED]))
+        if len(names) > _MOST_LISTED:
+            listed += f" and {len(names) - _MOST_LISTED} more"
+        raise ValueError(f"{what}: {pattern!r} {reason}. The layers are {listed}.")
     return found
-
-
-def _listed(names):
-    most = 40
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(map(repr, names[:most])) + more

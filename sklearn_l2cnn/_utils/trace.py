@@ -1,11 +1,12 @@
-"""A look into a network while it runs: which layers there are, and what they give out.
+"""Inspect a network while it runs: its layers, their inputs and their outputs.
 
-What is public of a network is its names of layers and its forward. Hooks see the rest:
-they work with every module, run where the module runs, and are gone afterwards.
+The public interface of a network is the names of its layers and its forward method.
+Hooks record the rest: they work with any module, and are removed afterwards.
 """
 
 import threading
 from contextlib import contextmanager
+from functools import partial
 from numbers import Integral
 
 import torch
@@ -18,10 +19,10 @@ _WITH_WEIGHTS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 @contextmanager
 def at_rest(module):
-    """Put a network in evaluation mode, and every part back as it was afterwards.
+    """Put a network in evaluation mode; restore the mode of each module afterwards.
 
-    Parts of a network may be in modes of their own, as frozen ones are: the mode of the
-    whole would not bring them back.
+    Modules may differ in mode, as frozen ones do: restoring the mode of the whole
+    network alone would change them.
     """
     training = {part: part.training for part in module.modules()}
     try:
@@ -32,7 +33,7 @@ def at_rest(module):
 
 
 def blank_image(module, image_shape):
-    """Return a black image as a network takes it, to try the network with.
+    """Return a black image as input of a network, to try the network with.
 
     Parameters
     ----------
@@ -54,22 +55,23 @@ def blank_image(module, image_shape):
 def trace(module, image):
     """List the layers of a network in the order in which they run.
 
-    A layer is a module in which no other runs. One that runs several times, as a ReLU
-    may, has one place: that of its last run. What never runs is missing.
+    A layer is a module in which no other module runs. A layer that runs several times,
+    as a ReLU may, is listed once, in the place of its last run. Modules that never run
+    are missing.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Left as it is; it runs in evaluation mode.
+        It runs in evaluation mode, and is not changed.
     image : Tensor of shape (1, channels, height, width)
         To try the network with, in its dtype and on its device.
 
     Returns
     -------
     layers : list of tuple (name, layer, shape)
-        The name as in ``named_modules``, empty where the network itself is the only
-        layer; the module; the shape of what it makes of one image. Only layers whose
-        output is a tensor, or a tuple that begins with one.
+        The name as in ``named_modules``, empty if the network itself is the only layer;
+        the module; the shape of its output for one image. Only layers whose output is a
+        tensor, or a tuple that begins with one.
 
     Examples
     --------
@@ -88,7 +90,7 @@ def trace(module, image):
 
     def begin(layer, inputs):
         if running:
-            running[-1] = False  # another one runs in it
+            running[-1] = False  # this layer runs inside of it
         running.append(True)
 
     def end(layer, inputs, output):
@@ -112,10 +114,10 @@ def trace(module, image):
 
 
 def layer_outputs(module, images, names):
-    """Run a network and keep what some of its layers give out.
+    """Run a network and return the outputs of some of its layers.
 
-    The mode of the network and torch's recording of gradients are the caller's: see
-    `at_rest`. Where gradients are recorded they flow through the outputs.
+    The caller sets the mode of the network, see `at_rest`, and whether torch records
+    gradients. If it does, they flow through the outputs.
 
     Parameters
     ----------
@@ -123,26 +125,26 @@ def layer_outputs(module, images, names):
     images : Tensor of shape (n, channels, height, width)
         In the dtype and on the device of the network.
     names : iterable of str
-        Of modules, as `trace` lists them.
+        Names of modules, as `trace` lists them.
 
     Returns
     -------
     logits : Tensor of shape (n, n_classes)
     outputs : dict
-        From names to tensors ``(n, ...)``, of the last run of each; a later layer that
-        works in place does not change them.
+        From names to tensors ``(n, ...)``, from the last run of each layer. Later
+        layers that work in place do not change them.
     """
-    with watching(module, outputs_of=names) as run:
+    with recording(module, outputs_of=names) as run:
         logits, outputs, _ = run(images)
     return logits, outputs
 
 
 @contextmanager
-def watching(module, outputs_of=(), inputs_of=()):
-    """Watch what some layers give out, and what some are given.
+def recording(module, outputs_of=(), inputs_of=()):
+    """Record the outputs of some layers, and the inputs of some.
 
-    What a layer is given need not be what another gives out: a network may flatten,
-    pool or add in between.
+    The input of a layer may differ from the output of every other: a network may
+    flatten, pool or add in between.
 
     Parameters
     ----------
@@ -153,45 +155,42 @@ def watching(module, outputs_of=(), inputs_of=()):
     Yields
     ------
     run : callable
-        Of images, as for `layer_outputs`. It returns the logits and two dicts from
-        names to tensors ``(n, ...)``, of the last run of each: outputs, inputs. Several
-        threads may call it at a time, and what others make the network do is not seen.
+        Function of images, as for `layer_outputs`. It returns the logits and two dicts
+        from names to tensors ``(n, ...)``, from the last run of each layer: outputs and
+        inputs. Several threads may call it at a time; runs of the network by other
+        callers are not recorded.
     """
-    seen, handles = threading.local(), []
+    records, handles = threading.local(), []
 
-    def keeper(name):
-        def keep(layer, given, output):
-            if not hasattr(seen, "outputs"):  # somebody else's run
-                return None
-            seen.outputs[name] = _tensor_of(output)
-            # the next layer gets a copy, which it may change
-            return output.clone() if isinstance(output, torch.Tensor) else None
+    def record_output(name, layer, inputs, output):
+        if not hasattr(records, "outputs"):  # a run by another caller
+            return None
+        records.outputs[name] = _tensor_of(output)
+        # the next layer gets a copy, which it may change
+        return output.clone() if isinstance(output, torch.Tensor) else None
 
-        return keep
-
-    def taker(name):
-        def take(layer, given):
-            if not hasattr(seen, "inputs"):
-                return None
-            seen.inputs[name] = given[0]
-            return (given[0].clone(), *given[1:])
-
-        return take
+    def record_input(name, layer, inputs):
+        if not hasattr(records, "inputs"):
+            return None
+        records.inputs[name] = inputs[0]
+        return (inputs[0].clone(), *inputs[1:])
 
     def run(images):
-        seen.outputs, seen.inputs = {}, {}
+        records.outputs, records.inputs = {}, {}
         try:
-            return module(images), seen.outputs, seen.inputs
+            return module(images), records.outputs, records.inputs
         finally:
-            del seen.outputs, seen.inputs
+            del records.outputs, records.inputs
 
     try:
         for name in outputs_of:
             layer = module.get_submodule(name)
-            handles.append(layer.register_forward_hook(keeper(name)))
+            hook = partial(record_output, name)
+            handles.append(layer.register_forward_hook(hook))
         for name in inputs_of:
             layer = module.get_submodule(name)
-            handles.append(layer.register_forward_pre_hook(taker(name)))
+            hook = partial(record_input, name)
+            handles.append(layer.register_forward_pre_hook(hook))
         yield run
     finally:
         for handle in handles:
@@ -199,37 +198,35 @@ def watching(module, outputs_of=(), inputs_of=()):
 
 
 def last_with_weights(layers):
-    """Return the layer that turns what is hidden into logits, and how many could.
+    """Return the layer that computes the logits, and the number of candidates.
 
     Parameters
     ----------
     layers : list of tuple (name, layer, shape)
-        Of `trace`.
+        From `trace`.
 
     Returns
     -------
     entry : tuple (name, layer, shape) or None
-        Of the dense layer or convolution that runs last.
+        The dense layer or convolution that runs last.
     number : int
-        Of all dense layers and convolutions.
+        Number of dense layers and convolutions.
     """
     found = [entry for entry in layers if isinstance(entry[1], _WITH_WEIGHTS)]
     return (found[-1] if found else None), len(found)
 
 
-def chosen_layer(layers, layer, what="layer", kind="layer"):
-    """Find the layer that a name or an index means.
+def chosen_layer(layers, layer, kind="layer"):
+    """Find the layer of a name or an index.
 
     Parameters
     ----------
     layers : list of tuple (name, layer, shape)
-        Of `trace`, or some of it.
+        From `trace`, all or some.
     layer : str or int
         A negative index counts from the last layer.
-    what : str, default="layer"
-        The parameter that it comes from, for messages.
     kind : str, default="layer"
-        What there are to choose from, for messages.
+        Kind of the layers, for error messages.
 
     Returns
     -------
@@ -246,16 +243,16 @@ def chosen_layer(layers, layer, what="layer", kind="layer"):
         f"{name!r} {' x '.join(map(str, shape))}" for name, _, shape in layers
     )
     raise ValueError(
-        f"{what}={layer!r} is no {kind} of this network. In the order in which they "
-        f"run, with the shapes of what they give out, the {len(layers)} {kind}s are "
-        f"{names}. Give one of the names, or a number from 0 to {len(layers) - 1}."
+        f"layer={layer!r} is no {kind} of this network. In the order in which they "
+        f"run, with the shapes of their outputs, the {len(layers)} {kind}s are "
+        f"{names}. Pass one of the names, or an index from 0 to {len(layers) - 1}."
     )
 
 
 def _tensor_of(output):
-    """Return what a layer gives out, the first of several; None where it is no tensor.
+    """Return the output of a layer, the first of several; None if it is no tensor.
 
-    Attention gives a tuple: what goes on to the next layer, then its weights.
+    Attention returns a tuple: the input of the next layer, then its weights.
     """
     if isinstance(output, tuple) and output:
         output = output[0]

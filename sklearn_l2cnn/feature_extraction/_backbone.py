@@ -1,4 +1,4 @@
-"""A network with the weights of others, as it is: nothing is trained."""
+"""An estimator around a network with given weights, which is not trained."""
 
 import copy
 
@@ -19,14 +19,14 @@ from sklearn_l2cnn._utils.layers import compute_dtype
 from sklearn_l2cnn.architectures import build_backbone
 
 
-class Still:
-    """A network that is only looked at, with what `over_chunks` asks of a net.
+class EvaluationNet:
+    """A network that is only evaluated, with the attributes that `over_chunks` uses.
 
     Parameters
     ----------
     module : torch.nn.Module
     mean, scale : ndarray of shape (channels,)
-        What pixels are standardised with.
+        Mean and standard deviation that standardise each channel.
     device : torch.device
     """
 
@@ -40,17 +40,17 @@ class Still:
         self.device = str(device)
 
     def pixels(self):
-        """Return gain and shift that standardise uint8 images, on the device."""
+        """Return the gain and shift that standardise uint8 images, on the device."""
         return pixel_map(self.mean, self.scale, self.dtype, torch.device(self.device))
 
     def to_device(self):
-        """Bring the network to the device."""
+        """Move the network to the device."""
         self.module_.to(self.device)
 
     def __getstate__(self):
         state = dict(vars(self))
         if self.device != "cpu":
-            # from a CPU, so that machines without this one's device can read it
+            # on the CPU, so that machines without this device can load it
             state["module_"] = copy.deepcopy(self.module_).cpu()
         return state
 
@@ -60,9 +60,9 @@ class Still:
 
 
 class Backbone(BaseEstimator):
-    """A named network with weights from elsewhere, without its last layer.
+    """A named network with given weights, without its last layer.
 
-    Fitting learns nothing but what pixels are standardised with.
+    Fitting only learns the mean and the standard deviation of each channel.
 
     Parameters
     ----------
@@ -94,20 +94,19 @@ class Backbone(BaseEstimator):
         set_attributes(self, info.attributes())
         weight = check_weight(sample_weight, images)
         height, width, depth = self.image_shape_
-        with isolated(0, device):  # no draw is kept
+        with isolated(0, device):  # the given weights replace all that is drawn
             network = build_backbone(
                 self.architecture, (depth, height, width), self.pretrained
             )
         statistics = None
         if self.standardize:
-            # merged and sorted, so that the order of the rows does not show
+            # merged and sorted, so that the order of the rows has no effect
             data = canonical_set(images, np.zeros(len(images), dtype=int), weight)
             statistics = statistics_of(data)
         self._summary_ = DataSummary(info, None, unit_of(images), None, statistics)
         pixels = self._summary_.pixels(self.standardize)
-        self.net_ = Still(network.eval(), *pixels, device)
+        self.net_ = EvaluationNet(network.eval(), *pixels, device)
         return self
 
-    # what a classifier says of its network
     module_ = PredictionMixin.module_
     device_ = PredictionMixin.device_

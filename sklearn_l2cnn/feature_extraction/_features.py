@@ -1,4 +1,4 @@
-"""CNNFeatures: what a layer of a network makes of images, as columns for others."""
+"""CNNFeatures: the outputs of layers of a network as features."""
 
 import os
 import warnings
@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_l2cnn._classifier import L2CNNClassifier
 from sklearn_l2cnn._data.arrays import give_back, on_host
 from sklearn_l2cnn._data.images import as_images
-from sklearn_l2cnn._estimator.wrapping import HoldingMixin
+from sklearn_l2cnn._estimator.wrapping import WrappingMixin
 from sklearn_l2cnn._training.chunks import chunk_threads, over_chunks
 from sklearn_l2cnn._training.runtime import autocast, isolated
 from sklearn_l2cnn._utils.estimators import all_or_nothing
@@ -30,13 +30,14 @@ from sklearn_l2cnn.feature_extraction._places import (
     POOLS,
     feature_names,
     find_places,
-    looking_at,
     n_features,
     pooled,
+    recording_places,
 )
 
-# What is said of the images where there is no estimator to say it.
-_OF_A_NAME = {
+# Parameters of the network for images, and their defaults: a classifier as `estimator`
+# has its own.
+_NETWORK_PARAMETERS = {
     "image_shape": None,
     "channels": "last",
     "standardize": True,
@@ -44,78 +45,78 @@ _OF_A_NAME = {
 }
 
 
-class CNNFeatures(HoldingMixin, TransformerMixin, BaseEstimator):
-    """Features of images: what a layer of a convolutional network makes of them.
+class CNNFeatures(WrappingMixin, TransformerMixin, BaseEstimator):
+    """Features of images: the output of a layer of a convolutional network.
 
-    The network is trained by a classifier, or taken as it is, fitted before or with
-    published weights. Its values go to any other estimator, a row for every image.
+    A classifier trains the network, or the network is used as it is, already fitted or
+    with published weights. The features, a row for each image, are the input of any
+    other estimator.
 
     Parameters
     ----------
     estimator : estimator or str, default=None
-        Where the network comes from.
+        The source of the network.
 
-        - A classifier, :class:`~sklearn_l2cnn.L2CNNClassifier` or a search over one: a
-          clone is trained in :meth:`fit`, on X and y. None is an ``L2CNNClassifier()``.
-        - :class:`sklearn.frozen.FrozenEstimator` around one that is fitted: nothing is
+        - A classifier, :class:`~sklearn_l2cnn.L2CNNClassifier` or a search over one:
+          :meth:`fit` trains a clone on X and y. None is an ``L2CNNClassifier()``.
+        - :class:`sklearn.frozen.FrozenEstimator` around a fitted one: nothing is
           trained.
         - A name of :func:`sklearn_l2cnn.architectures.list_architectures`: a backbone
-          with the weights that `pretrained` says, without its last layer. Nothing is
-          trained, and y is not needed.
+          with the weights of `pretrained`, without its last layer. Nothing is trained,
+          and y is not needed.
 
     layer : str, int or list of such, default="last"
-        Where the features are taken: what a layer gives out. ``"last"`` is the last
-        hidden layer, that is what the last layer with weights is given. A name as in
-        ``named_modules``, of a layer or of a part made of layers; an index into the
-        layers in the order in which they run, from the end where it is negative; a
-        pattern of :mod:`fnmatch`, which takes every layer that it means. Of several the
-        columns stand side by side.
+        The layer whose output is the features. ``"last"`` is the last hidden layer,
+        that is the input of the last layer with weights. A name as in
+        ``named_modules``, of a layer or of a module made of layers; an index into the
+        layers in the order in which they run, negative to count from the end; or a
+        pattern of :mod:`fnmatch` for the names of layers, or of modules that they lie
+        in. The columns of several layers are concatenated.
 
     pool : {"flatten", "mean", "max"}, default="flatten"
-        What becomes of maps ``(channels, height, width)``: all their values, or one for
-        every channel, over its pixels. What has no three dimensions is flattened.
+        How maps ``(channels, height, width)`` become features: all values, or the mean
+        or maximum of each channel over its pixels. Other outputs are flattened.
 
     pretrained : bool, str or path, default=False
-        Weights of a name: True those that torchvision publishes, or the path of a state
-        dict, as for ``L2CNNClassifier``.
+        Weights of a backbone: True for those that torchvision publishes, or the path of
+        a state dict, as for ``L2CNNClassifier``.
 
     image_shape : tuple of int, default=None
         ``(height, width)`` or ``(height, width, channels)``, for X given as rows. This
-        and the next three are for a name, or for None, as `estimator`; a classifier
-        has its own.
+        and the next three parameters are only for a name, or None, as `estimator`; a
+        classifier has its own.
 
     channels : {"last", "first"}, default="last"
-        Where the channels stand in images of four dimensions, and in the images that
-        rows are flattened from.
+        The position of the channels in images of four dimensions, and in the images
+        that were flattened to rows.
 
     standardize : bool, default=True
-        Whether the network sees ``(x - mean) / deviation`` of every channel, both over
-        the weighted images that :meth:`fit` sees.
+        Whether the input of the network is ``(x - mean) / standard deviation`` of each
+        channel, both over the weighted images passed to :meth:`fit`.
 
     device : str or torch.device, default="auto"
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ...; ``"auto"`` takes CUDA where
-        there is some.
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ...; ``"auto"`` is CUDA if
+        available.
 
     random_state : int, RandomState instance or None, default=None
-        Replaces the `random_state` of the estimator that is trained; None leaves its
-        own.
+        Replaces the `random_state` of the estimator that is trained; None keeps it.
 
     Attributes
     ----------
     estimator_ : estimator
-        The fitted classifier, or what holds the backbone.
+        The fitted classifier, or an estimator around the backbone.
 
     module_ : torch.nn.Module
         The network.
 
     layers_ : list of str
-        What the features are called after: names of layers, and ``"last"``.
+        Names of the layers of the features, or ``"last"``.
 
     n_features_in_ : int
-        Values in an image: height x width x channels.
+        Number of values in an image: height x width x channels.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X is a data frame whose names are all strings.
+        Names of the columns, if X is a data frame whose names are all strings.
 
     image_shape_ : tuple of int
         ``(height, width, channels)``.
@@ -123,18 +124,18 @@ class CNNFeatures(HoldingMixin, TransformerMixin, BaseEstimator):
     See Also
     --------
     sklearn_l2cnn.L2CNNClassifier : The classifier that trains the network.
-    sklearn_l2cnn.feature_selection.PixelSelector : The pixels that a network looks at.
+    sklearn_l2cnn.feature_selection.PixelSelector : The pixels that a network uses.
 
     Notes
     -----
     Images go through the network in chunks of one size, so that the features of an
-    image do not depend on the images beside it. The network is in evaluation mode, and
-    its features have the dtype that it computes in, float32 as a rule.
+    image do not depend on the other images. The network is in evaluation mode, and the
+    features have its dtype, usually float32.
 
     For ``layer="last"`` the features times the weights of the last layer, plus its
     bias, are the logits of the classifier, unless it averages over views (`tta`).
 
-    Steps in front of the network belong in front of this transformer:
+    Put steps that precede the network in front of this transformer:
     ``make_pipeline(ImageReader(), CNNFeatures(L2CNNClassifier()), SVC())``.
 
     Examples
@@ -193,7 +194,7 @@ class CNNFeatures(HoldingMixin, TransformerMixin, BaseEstimator):
 
     @fit_context(prefer_skip_nested_validation=False)  # the estimator's are its own
     def fit(self, X, y=None, sample_weight=None, **fit_params):
-        """Train the network, or look at what is there, and find the layer.
+        """Train the network, if it is not fitted, and find the layer.
 
         Parameters
         ----------
@@ -201,24 +202,24 @@ class CNNFeatures(HoldingMixin, TransformerMixin, BaseEstimator):
                 (n, channels, height, width) or (n, n_features)
             Images, or rows that are images flattened.
         y : array-like of shape (n,), default=None
-            Labels; ignored where nothing is trained.
+            Labels; ignored if nothing is trained.
         sample_weight : array-like of shape (n,), default=None
-            Weights of the images, for the classifier or for what pixels are
-            standardised with. Ignored by what is frozen.
+            Weights of the images, for the training or for the standardisation of the
+            pixels. Ignored if the estimator is frozen.
         **fit_params : dict
-            What else the ``fit`` of the estimator takes, such as `X_val` and `y_val`.
-            With metadata routing it gets what it requests.
+            Further arguments of the ``fit`` of the estimator, such as `X_val` and
+            `y_val`. With metadata routing, those that it requests.
 
         Returns
         -------
         self : object
         """
         with all_or_nothing(self):
-            self._refuse_contradictions()
-            self._try_layer(X, y)
-            clf = self._fit_held(X, y, sample_weight, fit_params)
-            if not self._takes_labels():
-                self._check_images(X, "fit")  # what is frozen has not looked
+            self._check_parameters()
+            self._check_layer(X, y)
+            clf = self._fit_estimator(X, y, sample_weight, fit_params)
+            if not self._requires_y():
+                self._check_images(X, "fit")  # no estimator validated X
             network = clf.module_
             self._places_ = find_places(
                 network,
@@ -235,12 +236,12 @@ class CNNFeatures(HoldingMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like
-            Images or rows of the shape that was fitted.
+            Images or rows of the same shape as in :meth:`fit`.
 
         Returns
         -------
         features : ndarray of shape (n, n_features_out)
-            In the dtype that the network computes in.
+            In the dtype of the network; float32 if numpy does not have it.
         """
         check_is_fitted(self)
         clf, images = self._check_images(X, "transform")
@@ -261,24 +262,24 @@ class CNNFeatures(HoldingMixin, TransformerMixin, BaseEstimator):
                 for column, value in zip(columns, values, strict=True):
                     column[part] = pooled(value, self.pool)[: part.stop - part.start]
 
-        threads = chunk_threads(net.module_)  # before there is a hook of our own
-        with looking_at(self._places_, net.module_) as values_of:
+        threads = chunk_threads(net.module_)  # before `recording_places` adds hooks
+        with recording_places(self._places_, net.module_) as values_of:
             over_chunks(net, images, of_chunk, threads=threads)
         return give_back(features, X)
 
     def get_feature_names_out(self, input_features=None):
-        """Name the features: the layer, and where in it each one is.
+        """Return the names of the features: the layer and the index in its output.
 
         Parameters
         ----------
         input_features : array-like of str, default=None
-            Names of the columns of X; they play no part.
+            Names of the columns of X; they have no effect.
 
         Returns
         -------
         names : ndarray of str
-            ``"<layer>_<unit>"``, ``"<layer>_<channel>_<row>_<column>"`` of maps, and
-            ``"<layer>_<channel>"`` of maps that are pooled.
+            ``"<layer>_<unit>"``, ``"<layer>_<channel>_<row>_<column>"`` for maps, and
+            ``"<layer>_<channel>"`` for pooled maps.
         """
         check_is_fitted(self)
         check_feature_names_in(self, input_features)
@@ -290,30 +291,30 @@ class CNNFeatures(HoldingMixin, TransformerMixin, BaseEstimator):
     @property
     def module_(self):
         """The network, a torch.nn.Module."""
-        return self._held().module_
+        return self._fitted_classifier().module_
 
     # -- private ----------------------------------------------------------------------
 
     def _is_backbone(self):
         return isinstance(self.estimator, str)
 
-    def _takes_labels(self):
-        return not self._is_backbone() and super()._takes_labels()
+    def _requires_y(self):
+        return not self._is_backbone() and super()._requires_y()
 
-    def _to_fit(self):
-        mine = {name: getattr(self, name) for name in _OF_A_NAME}
+    def _estimator_to_fit(self):
+        mine = {name: getattr(self, name) for name in _NETWORK_PARAMETERS}
         if self.estimator is None:
             estimator = L2CNNClassifier(**mine)
         elif self._is_backbone():
             estimator = Backbone(self.estimator, pretrained=self.pretrained, **mine)
         else:
             return self.estimator
-        if routing_enabled():  # nobody else could ask for it
+        if routing_enabled():  # the user has no estimator to set the request of
             estimator.set_fit_request(sample_weight=True)
         return estimator
 
-    def _refuse_contradictions(self):
-        """Raise where parameters would be ignored, or nothing be learnt at all."""
+    def _check_parameters(self):
+        """Raise if parameters would be ignored, or the weights were random."""
         if self._is_backbone():
             if self.pretrained is False:
                 raise ValueError(
@@ -332,7 +333,7 @@ class CNNFeatures(HoldingMixin, TransformerMixin, BaseEstimator):
             )
         if self.estimator is None:
             return
-        for name, default in _OF_A_NAME.items():
+        for name, default in _NETWORK_PARAMETERS.items():
             value = getattr(self, name)
             if value != default:
                 raise ValueError(
@@ -341,12 +342,12 @@ class CNNFeatures(HoldingMixin, TransformerMixin, BaseEstimator):
                     f"{type(self.estimator).__name__}({name}={value!r})."
                 )
 
-    def _try_layer(self, X, y):
-        """Look for `layer` in a network like the one to come, before it is trained.
+    def _check_layer(self, X, y):
+        """Raise if the network has no such layer, before it is trained.
 
-        What else may be wrong is for the training to say.
+        Other errors are left to the training.
         """
-        clf = self._to_fit()
+        clf = self._estimator_to_fit()
         if self.layer == "last" or type(clf) is not L2CNNClassifier:
             return
         try:
@@ -370,5 +371,5 @@ class CNNFeatures(HoldingMixin, TransformerMixin, BaseEstimator):
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = []  # it is the network's
+        tags.transformer_tags.preserves_dtype = []  # the dtype is the network's
         return tags

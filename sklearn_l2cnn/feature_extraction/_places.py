@@ -1,6 +1,5 @@
-"""Places in a network where features are taken: from `layer` to columns with names."""
+"""Places in a network where features are taken, and the names of their columns."""
 
-import fnmatch
 import math
 from contextlib import contextmanager
 from numbers import Integral
@@ -9,40 +8,41 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from sklearn_l2cnn._utils.layer_names import is_meant
 from sklearn_l2cnn._utils.trace import (
     at_rest,
     chosen_layer,
     last_with_weights,
+    recording,
     trace,
-    watching,
 )
 
 POOLS = ("flatten", "mean", "max")
 
 
 class Place(NamedTuple):
-    """A place in a network where values are taken from.
+    """The output or the input of a layer, from which features are taken.
 
     Attributes
     ----------
     label : str
-        What its features are called after.
+        Prefix of the names of the features.
     layer : str
         Name of a module.
-    entering : bool
-        Whether what the layer is given is taken, rather than what it gives out.
+    is_input : bool
+        Whether the features are the input of the layer, rather than its output.
     shape : tuple of int
-        Of the values of one image.
+        Shape of the values of one image.
     """
 
     label: str
     layer: str
-    entering: bool
+    is_input: bool
     shape: tuple
 
 
 def find_places(network, image, layer, headless=False):
-    """Find the places that `layer` means.
+    """Find the places that the parameter `layer` selects.
 
     Parameters
     ----------
@@ -57,18 +57,19 @@ def find_places(network, image, layer, headless=False):
     Returns
     -------
     places : list of Place
-        Each once, in the order of `layer`; those of a pattern as they run.
+        Without repeats, in the order of `layer`; those of one pattern in the order in
+        which they run.
     """
     layers = trace(network, image)
     wanted = layer if isinstance(layer, list | tuple) else [layer]
     if not wanted:
         raise ValueError(
-            "layer is empty: one layer at least was expected, such as layer='last'."
+            "layer is empty: at least one layer was expected, such as layer='last'."
         )
     places = {}
     for one in wanted:
         for place in _places_of(network, image, layers, one, headless):
-            places.setdefault((place.layer, place.entering), place)
+            places.setdefault((place.layer, place.is_input), place)
     return list(places.values())
 
 
@@ -80,40 +81,40 @@ def _places_of(network, image, layers, one, headless):
     if one == "last":
         return [_last(network, image, layers, headless)]
     if isinstance(one, str):
-        found = [entry for entry in layers if fnmatch.fnmatchcase(entry[0], one)]
+        if any(name.startswith(f"{one}.") for name in names):
+            # a module made of layers has one output
+            return [Place(one, one, False, _shape_at(network, image, one, False))]
+        found = [entry for entry in layers if is_meant(one, entry[0])]
         if found:
             return [Place(name, name, False, shape) for name, _, shape in found]
-        if any(name.startswith(f"{one}.") for name in names):
-            shape = _shape_at(network, image, one, entering=False)
-            return [Place(one, one, False, shape)]  # a part that is made of layers
-    chosen_layer(layers, one)  # says which there are
+    chosen_layer(layers, one)  # raises an error that lists the layers
     raise AssertionError(one)
 
 
 def _last(network, image, layers, headless):
-    """Return the place whose values the last layer with weights is given."""
+    """Return the input of the last layer with weights."""
     if headless:
         name, _, shape = layers[-1]
         return Place("last", name, False, shape)
     entry, _ = last_with_weights(layers)
     if entry is None:
         raise ValueError(
-            "layer='last' is what the last dense layer or convolution is given, and "
-            "this network has none. Name a layer: they are "
+            "layer='last' is the input of the last dense layer or convolution, but "
+            "this network has none. Name one of its layers: "
             f"{', '.join(repr(name) for name, _, _ in layers)}."
         )
     return Place("last", entry[0], True, _shape_at(network, image, entry[0], True))
 
 
-def _shape_at(network, image, name, entering):
-    place = Place("", name, entering, ())
-    with torch.no_grad(), at_rest(network), looking_at([place], network) as values_of:
-        return tuple(values_of(image)[0].shape[1:])
+def _shape_at(network, image, name, is_input):
+    place = Place("", name, is_input, ())
+    with torch.no_grad(), at_rest(network), recording_places([place], network) as run:
+        return tuple(run(image)[0].shape[1:])
 
 
 @contextmanager
-def looking_at(places, network):
-    """Watch a network at some places.
+def recording_places(places, network):
+    """Record the values at some places of a network.
 
     Parameters
     ----------
@@ -123,28 +124,28 @@ def looking_at(places, network):
     Yields
     ------
     values_of : callable
-        Of images. It runs the network and returns the values, a tensor for each place;
+        Function of images that runs the network and returns a tensor for each place;
         several threads may call it at a time.
     """
-    leaving = [place.layer for place in places if not place.entering]
-    entering = [place.layer for place in places if place.entering]
-    with watching(network, leaving, entering) as run:
+    outputs_of = [place.layer for place in places if not place.is_input]
+    inputs_of = [place.layer for place in places if place.is_input]
+    with recording(network, outputs_of, inputs_of) as run:
 
         def values_of(images):
             _, outputs, inputs = run(images)
-            return [(inputs if p.entering else outputs)[p.layer] for p in places]
+            return [(inputs if p.is_input else outputs)[p.layer] for p in places]
 
         yield values_of
 
 
 def pooled(values, pool):
-    """Make a row of the values of every image.
+    """Return the values of each image as a row.
 
     Parameters
     ----------
     values : Tensor of shape (n, ...)
     pool : {"flatten", "mean", "max"}
-        What becomes of maps ``(n, channels, height, width)``; anything else is
+        How maps ``(n, channels, height, width)`` are summarised; other values are
         flattened.
 
     Returns
@@ -159,7 +160,7 @@ def pooled(values, pool):
 
 
 def feature_names(place, pool):
-    """Name the features that a place has: its label, and where in it each one is.
+    """Return the names of the features of a place: its label and their indices.
 
     Examples
     --------
@@ -174,7 +175,7 @@ def feature_names(place, pool):
 
 
 def n_features(place, pool):
-    """Count the features that a place has."""
+    """Return the number of features of a place."""
     return math.prod(_pooled_shape(place, pool))
 
 

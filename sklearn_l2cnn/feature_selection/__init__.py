@@ -1,4 +1,4 @@
-"""Selecting what matters: the pixels and the filters of a trained network."""
+"""Selection of pixels and filters by a trained network."""
 
 from sklearn_l2cnn.feature_selection._filter_selector import FilterSelector
 from sklearn_l2cnn.feature_selection._pixel_selector import PixelSelector

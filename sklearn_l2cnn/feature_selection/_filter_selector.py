@@ -1,4 +1,4 @@
-"""FilterSelector: a network trained, pruned, and used, as one classifier."""
+"""FilterSelector: a classifier that prunes its network after training."""
 
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.frozen import FrozenEstimator
@@ -20,32 +20,32 @@ from sklearn_l2cnn.feature_selection._prune import CONSTRAINTS, check_classifier
 class FilterSelector(DocumentationMixin, ClassifierMixin, BaseEstimator):
     """Classifier that selects the filters and units of its network.
 
-    An :class:`~sklearn_l2cnn.L2CNNClassifier` is trained, :func:`prune` takes the
-    filters and units out of it that do nothing, or little, and what is left predicts.
-    How many are left is decided by the penalty of the classifier, ``estimator__alpha``
-    in a search, or by `threshold` and `fraction`.
+    :meth:`fit` trains an :class:`~sklearn_l2cnn.L2CNNClassifier`, and :func:`prune`
+    removes the filters and units that have no effect, or little. The penalty of the
+    classifier, ``estimator__alpha`` in a search, or `threshold` and `fraction`, decide
+    how many are kept.
 
     Parameters
     ----------
     estimator : L2CNNClassifier or FrozenEstimator of one, default=None
-        The classifier that is trained, a copy of it; None is
-        ``L2CNNClassifier(alpha=3e-4, penalty="group")``. One in a
-        :class:`~sklearn.frozen.FrozenEstimator` is pruned as it is, without training.
+        The classifier of which a clone is trained; None is
+        ``L2CNNClassifier(alpha=3e-4, penalty="group")``. A fitted one in a
+        :class:`~sklearn.frozen.FrozenEstimator` is pruned without training.
 
     threshold : float, default=0.0
-        Largest norm of a filter or unit that goes. At 0 nothing changes in what is
-        predicted, but for rounding.
+        Largest norm of a filter or unit that is removed. With 0, predictions do not
+        change, except for rounding.
 
     fraction : float, default=0.0
-        What part of every layer goes at least, the smallest norms first, rounded down.
+        Smallest fraction of each layer that is removed, in order of the norms, rounded
+        down.
 
     layers : str or list of str, default=None
         Patterns for the names of the layers that lose filters; None is all but the
         last.
 
     random_state : int, RandomState instance or None, default=None
-        The `random_state` of the classifier that is trained; None leaves it the one
-        that it has.
+        Replaces the `random_state` of the estimator that is trained; None keeps it.
 
     Attributes
     ----------
@@ -53,28 +53,28 @@ class FilterSelector(DocumentationMixin, ClassifierMixin, BaseEstimator):
         The classifier with the smaller network, ``estimator_.module_``.
 
     support_ : dict of ndarray of bool
-        For every layer that could lose filters or units, by name, which are left.
+        Mask of the kept filters or units of each layer that could lose some, by name.
 
     n_filters_ : dict of int
-        How many that are.
+        Number of kept filters or units of these layers.
 
     classes_ : ndarray of shape (n_classes,)
-        The labels.
+        The class labels.
 
     n_features_in_ : int
-        Values in an image.
+        Number of values in an image: height x width x channels.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X is a data frame whose names are all strings.
+        Names of the columns, if X is a data frame whose names are all strings.
 
     See Also
     --------
-    prune : The same for a classifier that is trained already.
+    prune : The same for a fitted classifier.
 
     Notes
     -----
-    This is a classifier and no transformer: filters can be selected in a network
-    alone, and what remains of one is a network.
+    This is a classifier, not a transformer: filters are part of a network, and without
+    some of them it is still a network.
 
     Examples
     --------
@@ -110,7 +110,7 @@ class FilterSelector(DocumentationMixin, ClassifierMixin, BaseEstimator):
         self.layers = layers
         self.random_state = random_state
 
-    # the estimator is one of ours, which looks at its own parameters
+    # the estimator validates its own parameters
     @fit_context(prefer_skip_nested_validation=False)
     def fit(
         self,
@@ -134,13 +134,13 @@ class FilterSelector(DocumentationMixin, ClassifierMixin, BaseEstimator):
         sample_weight : array-like of shape (n,), default=None
             Weights of the images; None is 1 for each.
         X_val, y_val, sample_weight_val : array-like, default=None
-            Images to watch the training on.
+            Validation data of the training.
 
         Returns
         -------
         self : object
         """
-        estimator = self._own()
+        estimator = self._cloned_estimator()
         check_classifier(estimator)
         if not isinstance(estimator, FrozenEstimator):
             if self.random_state is not None:
@@ -162,7 +162,7 @@ class FilterSelector(DocumentationMixin, ClassifierMixin, BaseEstimator):
                 return_support=True,
             )
             self.n_filters_ = {
-                name: int(left.sum()) for name, left in self.support_.items()
+                name: int(kept.sum()) for name, kept in self.support_.items()
             }
             self._origin_ = self.estimator_.channel_mean_
             self.classes_ = self.estimator_.classes_
@@ -170,12 +170,12 @@ class FilterSelector(DocumentationMixin, ClassifierMixin, BaseEstimator):
         return self
 
     def predict(self, X):
-        """Predict the label of every image.
+        """Predict the label of each image.
 
         Parameters
         ----------
         X : array-like
-            Images or rows of the shape that was fitted.
+            Images or rows of the same shape as in :meth:`fit`.
 
         Returns
         -------
@@ -184,27 +184,27 @@ class FilterSelector(DocumentationMixin, ClassifierMixin, BaseEstimator):
         return self._fitted(X, "predict").predict(X)
 
     def predict_proba(self, X):
-        """Predict the probability of every class.
+        """Predict the probability of each class.
 
         Parameters
         ----------
         X : array-like
-            Images or rows of the shape that was fitted.
+            Images or rows of the same shape as in :meth:`fit`.
 
         Returns
         -------
         probabilities : ndarray of shape (n, n_classes)
-            The columns as in `classes_`.
+            Columns in the order of `classes_`.
         """
         return self._fitted(X, "predict_proba").predict_proba(X)
 
     def predict_log_proba(self, X):
-        """Predict the logarithm of the probability of every class.
+        """Predict the logarithm of the probability of each class.
 
         Parameters
         ----------
         X : array-like
-            Images or rows of the shape that was fitted.
+            Images or rows of the same shape as in :meth:`fit`.
 
         Returns
         -------
@@ -218,31 +218,29 @@ class FilterSelector(DocumentationMixin, ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like
-            Images or rows of the shape that was fitted.
+            Images or rows of the same shape as in :meth:`fit`.
 
         Returns
         -------
         scores : ndarray of shape (n,) or (n, n_classes)
-            For two classes their difference: positive where the second is predicted.
+            For two classes their difference, which is positive for the second class.
         """
         return self._fitted(X, "decision_function").decision_function(X)
 
     def _fitted(self, X, method):
         check_is_fitted(self)
-        check_namespace(
-            self, X, "_origin_", method
-        )  # so that a message names this class
+        check_namespace(self, X, "_origin_", method)  # so that errors name this class
         return self.estimator_
 
-    def _own(self):
-        """Return a copy of the estimator that can be trained."""
+    def _cloned_estimator(self):
+        """Return a clone of the estimator, or of the default."""
         if self.estimator is None:
             return L2CNNClassifier(alpha=3e-4, penalty="group")
         return clone(self.estimator)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        inner = get_tags(self._own())
+        inner = get_tags(self._cloned_estimator())
         tags.input_tags = inner.input_tags
         tags.array_api_support = inner.array_api_support
         return tags

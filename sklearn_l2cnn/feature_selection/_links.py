@@ -1,7 +1,8 @@
-"""Pairs of layers in a sequence: one whose filters may go, and the one that reads them.
+"""Links between layers of a sequence: a layer with filters, and the reader behind it.
 
-Between two such layers every channel goes its own way, so that a channel can be left
-out without a change to the others. Where that is not certain, the pair says why.
+The reader of a filter is the next layer with weights, whose input is the output of the
+filter. If the layers between them treat channels independently, one channel can be
+removed without changing the others; otherwise the link has a `problem`.
 """
 
 from collections import Counter
@@ -36,7 +37,7 @@ _DROPOUTS = (
     nn.FeatureAlphaDropout,
 )
 _ACTIVATIONS = (*ELEMENTWISE, nn.PReLU, nn.RReLU)
-# Layers that make of every channel something that depends on that channel alone.
+# Layers of whose output each channel depends on the same channel of the input alone.
 _BY_CHANNEL = {
     *_ACTIVATIONS,
     *_DROPOUTS,
@@ -51,21 +52,21 @@ _WITH_FILTERS = {nn.Conv2d, nn.Linear}
 
 
 class Link(NamedTuple):
-    """A layer with filters or units, and the next one, which reads them.
+    """A layer with filters or units, and its reader.
 
     Attributes
     ----------
     name : str
     layer : torch.nn.Conv2d or torch.nn.Linear
     shape : tuple of int
-        Of what the layer makes of an image: ``(filters, height, width)`` or
+        Shape of the output of the layer for an image: ``(filters, height, width)`` or
         ``(units,)``.
     between : tuple of torch.nn.Module
-        What is done to every channel on the way.
+        The layers between the layer and its reader.
     reader_name : str
     reader : torch.nn.Conv2d or torch.nn.Linear
     problem : str or None
-        Why no filter can go, as a sentence.
+        The reason why no filter can be removed, as a sentence.
     """
 
     name: str
@@ -94,10 +95,10 @@ def find_links(network, input_shape):
     if type(network) is not nn.Sequential or has_hooks(network):
         hooks = " with hooks" if has_hooks(network) else ""
         raise TypeError(
-            f"The network is a {type(network).__name__}{hooks}, of which is not known "
-            "what becomes of a filter; a torch.nn.Sequential of convolutions and dense "
-            "layers was expected. Of the named networks 'plain', 'two_conv', "
-            "'conv_pool', 'four_conv' and 'conv_dropout' are such."
+            f"The network is a {type(network).__name__}{hooks}, in which it is unknown "
+            "what reads a filter; a torch.nn.Sequential of convolutions and dense "
+            "layers was expected, such as the named networks 'plain', 'two_conv', "
+            "'conv_pool', 'four_conv' and 'conv_dropout'."
         )
     named = leaves(network)
     shapes = _shapes([layer for _, layer in named], network, input_shape)
@@ -110,7 +111,7 @@ def find_links(network, input_shape):
 
 
 def _shapes(layers, network, input_shape):
-    """Return the shape of what every layer makes of an image, None of other things."""
+    """Return the shape of each output for an image, None if it is no tensor."""
     device = next(network.parameters()).device
     dtype = compute_dtype(network)
     images = torch.zeros((2, *input_shape), dtype=dtype, device=device)
@@ -124,7 +125,7 @@ def _shapes(layers, network, input_shape):
 
 
 def _shared(network):
-    """Return the identities of parameters and buffers that go by several names."""
+    """Return the ids of parameters and buffers that have several names."""
     every = network.named_parameters, network.named_buffers
     counts = Counter(
         id(tensor) for named in every for _, tensor in named(remove_duplicate=False)
@@ -133,7 +134,7 @@ def _shared(network):
 
 
 def _link(named, shapes, shared):
-    """Make a link of a layer, those between, and the reader, with their shapes out."""
+    """Return the link of the first layer to the last, with their output shapes."""
     (name, layer), *between, (reader_name, reader) = named
     return Link(
         name,
@@ -147,42 +148,41 @@ def _link(named, shapes, shared):
 
 
 def _problem(named, shapes, shared):
-    """Say why a link cannot lose a channel, None where it can."""
+    """Return the reason why a link cannot lose a channel, None if it can."""
     for part_name, part in named:
         kind = type(part).__name__
         if has_hooks(part):
             return (
-                f"{part_name!r} has hooks, of which is not known what they do. Remove "
-                "them first; masks of torch.nn.utils.prune by its remove()."
+                f"{part_name!r} has hooks, whose effect is unknown. Remove them first; "
+                "masks of torch.nn.utils.prune by its remove()."
             )
         if shared.intersection(map(id, (*part.parameters(), *part.buffers()))):
             return f"{part_name!r} shares its weights with another layer."
         if getattr(part, "groups", 1) != 1:
             return (
-                f"{part_name!r} is a convolution of {part.groups} groups, in which "
-                "channels do not come and go one by one."
+                f"{part_name!r} is a convolution of {part.groups} groups, from which "
+                "single channels cannot be removed."
             )
         if type(part) in NORMS and part.running_mean is None:
             return (
-                f"{part_name!r} has no running statistics: a {kind} of "
+                f"{part_name!r} has no running statistics: a {kind} with "
                 "track_running_stats=True was expected."
             )
     for (part_name, part), shape in zip(named[1:-1], shapes[1:-1], strict=True):
         kind = type(part).__name__
         if type(part) not in _BY_CHANNEL:
             return (
-                f"{part_name!r}, a {kind} behind it, may take channels together or "
-                "elsewhere; a batch norm, an activation, pooling, padding, dropout or "
-                "Flatten were expected."
+                f"{part_name!r}, a {kind} behind it, may mix or move channels; a batch "
+                "norm, activation, pooling, padding, dropout or Flatten was expected."
             )
         if type(part) is nn.Flatten and len(shape) != 1:
-            return f"{part_name!r} makes no row of an image, but {shape}."
+            return f"{part_name!r} does not flatten images to rows, but to {shape}."
     (name, layer), (reader_name, reader) = named[0], named[-1]
     for part, shape in ((layer, shapes[0]), (reader, shapes[-2])):
         if len(shape) != (3 if type(part) is nn.Conv2d else 1):
             return (
-                f"what goes from {name!r} to {reader_name!r} is of shape {shape} for "
-                f"an image; a {type(part).__name__} was expected to work on "
+                f"the values between {name!r} and {reader_name!r} have shape {shape} "
+                f"for an image; a {type(part).__name__} was expected to work on "
                 f"{'maps' if type(part) is nn.Conv2d else 'rows'}."
             )
     return None

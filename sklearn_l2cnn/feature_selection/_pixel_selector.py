@@ -1,4 +1,4 @@
-"""PixelSelector: the pixels that a network tells the classes apart by."""
+"""PixelSelector: the pixels by which a network discriminates the classes."""
 
 import warnings
 from numbers import Integral, Real
@@ -15,7 +15,7 @@ from sklearn_l2cnn._data.canonical import canonical_set
 from sklearn_l2cnn._data.images import as_images, in_form, ndim_of
 from sklearn_l2cnn._data.validation import check_targets, check_weight, encode_labels
 from sklearn_l2cnn._data.weights import normalized_weights
-from sklearn_l2cnn._estimator.wrapping import HoldingMixin
+from sklearn_l2cnn._estimator.wrapping import WrappingMixin
 from sklearn_l2cnn._training.chunks import predict_logits
 from sklearn_l2cnn._utils.estimators import all_or_nothing
 from sklearn_l2cnn._utils.sklearn_compat import (
@@ -31,53 +31,52 @@ from sklearn_l2cnn._utils.sklearn_compat import (
 from sklearn_l2cnn.feature_selection._contributions import contributions
 
 
-class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
-    r"""Select the pixels that a convolutional network tells the classes apart by.
+class PixelSelector(WrappingMixin, SelectorMixin, BaseEstimator):
+    r"""Select the pixels by which a convolutional network discriminates the classes.
 
-    The importance of pixel p is what it contributes to the log odds :math:`m` that the
-    network gives the right class: its integrated gradient on the way from the mean
-    image :math:`b` to an image :math:`x`, averaged over the weighted training images,
+    The importance of pixel p is its contribution to the log odds :math:`m` of the true
+    class in the output of the network: its integrated gradient on the line from the
+    mean image :math:`b` to an image :math:`x`, averaged over the weighted training
+    images,
 
     .. math::
 
         I_p = \frac{\sum_i s_i (x_{ip} - b_p)
         \int_0^1 \partial_p m(b + t (x_i - b))\,dt}{\sum_i s_i}.
 
-    All importances together are the mean of :math:`m(x) - m(b)`. What a pixel without a
-    meaning adds for some images it takes from others, so that its importance is about
-    zero, and may be below.
+    The sum of all importances is the mean of :math:`m(x) - m(b)`. The contributions of
+    an uninformative pixel to different images cancel, so its importance is about zero,
+    and may be negative.
 
     Parameters
     ----------
     estimator : estimator, default=None
-        A classifier, :class:`~sklearn_l2cnn.L2CNNClassifier` or a search over one: a
-        clone is trained. None is an ``L2CNNClassifier()``. With
-        :class:`sklearn.frozen.FrozenEstimator` around one that is fitted nothing is
-        trained.
+        A classifier, :class:`~sklearn_l2cnn.L2CNNClassifier` or a search over one, of
+        which a clone is trained. None is an ``L2CNNClassifier()``. A fitted one in a
+        :class:`sklearn.frozen.FrozenEstimator` is not trained.
 
     threshold : str or float, default=None
-        Pixels of this importance or more are selected: a number, ``"mean"``,
-        ``"median"``, or a multiple of them such as ``"1.25*mean"``. None is no
-        threshold with `max_features`, and ``"mean"`` without.
+        Smallest importance of a selected pixel: a number, ``"mean"``, ``"median"``, or
+        a multiple of them such as ``"1.25*mean"``. None is no threshold with
+        `max_features`, and ``"mean"`` without.
 
     max_features : int or callable, default=None
-        How many pixels are selected at most, those of the greatest importance; a
-        callable gets X and returns the number.
+        Largest number of selected pixels, those of the greatest importance; or a
+        function of X that returns this number.
 
     output : {"rows", "images"}, default="rows"
-        What :meth:`transform` returns: rows of the selected values, or X in the form
-        that it has, with the others blanked.
+        The output of :meth:`transform`: rows of the selected values, or X in its own
+        form with the other pixels replaced by `fill_value`.
 
     fill_value : float, default=0.0
-        What stands in pixels that are blanked, by ``output="images"`` or
+        Value of the pixels that are not selected, with ``output="images"`` and in
         :meth:`inverse_transform`.
 
     n_steps : int, default=4
-        Points at which the integral is evaluated.
+        Number of points at which the integral is evaluated.
 
     random_state : int, RandomState instance or None, default=None
-        Replaces the `random_state` of the estimator that is trained; None leaves its
-        own.
+        Replaces the `random_state` of the estimator that is trained; None keeps it.
 
     Attributes
     ----------
@@ -85,23 +84,23 @@ class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
         The fitted classifier.
 
     pixel_importances_ : ndarray of shape (height, width)
-        Summed over the channels: a pixel is selected with all its channels, or with
-        none.
+        Importances, summed over the channels: a pixel is selected with all its
+        channels, or with none.
 
     threshold_ : float
-        The importance that is asked for.
+        Smallest importance of a selected pixel.
 
     support_ : ndarray of bool of shape (height, width)
-        Which pixels are selected.
+        Mask of the selected pixels.
 
     max_features_ : int or None
-        How many pixels are selected at most.
+        Largest number of selected pixels.
 
     n_features_in_ : int
-        Values in an image: height x width x channels.
+        Number of values in an image: height x width x channels.
 
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
-        Names of the columns, where X is a data frame whose names are all strings.
+        Names of the columns, if X is a data frame whose names are all strings.
 
     image_shape_ : tuple of int
         ``(height, width, channels)``.
@@ -109,13 +108,13 @@ class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
     See Also
     --------
     sklearn.feature_selection.SelectFromModel : The same for tabular data.
-    sklearn_l2cnn.feature_extraction.CNNFeatures : What a network makes of the pixels.
+    sklearn_l2cnn.feature_extraction.CNNFeatures : Features computed by a network.
 
     Notes
     -----
-    :meth:`get_support` is a mask over the values of a row, in the order that rows have;
-    `support_` is one over the pixels of an image. As in ``SelectFromModel``,
-    `threshold` may be set after :meth:`fit`, without fitting again.
+    :meth:`get_support` is a mask over the values of a row, `support_` a mask over the
+    pixels of an image. As in ``SelectFromModel``, `threshold` may be set after
+    :meth:`fit`, without fitting again.
 
     Examples
     --------
@@ -162,7 +161,7 @@ class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
 
     @fit_context(prefer_skip_nested_validation=False)  # the estimator's are its own
     def fit(self, X, y=None, sample_weight=None, **fit_params):
-        """Train the network, and find what each pixel contributes.
+        """Train the network and compute the importances of the pixels.
 
         Parameters
         ----------
@@ -170,22 +169,22 @@ class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
                 (n, channels, height, width) or (n, n_features)
             Images, or rows that are images flattened.
         y : array-like of shape (n,), default=None
-            Labels. Where nothing is trained they may be missing: then what the network
-            predicts takes their place.
+            Labels. They may be missing if nothing is trained; the predictions of the
+            network replace them.
         sample_weight : array-like of shape (n,), default=None
             Weights of the images, in the training and in the importances.
         **fit_params : dict
-            What else the ``fit`` of the estimator takes, such as `X_val` and `y_val`.
-            With metadata routing it gets what it requests.
+            Further arguments of the ``fit`` of the estimator, such as `X_val` and
+            `y_val`. With metadata routing, those that it requests.
 
         Returns
         -------
         self : object
         """
         with all_or_nothing(self):
-            calculate_threshold(None, np.zeros(1), self.threshold)  # or it raises
-            self.max_features_ = _limit(self.max_features, X)
-            clf = self._fit_held(X, y, sample_weight, fit_params)
+            calculate_threshold(None, np.zeros(1), self.threshold)  # validates it
+            self.max_features_ = _check_max_features(self.max_features, X)
+            clf = self._fit_estimator(X, y, sample_weight, fit_params)
             self._ndim_ = ndim_of(X)
             _, images = self._check_images(X, "fit")
             importances = self._contributions(clf, X, y, sample_weight, images)
@@ -194,17 +193,17 @@ class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
         return self
 
     def transform(self, X):
-        """Return the selected pixels of images, or images without the others.
+        """Return the selected pixels of images, or images with only these pixels.
 
         Parameters
         ----------
         X : array-like
-            Images or rows of the shape that was fitted.
+            Images or rows of the same shape as in :meth:`fit`.
 
         Returns
         -------
         X : ndarray
-            Of shape (n, n_selected) with ``output="rows"``, else in the form of X.
+            Of shape (n, n_selected) with ``output="rows"``, otherwise in the form of X.
         """
         check_is_fitted(self)
         clf, images = self._check_images(X, "transform")
@@ -222,54 +221,54 @@ class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
             if clf.channels == "first":
                 chosen = chosen.swapaxes(1, 2)
             return give_back(chosen.reshape(len(chosen), -1), X)
-        blank = torch.full_like(images[:1], self._blank(images))
+        blank = torch.full_like(images[:1], self._checked_fill_value(images))
         images = torch.where(support[:, :, None], images, blank)
         return give_back(in_form(images, ndim_of(X), clf.channels), X)
 
     def inverse_transform(self, X):
-        """Put selected pixels back where they were, `fill_value` in the others.
+        """Return images with the selected pixels, and `fill_value` in the others.
 
         Parameters
         ----------
         X : array-like of shape (n, n_selected)
-            What :meth:`transform` returns; with ``output="images"`` images, which come
-            back as they are.
+            Output of :meth:`transform`. With ``output="images"`` these are images, and
+            do not change.
 
         Returns
         -------
         X : ndarray
-            Images or rows, in the form that X had in :meth:`fit`.
+            Images or rows, in the form of X in :meth:`fit`.
         """
         check_is_fitted(self)
-        channels = self._held().channels
+        channels = self._fitted_classifier().channels
         if self.output == "images":
             images = as_images(
                 X, channels=channels, expected=self.image_shape_, estimator=self
             )
             return give_back(in_form(as_tensor(images), self._ndim_, channels), X)
-        chosen, support = self._chosen(X), self.support_
+        chosen, support = self._check_selected(X), self.support_
         n_chosen, depth = int(support.sum()), self.image_shape_[2]
         if channels == "first":
             chosen = chosen.reshape(-1, depth, n_chosen).swapaxes(1, 2)
         else:
             chosen = chosen.reshape(-1, n_chosen, depth)
         shape = (len(chosen), *self.image_shape_)
-        images = chosen.new_full(shape, self._blank(chosen))
+        images = chosen.new_full(shape, self._checked_fill_value(chosen))
         images[:, torch.as_tensor(support, device=chosen.device)] = chosen
         return give_back(in_form(images, self._ndim_, channels), X)
 
     def get_feature_names_out(self, input_features=None):
-        """Name the values that :meth:`transform` returns, by the names of the input.
+        """Return the names of the output of :meth:`transform`.
 
         Parameters
         ----------
         input_features : array-like of str, default=None
-            Names of the columns of X; None is those seen in :meth:`fit`.
+            Names of the columns of X; None for the names in :meth:`fit`.
 
         Returns
         -------
         names : ndarray of str
-            Of the selected values, or of all with ``output="images"``.
+            Input names of the selected values, or of all with ``output="images"``.
         """
         check_is_fitted(self)
         names = check_feature_names_in(self, input_features)
@@ -277,7 +276,7 @@ class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
 
     @property
     def threshold_(self):
-        """The importance that is asked for."""
+        """Smallest importance of a selected pixel."""
         if self.threshold is None and self.max_features is not None:
             return -np.inf
         importances = self._on_host_["importances"]
@@ -285,20 +284,20 @@ class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
 
     @property
     def support_(self):
-        """Which pixels are selected, a mask of shape (height, width)."""
+        """Mask of the selected pixels, of shape (height, width)."""
         check_is_fitted(self)
         importances = self._on_host_["importances"].ravel()
         mask = importances >= self.threshold_
         if self.max_features_ is not None:
-            # of equals the first
+            # stable, so that the first of equal pixels are selected
             order = np.argsort(-importances, kind="stable")
             mask[order[self.max_features_ :]] = False
         return mask.reshape(self.image_shape_[:2])
 
     def get_metadata_routing(self):
-        """Get the routing of metadata: what :meth:`fit` is given goes to the estimator.
+        """Get the metadata routing: all metadata of :meth:`fit` go to the estimator.
 
-        Sample weights are of use here as well.
+        The selector itself may request sample weights as well, for the importances.
 
         Returns
         -------
@@ -311,32 +310,32 @@ class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
     def _get_support_mask(self):
         """Return a mask over the values of a row."""
         mask = np.repeat(self.support_[:, :, np.newaxis], self.image_shape_[2], axis=2)
-        if self._held().channels == "first":
+        if self._fitted_classifier().channels == "first":
             mask = mask.transpose(2, 0, 1)
         return mask.ravel()
 
-    def _to_fit(self):
+    def _estimator_to_fit(self):
         if self.estimator is not None:
             return self.estimator
         estimator = L2CNNClassifier()
-        if routing_enabled():  # nobody else could ask for it
+        if routing_enabled():  # the user has no estimator to set the request of
             estimator.set_fit_request(sample_weight=True)
         return estimator
 
     def _contributions(self, clf, X, y, sample_weight, images):
-        """Return the importance of every pixel for images that are validated."""
+        """Return the importance of each pixel, over validated images."""
         if y is None:
             labels = on_host(predict_logits(clf.net_, images).argmax(dim=1))
             weight = check_weight(sample_weight, images)
         else:
             y, weight = check_targets(self, y, sample_weight, images)
             labels = encode_labels(y, weight, clf._summary_.classes, "y")
-        # one order of the sums, whatever the order and the repeats of the rows
+        # so that the order of the rows, and repeats, have no effect on the sums
         data = canonical_set(images, labels, weight)
         weight = torch.as_tensor(normalized_weights(data.weight)).double()
         device = torch.device(clf.net_.device)
         with torch.inference_mode(False), torch.enable_grad():
-            parts = contributions(
+            importances = contributions(
                 clf.net_,
                 data.images,
                 data.rows,
@@ -344,32 +343,32 @@ class PixelSelector(HoldingMixin, SelectorMixin, BaseEstimator):
                 (weight / weight.sum()).to(device),
                 self.n_steps,
             )
-        return parts.sum(dim=0)
+        return importances.sum(dim=0)
 
-    def _blank(self, images):
-        """Return `fill_value`, if images can hold it."""
+    def _checked_fill_value(self, images):
+        """Return `fill_value`; raise if the dtype of the images cannot represent it."""
         byte = images.dtype == torch.uint8
         if byte and self.fill_value not in range(256):
             raise ValueError(
-                f"fill_value={self.fill_value!r} cannot stand in images of uint8: an "
-                "integer from 0 to 255 can, or give images of floats."
+                f"fill_value={self.fill_value!r} is no value of uint8 images: pass an "
+                "integer from 0 to 255, or images of floats."
             )
         return int(self.fill_value) if byte else self.fill_value
 
-    def _chosen(self, X):
-        """Validate rows of selected values."""
-        wanted, found = int(self.get_support().sum()), num_features(X)
-        if found != wanted:
+    def _check_selected(self, X):
+        """Validate rows of selected values, and return them as a tensor."""
+        expected, found = int(self.get_support().sum()), num_features(X)
+        if found != expected:
             raise ValueError(
-                f"X has {found} features, but {wanted} values of selected pixels were "
-                "expected, as transform returns them."
+                f"X has {found} features, but {expected} values of selected pixels "
+                "were expected, as transform returns them."
             )
-        rows = as_images(X, image_shape=(1, wanted), estimator=self)
+        rows = as_images(X, image_shape=(1, expected), estimator=self)
         return as_tensor(rows).reshape(len(rows), -1)
 
 
-def _limit(max_features, X):
-    """Return how many pixels are selected at most, None for no limit."""
+def _check_max_features(max_features, X):
+    """Return the largest number of selected pixels, None for no limit."""
     if not callable(max_features):
         return max_features
     limit = max_features(X)

@@ -1,4 +1,4 @@
-"""prune: a smaller network from one with filters that do nothing, or little."""
+"""prune: remove the filters of a network that have no effect, or little."""
 
 import copy
 import math
@@ -7,13 +7,13 @@ from numbers import Real
 
 import numpy as np
 import torch
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_l2cnn._classifier import L2CNNClassifier
 from sklearn_l2cnn._training.runtime import isolated
 from sklearn_l2cnn._utils.layer_names import by_pattern
 from sklearn_l2cnn._utils.sklearn_compat import Interval, validate_params
+from sklearn_l2cnn._utils.unwrapping import FROZEN, unwrap
 from sklearn_l2cnn.feature_selection._links import find_links
 from sklearn_l2cnn.feature_selection._removal import filter_norms, remove, silence
 
@@ -29,19 +29,19 @@ CONSTRAINTS = {
     prefer_skip_nested_validation=True,
 )
 def prune(estimator, *, threshold=0.0, fraction=0.0, layers=None, return_support=False):
-    r"""Take filters and units out of a fitted network that do nothing, or little.
+    r"""Remove filters and units of a fitted network that have no effect, or little.
 
-    What is left is a smaller network. By default those go whose weights are all zero,
-    as ``penalty="group"`` and, more seldom, ``penalty="l1"`` leave them, and those that
-    no later layer reads: the outputs stay the same, but for rounding. With a
-    `threshold` above zero, or a `fraction`, weights that are not zero are taken for it,
-    and the outputs change.
+    The result is a smaller network. By default, filters and units are removed whose
+    weights are all zero, as ``penalty="group"`` and, less often, ``penalty="l1"`` make
+    them, and those that no later layer reads: the outputs stay the same, except for
+    rounding. A `threshold` above zero, or a `fraction`, treats small weights as zero,
+    and changes the outputs.
 
-    A filter of zero weights gives the same to every image, which is not nothing: its
-    bias, and what activations, norms and pooling make of it. That is added to the bias
-    of the layer that reads it. Where that layer pads a map which is not zero, the
-    filters of the kind become one, with the weights of all. So a layer may keep a
-    filter of zero weights, and always keeps one of whatever kind.
+    A filter of zero weights has a constant output: its bias, transformed by the
+    activations, norms and pooling behind it. This constant is added to the bias of the
+    layer that reads the filter. Where that layer pads a map that is not zero, all
+    constant filters are merged into one. A layer may therefore keep a filter of zero
+    weights, and always keeps at least one filter.
 
     Parameters
     ----------
@@ -52,34 +52,35 @@ def prune(estimator, *, threshold=0.0, fraction=0.0, layers=None, return_support
         ``"two_conv"``, ``"conv_pool"``, ``"four_conv"`` and ``"conv_dropout"`` are.
 
     threshold : float, default=0.0
-        Largest norm of a filter or unit that goes, :math:`\|W_k\|` over all weights it
-        reads with. A batch norm right behind takes part: times
-        :math:`|\gamma_k| / \sqrt{\sigma_k^2 + \epsilon}`. One that is not zero goes as
-        if its weights were, or behind a batch norm as if it gave what it gave on
-        average in training.
+        Largest norm :math:`\|W_k\|` of the incoming weights of a filter or unit that is
+        removed. A batch norm right behind multiplies it by
+        :math:`|\gamma_k| / \sqrt{\sigma_k^2 + \epsilon}`. The weights of a removed
+        filter count as zero; in front of a batch norm its output counts as its mean in
+        training.
 
     fraction : float, default=0.0
-        What part of every layer goes at least, the smallest norms first, rounded down.
+        Smallest fraction of each layer that is removed, in order of the norms, rounded
+        down.
 
     layers : str or list of str, default=None
         Patterns of :mod:`fnmatch` for the names of the layers that lose filters; None
-        is all but the last, which gives the logits.
+        is all but the last, which outputs the logits.
 
     return_support : bool, default=False
-        Whether to return which filters are left.
+        Whether to also return which filters are kept.
 
     Returns
     -------
     pruned : L2CNNClassifier
         A fitted classifier with the same parameters and attributes and the smaller
-        network. ``partial_fit``, or ``fit`` with ``warm_start=True``, trains that
-        further, with a new optimizer; any other ``fit``, and a ``clone``, begin with
-        `architecture` anew, of full size. To train the smaller network from its weights
-        elsewhere, pass ``architecture=pruned.module_``.
+        network. ``partial_fit``, or ``fit`` with ``warm_start=True``, trains this
+        network further, with a new optimizer; any other ``fit``, also of a ``clone``,
+        builds a new network of full size from `architecture`. To start another
+        classifier from the smaller network, pass ``architecture=pruned.module_``.
 
     support : dict of ndarray of bool
-        For every layer that could lose filters, which are left. Only with
-        `return_support`.
+        Mask of the kept filters of each layer that could lose some, by name. Only
+        returned if `return_support` is True.
 
     See Also
     --------
@@ -111,60 +112,59 @@ def prune(estimator, *, threshold=0.0, fraction=0.0, layers=None, return_support
     with isolated(0, torch.device("cpu")), _in_float64(net.module_.eval()):
         links = _chosen(find_links(net.module_, (depth, height, width)), layers)
         for link in links:
-            silence(link, _weak(filter_norms(link), threshold, fraction))
+            silence(link, _small(filter_norms(link), threshold, fraction))
         support = _remove_all(links)
-    _adopt(net)
+    _update_optimizer(net)
     return (pruned, support) if return_support else pruned
 
 
 def check_classifier(estimator):
-    """Return the classifier that is to be pruned, out of a frozen one if need be."""
-    if isinstance(estimator, FrozenEstimator):
-        estimator = estimator.estimator
-    if isinstance(estimator, L2CNNClassifier):
-        return estimator
+    """Return the classifier to prune, which may be inside a FrozenEstimator."""
+    _, clf = unwrap(estimator, lambda inner: True, FROZEN)
+    if isinstance(clf, L2CNNClassifier):
+        return clf
     raise TypeError(
-        f"A {type(estimator).__name__} cannot be pruned; an L2CNNClassifier was "
-        "expected. Of a search pass best_estimator_, of a pipeline its last step."
+        f"A {type(clf).__name__} cannot be pruned; an L2CNNClassifier was expected. "
+        "Pass the best_estimator_ of a search, or the last step of a pipeline."
     )
 
 
 def _copied(estimator):
-    """Copy a fitted classifier; of skorch's own copies a pickle is made on the way."""
+    """Copy a fitted classifier without pickling the net, as skorch's own copy does."""
     memo, net = {}, estimator.net_
-    twin, twin_net = copy.copy(estimator), object.__new__(type(net))
+    copied, copied_net = copy.copy(estimator), object.__new__(type(net))
     state = {name: value for name, value in vars(estimator).items() if name != "net_"}
-    vars(twin).update(copy.deepcopy(state, memo))
-    vars(twin_net).update(copy.deepcopy(vars(net), memo))
-    twin.net_ = twin_net
-    return twin
+    vars(copied).update(copy.deepcopy(state, memo))
+    vars(copied_net).update(copy.deepcopy(vars(net), memo))
+    copied.net_ = copied_net
+    return copied
 
 
 @contextmanager
 def _in_float64(network):
-    """Let a network lie on the CPU in float64, and as it was afterwards."""
+    """Move a network to the CPU in float64; restore device and dtypes afterwards."""
 
     def tensors():
         return dict([*network.named_parameters(), *network.named_buffers()])
 
-    kinds = {name: (tensor.device, tensor.dtype) for name, tensor in tensors().items()}
+    before = {name: (tensor.device, tensor.dtype) for name, tensor in tensors().items()}
     network.cpu().double()
     yield
     with torch.no_grad():
         for name, tensor in tensors().items():
-            # a bias that there was not is like the weight of its layer
+            # a new bias has the device and dtype of the weight of its layer
             weight = f"{name.rpartition('.')[0]}.weight"
-            tensor.data = tensor.data.to(*kinds.get(name) or kinds[weight])
+            tensor.data = tensor.data.to(*before.get(name) or before[weight])
             tensor.grad = None
     network.to(memory_format=torch.channels_last)
 
 
 def _chosen(links, layers):
-    """Return the links whose layers patterns mean; raise where one cannot be pruned."""
+    """Return the links that patterns select; raise if one of them cannot be pruned."""
     if not links:
         raise ValueError(
-            "The network has no layer that could lose filters: only those can that a "
-            "later convolution or dense layer reads."
+            "The network has no layer that could lose filters: it has no convolution "
+            "or dense layer in front of another one."
         )
     if layers is not None:
         patterns = [layers] if isinstance(layers, str) else layers
@@ -183,39 +183,39 @@ def _chosen(links, layers):
     return links
 
 
-def _weak(norms, threshold, fraction):
-    """Say of every filter whether its norm is too small."""
-    weak = norms <= threshold
+def _small(norms, threshold, fraction):
+    """Return a mask of the filters whose norms are too small."""
+    small = norms <= threshold
     # 0.29 * 100 is a little less than 29
     n_least = math.floor(fraction * len(norms) + 1e-9)
-    weak[norms.argsort(stable=True)[:n_least]] = True
-    return weak
+    small[norms.argsort(stable=True)[:n_least]] = True
+    return small
 
 
 def _remove_all(links):
-    """Take filters out until none can go; return which are left.
+    """Remove filters until no more can go; return masks of those that are kept.
 
-    What goes in one layer may leave another with nothing to read or to be read by.
+    Without a filter of one layer, filters of others may become unread or constant.
     """
-    left = {link.name: torch.arange(len(link.layer.weight)) for link in links}
-    support = {name: np.zeros(len(rows), dtype=bool) for name, rows in left.items()}
+    filters = {link.name: np.arange(len(link.layer.weight)) for link in links}
+    support = {name: np.zeros(len(rows), dtype=bool) for name, rows in filters.items()}
     changed = True
     while changed:
         changed = False
         for link in links:
-            kept = remove(link)
-            changed |= len(kept) < len(left[link.name])
-            left[link.name] = left[link.name][kept]
-    for name, rows in left.items():
-        support[name][rows.numpy()] = True
+            kept = remove(link).numpy()
+            changed |= len(kept) < len(filters[link.name])
+            filters[link.name] = filters[link.name][kept]
+    for name, rows in filters.items():
+        support[name][rows] = True
     return support
 
 
-def _adopt(net):
-    """Let a net train the network as it has become."""
+def _update_optimizer(net):
+    """Make the optimizer of a net train the pruned network."""
     net.module = net.module_
     optimizer = net.optimizer_
-    optimizer.state.clear()  # of other shapes
+    optimizer.state.clear()  # its shapes are those before pruning
     known = {id(p) for group in optimizer.param_groups for p in group["params"]}
     frozen = list(net.frozen.parameters)
     for name, parameter in net.module_.named_parameters():

@@ -1,17 +1,16 @@
-r"""Taking filters out of a layer so that the next one does not notice.
+r"""Remove filters of a layer without changing the output of its reader.
 
-A filter whose weights are zero gives the same to every image: its bias at each pixel,
-and whatever the layers behind make of that. What the reader gets from it is worked out
-by sending the bias through these layers themselves, so that padding, pooling and norms
-need no rules of their own. Then
+A filter whose weights are zero has a constant output: its bias at each pixel, passed
+through the layers between it and its reader (see `Link`). Those layers themselves
+compute the resulting map, so padding, pooling and norms need no special rules. Then
 
-- where the reader's share of it is the same number at every pixel, it goes into the
-  reader's bias;
-- where it is not, because the reader pads a map that is not zero, several such filters
-  become one: for maps :math:`m_k = r_k m_0` the reader's weights
-  :math:`\sum_k r_k W_k` of the first do the same.
+- if the contribution of this map to the reader is the same number at every pixel, it is
+  added to the bias of the reader;
+- otherwise, because the reader pads a map that is not zero, several such filters are
+  merged into one: for maps :math:`m_k = r_k m_0`, the weights :math:`\sum_k r_k W_k` of
+  the reader for the first have the same effect.
 
-Both are exact but for rounding; all is meant to be in float64.
+Both are exact except for rounding; all functions expect float64.
 """
 
 import torch
@@ -24,9 +23,9 @@ _ROUNDING = 1e-12
 
 
 def filter_norms(link):
-    r"""Return the norm of what every filter reads with.
+    r"""Return the norm of the incoming weights of each filter.
 
-    A batch norm right behind belongs to the filter: it takes the norm times
+    A batch norm right behind the filter multiplies it by
     :math:`|\gamma| / \sqrt{\sigma^2 + \epsilon}`.
 
     Parameters
@@ -46,16 +45,16 @@ def filter_norms(link):
 
 
 def silence(link, chosen):
-    """Let filters give what they would without any input, in place.
+    """Make the outputs of filters constant, in place.
 
-    Their weights become zero; behind a batch norm they give their running mean, which
-    is what they gave to the training images on average.
+    Their weights become zero; in front of a batch norm their output becomes its running
+    mean, their mean output in training.
 
     Parameters
     ----------
     link : Link
     chosen : Tensor of bool of shape (n_filters,)
-        Of which those stay as they are that give the same to every image already.
+        Filters that are constant already do not change.
     """
     chosen = chosen & ~is_constant(link)
     layer, norm = link.layer, _norm_behind(link)
@@ -70,7 +69,7 @@ def silence(link, chosen):
 
 
 def is_constant(link):
-    """Say of every filter whether it gives the same to every image.
+    """Return a mask of the filters whose output is the same for every image.
 
     Parameters
     ----------
@@ -88,10 +87,10 @@ def is_constant(link):
 
 
 def remove(link):
-    """Take out every filter that can go without a change, in place.
+    """Remove all filters that can be removed without a change, in place.
 
-    Those can go that nobody reads, and those that give the same to every image, if the
-    reader can do without. One stays in any case.
+    These are filters that the reader ignores, and constant filters, if the reader can
+    compensate for them. At least one filter is kept.
 
     Parameters
     ----------
@@ -100,30 +99,30 @@ def remove(link):
     Returns
     -------
     kept : Tensor of int of shape (n_kept,)
-        Of the filters that there were.
+        Indices of the kept filters.
     """
     with torch.no_grad():
         columns = _columns(link)
         unread = ~columns.flatten(2).any(dim=2).any(dim=0)
         maps = _constant_maps(link)
-        shares, standing = {}, []
+        constants, varying = {}, []
         for k in (is_constant(link) & ~unread).nonzero().flatten().tolist():
-            share = _share(link.reader, columns[:, k], maps[k])
-            if share is None:
-                standing.append(k)
+            constant = _contribution(link.reader, columns[:, k], maps[k])
+            if constant is None:
+                varying.append(k)
             else:
-                shares[k] = share
-        gone = unread.clone()
-        gone[list(shares)] = True
-        if gone.all():
-            shares.pop(0, None)
-            gone[0] = False
-        _add_to_bias(link.reader, shares.values())
-        for k in _merged(columns, maps, standing):
-            gone[k] = True
-        kept = (~gone).nonzero().flatten()
-        if gone.any():
-            _cut(link, kept, columns)
+                constants[k] = constant
+        removed = unread.clone()
+        removed[list(constants)] = True
+        if removed.all():
+            constants.pop(0, None)
+            removed[0] = False
+        _add_to_bias(link.reader, constants.values())
+        for k in _merge(columns, maps, varying):
+            removed[k] = True
+        kept = (~removed).nonzero().flatten()
+        if removed.any():
+            _keep(link, kept, columns)
     return kept
 
 
@@ -133,7 +132,7 @@ def _norm_behind(link):
 
 
 def _columns(link):
-    """Return the reader's weights by channel: (readers, channels, ...), as a view."""
+    """Return a view of the reader's weights, (filters of it, channels, ...)."""
     weight = link.reader.weight.detach()
     if type(link.reader) is nn.Conv2d:
         return weight
@@ -141,7 +140,7 @@ def _columns(link):
 
 
 def _constant_maps(link):
-    """Return what comes to the reader of filters without input: (channels, ...)."""
+    """Return the input of the reader if all filters were zero: (channels, ...)."""
     bias, n_filters = link.layer.bias, len(link.layer.weight)
     if bias is None:
         bias = link.layer.weight.new_zeros(n_filters)
@@ -155,10 +154,10 @@ def _constant_maps(link):
     return maps[0]
 
 
-def _share(reader, column, constant):
-    """Return what a reader gets from a constant channel, None where pixels differ."""
+def _contribution(reader, column, constant_map):
+    """Return what a channel adds to the output of a reader, None if pixels differ."""
     if type(reader) is nn.Linear:
-        return column @ constant
+        return column @ constant_map
     alone = nn.Conv2d(
         1,
         reader.out_channels,
@@ -172,60 +171,57 @@ def _share(reader, column, constant):
         dtype=column.dtype,
     )
     alone.weight.copy_(column.unsqueeze(1))
-    seen = alone(constant[None, None])[0].flatten(1)
-    low, high = seen.amin(dim=1), seen.amax(dim=1)
-    if (high - low).max() > _ROUNDING * seen.abs().max():
+    output = alone(constant_map[None, None])[0].flatten(1)
+    low, high = output.amin(dim=1), output.amax(dim=1)
+    if (high - low).max() > _ROUNDING * output.abs().max():
         return None
     return (low + high) / 2
 
 
-def _add_to_bias(reader, shares):
-    """Add what constant channels gave to the bias of their reader."""
-    total = sum(shares, reader.weight.new_zeros(len(reader.weight)))
+def _add_to_bias(reader, constants):
+    """Add the contributions of constant channels to the bias of their reader."""
+    total = sum(constants, reader.weight.new_zeros(len(reader.weight)))
     if not total.any():
         return
     if reader.bias is None:
-        trained = reader.weight.requires_grad
-        reader.bias = nn.Parameter(torch.zeros_like(total), requires_grad=trained)
+        trainable = reader.weight.requires_grad
+        reader.bias = nn.Parameter(torch.zeros_like(total), requires_grad=trainable)
     reader.bias += total
 
 
-def _merged(columns, maps, standing):
-    """Let one of several channels with proportional maps do for all; yield the others.
-
-    The weights of those that stay change in place.
-    """
+def _merge(columns, maps, channels):
+    """Merge channels with proportional maps into one, in place; yield the others."""
     maps = maps.flatten(1)
-    # the largest first: what the others are made of is never smaller than they are
-    standing = sorted(standing, key=lambda k: -float(maps[k].norm()))
-    while standing:
-        first, *others = standing
-        standing = []
+    # the largest first, so that no ratio exceeds 1
+    channels = sorted(channels, key=lambda k: -float(maps[k].norm()))
+    while channels:
+        first, *others = channels
+        channels = []
         for k in others:
             ratio = maps[k] @ maps[first] / maps[first].square().sum()
-            apart = (maps[k] - ratio * maps[first]).norm()
-            if apart > _ROUNDING * maps[first].norm():
-                standing.append(k)
+            residual = (maps[k] - ratio * maps[first]).norm()
+            if residual > _ROUNDING * maps[first].norm():
+                channels.append(k)
             else:
                 columns[:, first] += ratio * columns[:, k]
                 yield k
 
 
-def _cut(link, kept, columns):
-    """Keep some filters of a link alone, in all layers that know of them."""
+def _keep(link, kept, columns):
+    """Keep only some filters of a link, in all layers with parameters of them."""
     layer, reader, n_filters = link.layer, link.reader, len(link.layer.weight)
     for part in (layer, *link.between):
         for name in ("weight", "bias", "running_mean", "running_var"):
             tensor = getattr(part, name, None)
             if tensor is not None and len(tensor) >= n_filters:
-                # behind a Flatten every channel has as many numbers as it had pixels
+                # behind a Flatten, a channel is as many values as it had pixels
                 blocks = tensor.data.unflatten(0, (n_filters, -1))
                 tensor.data = blocks[kept].flatten(0, 1)
         for name in ("out_channels", "out_features", "num_features", "num_parameters"):
             size = getattr(part, name, 0)
-            if size >= n_filters:  # a PReLU may have one number for all
+            if size >= n_filters:  # a PReLU may have one parameter for all
                 setattr(part, name, size // n_filters * len(kept))
-    # (readers, channels, pixels) of a dense layer becomes (readers, values)
+    # (units, channels, pixels) of a dense layer becomes (units, values)
     chosen = columns[:, kept]
     reader.weight.data = chosen.flatten(1) if reader.weight.ndim == 2 else chosen
     size = "in_channels" if type(reader) is nn.Conv2d else "in_features"

@@ -1,4 +1,4 @@
-"""Pictures of what a network learnt and what the penalty did, and their arithmetic."""
+"""Displays of a network and of the effect of the penalty, and saliency maps."""
 
 from sklearn_l2cnn.inspection._alpha_path import AlphaPathDisplay
 from sklearn_l2cnn.inspection._embedding import EmbeddingDisplay

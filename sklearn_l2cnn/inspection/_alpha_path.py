@@ -1,5 +1,7 @@
 """AlphaPathDisplay: scores, norms and losses over the strength of the penalty."""
 
+from itertools import count, takewhile
+
 import numpy as np
 
 from sklearn_l2cnn.inspection._drawing import (
@@ -9,17 +11,16 @@ from sklearn_l2cnn.inspection._drawing import (
     VERMILLION,
     add_legend,
     alpha_places,
-    check_on_axis,
     draw_norms,
     panels,
     set_alpha_axis,
     set_log_y,
 )
-from sklearn_l2cnn.inspection._fitted import fitted_part
+from sklearn_l2cnn.inspection._fitted import fitted_part, sorted_path
 
 
 def last_finite(curves):
-    """Return the last finite value of every curve, nan where there is none.
+    """Return the last finite value of every curve, nan if there is none.
 
     Parameters
     ----------
@@ -33,26 +34,26 @@ def last_finite(curves):
     array([ 2., nan])
     """
     curves = np.asarray(curves, dtype=float)
-    there = np.isfinite(curves)
-    last = curves.shape[-1] - 1 - there[..., ::-1].argmax(axis=-1)
+    finite = np.isfinite(curves)
+    last = curves.shape[-1] - 1 - finite[..., ::-1].argmax(axis=-1)
     values = np.take_along_axis(curves, last[..., None], axis=-1)[..., 0]
-    return np.where(there.any(axis=-1), values, np.nan)
+    return np.where(finite.any(axis=-1), values, np.nan)
 
 
 class AlphaPathDisplay:
     """Score, norms of the layers and losses, over the strength of the penalty.
 
-    :meth:`from_estimator` makes one of a fitted
+    Create it with :meth:`from_estimator` from a fitted
     :class:`~sklearn_l2cnn.L2CNNClassifierCV`. Three panels share a logarithmic axis of
-    alpha, on which 0 stands apart:
+    alpha, on which 0 is set apart:
 
-    - the mean score over the folds, with a band of their standard deviation to either
-      side, the alpha that was chosen and, where that is another, the best. An alpha
-      with a fold that has no score has no mean, and is marked by a cross at the edge;
+    - the mean score over the folds, with a band of one standard deviation to either
+      side, the chosen alpha and, if it differs, the best. An alpha with a failed fold
+      has no mean, and is marked by a cross at the edge;
     - the norm of the weights of every layer;
-    - the data loss at the end of training, of the images that were trained on and of
-      those that were held out, each a mean over the folds. With early stopping they
-      are those that it holds out itself; what is not watched is not recorded.
+    - the data loss at the end of training, on the training data and on the held-out
+      images, each a mean over the folds. With early stopping, the latter are its own
+      validation data; losses that training did not compute are missing.
 
     Parameters
     ----------
@@ -66,24 +67,24 @@ class AlphaPathDisplay:
         Norms of the weights.
 
     layer_names : list of str of length n_layers
-        What the layers are called.
+        Names of the layers.
 
     train_losses : ndarray of shape (n_alphas, n_folds)
         Data losses at the end of training.
 
     validation_losses : ndarray of shape (n_alphas, n_folds)
-        The same of images that were held out; nan where nobody watched.
+        Data losses on held-out images; nan where they were not recorded.
 
     alpha : float, default=None
-        The one that was chosen.
+        The chosen alpha.
 
     score_name : str, default="score"
-        What the score is called.
+        Label of the axis of the scores.
 
     Attributes
     ----------
     mean_scores, score_deviations : ndarray of shape (n_alphas,)
-        Over the folds.
+        Mean and standard deviation over the folds.
 
     best : float or None
         The alpha of the best mean score.
@@ -101,7 +102,7 @@ class AlphaPathDisplay:
 
     See Also
     --------
-    ShrinkageDisplay : The norms beside a histogram of the weights.
+    ShrinkageDisplay : The norms together with a histogram of the weights.
 
     Examples
     --------
@@ -139,7 +140,7 @@ class AlphaPathDisplay:
 
     @property
     def mean_scores(self):
-        """Mean score of every alpha over the folds, nan where a fold has none."""
+        """Mean score of every alpha over the folds, nan if a fold has none."""
         return self.scores.mean(axis=1)
 
     @property
@@ -149,7 +150,7 @@ class AlphaPathDisplay:
 
     @property
     def best(self):
-        """The alpha of the best mean score, None where no alpha has one."""
+        """The alpha of the best mean score, None if no alpha has one."""
         means = self.mean_scores
         if np.isnan(means).all():
             return None
@@ -165,7 +166,7 @@ class AlphaPathDisplay:
             A fitted :class:`~sklearn_l2cnn.L2CNNClassifierCV`, or a pipeline or search
             that ends in one.
         metric : str, default=None
-            Of several scores, which to draw; None is the one that `refit` names.
+            Name of the score to draw; None is the only one, or the one of `refit`.
         ax
             As in :meth:`plot`.
 
@@ -177,25 +178,21 @@ class AlphaPathDisplay:
             estimator,
             ["norms_path_", "losses_path_", "cv_results_"],
             "a fitted L2CNNClassifierCV",
-            "GridSearchCV keeps no more than the best network: "
+            "GridSearchCV only keeps the best network: "
             "L2CNNClassifierCV(alphas) searches the same grid and records the path.",
         )
         metric = _chosen_metric(cv, metric)
         results = cv.cv_results_
-        n_folds = sum(_is_of_fold(key, metric) for key in results)
-        columns = [results[f"split{k}_test_{metric}"] for k in range(n_folds)]
-        scores = np.column_stack(columns).astype(float)
-        alphas = check_on_axis(cv.alphas_)
-        order = np.argsort(alphas, kind="stable")
+        keys = (f"split{k}_test_{metric}" for k in count())
+        columns = [results[key] for key in takewhile(results.__contains__, keys)]
+        order, path = sorted_path(cv)
         display = cls(
-            alphas=alphas[order],
-            scores=scores[order],
-            norms=np.asarray(cv.norms_path_)[order],
-            layer_names=list(cv.layer_names_),
+            **path,
+            scores=np.column_stack(columns).astype(float)[order],
             train_losses=last_finite(cv.losses_path_)[order],
             validation_losses=last_finite(cv.validation_losses_path_)[order],
             alpha=getattr(cv, "alpha_", None),
-            score_name=_name_of(cv, metric),
+            score_name=_axis_label(cv, metric),
         )
         return display.plot(ax=ax)
 
@@ -205,13 +202,13 @@ class AlphaPathDisplay:
         Parameters
         ----------
         ax : array-like of three matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            The axes to draw in; None creates a figure.
 
         Returns
         -------
         self : AlphaPathDisplay
         """
-        self.axes_ = panels(f"{type(self).__name__}.plot", ax, 3, (4, 3.4))
+        self.axes_ = panels(self, ax, 3, (4, 3.4))
         self.figure_ = self.axes_[0].figure
         places = alpha_places(self.alphas)
         self._draw_scores(self.axes_[0], places)
@@ -285,31 +282,26 @@ class AlphaPathDisplay:
             ax.axvline(place, color=colour, linestyle=dashes, label=label)
 
 
-def _is_of_fold(key, metric):
-    return key.startswith("split") and key.endswith(f"_test_{metric}")
-
-
 def _chosen_metric(cv, metric):
-    """Return the score to draw, one of those that were taken."""
-    there = [
+    """Return the name of the score to draw."""
+    names = [
         key.removeprefix("mean_test_")
         for key in cv.cv_results_
         if key.startswith("mean_test_")
     ]
-    if metric is None and len(there) == 1:
-        return there[0]
-    if metric is None and cv.refit in there:
+    if metric is None and len(names) == 1:
+        return names[0]
+    if metric is None and cv.refit in names:
         return cv.refit
-    if metric in there:
+    if metric in names:
         return metric
     raise ValueError(
-        f"metric={metric!r} is none of the scores that were taken: "
-        f"{', '.join(map(repr, there))}. Name one of them."
+        f"metric={metric!r} is none of the scores of this search: "
+        f"{', '.join(map(repr, names))}. Name one of them."
     )
 
 
-def _name_of(cv, metric):
-    """Return how the score is called on the axis."""
+def _axis_label(cv, metric):
     if metric != "score":
         return metric
     scoring = getattr(cv, "scoring", None)

@@ -1,8 +1,8 @@
-"""What pictures with lines share: panels, looks, an axis of alpha.
+"""Helpers of the line plots: panels, styles, an axis of alpha.
 
-The colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), which all
-eyes tell apart; those that stand out from white and from black come first. Lines differ
-in marker as well.
+The colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), which are
+distinct also with colour vision deficiencies; those with most contrast to white and to
+black come first. Lines differ in marker as well.
 """
 
 from numbers import Real
@@ -17,26 +17,30 @@ COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 DASHES = ("-", "--", "-.", ":")
 
-# Inches that a label of an axis of alpha takes.
+# Width of a tick label of an axis of alpha, in inches.
 _LABEL = 0.5
 
 
-def panels(caller, ax, n, size):
-    """Return n axes to draw in: those given, or those of a new figure.
+def panels(display, ax, n, size, fewest=None):
+    """Return the axes to draw in: the given ones, or those of a new figure.
 
     Parameters
     ----------
-    caller : str
-        Who draws, for messages.
+    display : object
+        Its class name is part of error messages.
     ax : matplotlib Axes, array-like of such, or None
     n : int
+        Number of panels.
     size : tuple of float
         Width and height of a new panel in inches.
+    fewest : int, default=None
+        Smallest number of given axes, the others being optional; None is n.
 
     Returns
     -------
-    axes : ndarray of Axes of shape (n,)
+    axes : ndarray of Axes of shape (n,), or less
     """
+    caller = f"{type(display).__name__}.plot"
     check_matplotlib_support(caller)
     import matplotlib.pyplot as plt
 
@@ -45,10 +49,10 @@ def panels(caller, ax, n, size):
         _, rows = plt.subplots(1, n, squeeze=False, **layout)
         return rows[0]
     axes = np.ravel(np.asarray(ax, dtype=object))
-    if len(axes) != n:
+    if not (n if fewest is None else fewest) <= len(axes) <= n:
         raise ValueError(
             f"{caller} draws {n} panel{'s' * (n > 1)}, but ax holds {len(axes)}. "
-            f"plt.subplots(1, {n}) makes what is needed, and so does ax=None."
+            f"Pass the axes of plt.subplots(1, {n}), or ax=None."
         )
     return axes
 
@@ -67,35 +71,35 @@ def line_styles(n):
 
 
 def depth_styles(n):
-    """Return a style for each of n layers; of many, colours go with the depth."""
+    """Return a style for each of n layers; colours of many layers show the depth."""
     if n <= len(COLOURS):
         return line_styles(n)
     from matplotlib import colormaps
 
-    # neither end of the map: one is lost on black, the other on white
+    # without the ends of the map: one is invisible on black, the other on white
     colours = colormaps["viridis"](np.linspace(0.3, 0.8, n))
     return [{"color": colour, "linestyle": "-", "marker": "."} for colour in colours]
 
 
 def check_on_axis(alphas):
-    """Return alphas as numbers; a mapping from layers to strengths is none."""
+    """Return alphas as an array; raise if one is a mapping from layers to strengths."""
     for alpha in alphas:
         if not isinstance(alpha, Real):
             raise TypeError(
                 f"alpha={alpha!r} has no place on an axis: one number for all layers "
-                "was expected. The display itself, made of arrays, takes places of "
-                "your own as its alphas."
+                "was expected. The constructor of the display takes any numbers as "
+                "alphas."
             )
     return np.asarray(alphas, dtype=float)
 
 
 def alpha_places(alphas):
-    """Say where alphas stand on a logarithmic axis: 0 a step below the others.
+    """Return the positions of alphas on a logarithmic axis: 0 a step below the others.
 
     Parameters
     ----------
     alphas : ndarray of shape (n_alphas,)
-        Not negative.
+        Non-negative.
 
     Returns
     -------
@@ -114,19 +118,19 @@ def alpha_places(alphas):
     if not len(positive):
         return np.ones(len(alphas))
     step = positive[1] / positive[0] if len(positive) > 1 else 10.0
-    # a step like the first, but at least so long that its labels do not meet
+    # a step like the first, but long enough that tick labels do not overlap
     step = max(np.clip(step, 2, 10), (positive[-1] / positive[0]) ** 0.16)
     return np.where(alphas > 0, alphas, positive[0] / step)
 
 
 def alpha_ticks(alphas, most):
-    """Choose where an axis of alpha is labelled, and how.
+    """Choose the ticks of an axis of alpha and their labels.
 
     Parameters
     ----------
     alphas : ndarray of shape (n_alphas,)
     most : int
-        Labels beside that of 0.
+        Largest number of labels in addition to that of 0.
 
     Returns
     -------
@@ -145,7 +149,7 @@ def alpha_ticks(alphas, most):
     decades = np.arange(np.ceil(low - 1e-9), np.floor(high + 1e-9) + 1)
     if len(decades) > 1:
         every = int(np.ceil(len(decades) / most))
-        # not the first beside a 0, unless all are labelled
+        # not the first one next to a 0, unless all are labelled
         decades = decades[every - 1 if places else 0 :: every]
         places += [float(10.0**decade) for decade in decades]
         labels += [f"$10^{{{decade:.0f}}}$" for decade in decades]
@@ -157,7 +161,7 @@ def alpha_ticks(alphas, most):
 
 
 def set_alpha_axis(ax, alphas):
-    """Make the x-axis of a panel one of alpha, logarithmic, with a break before 0."""
+    """Make the x-axis of a panel a logarithmic axis of alpha, with a break before 0."""
     from matplotlib.ticker import NullLocator
 
     ax.set_xscale("log")
@@ -166,7 +170,7 @@ def set_alpha_axis(ax, alphas):
     ax.set_xticks(*alpha_ticks(alphas, most=int(np.clip(inches / _LABEL, 2, 6))))
     ax.set_xlabel("alpha")
     places = np.unique(alpha_places(alphas))
-    # the same for all panels, also where one has nothing to show at an end
+    # the same limits in all panels, also if one has no data at an end
     margin = (places[-1] / places[0]) ** 0.05 if len(places) > 1 else 3.0
     ax.set_xlim(places[0] / margin, places[-1] * margin)
     if (np.asarray(alphas) == 0).any() and len(places) > 1:
@@ -183,7 +187,7 @@ def set_alpha_axis(ax, alphas):
 
 
 def set_log_y(ax, values):
-    """Make the y-axis logarithmic where the values call for it and allow it."""
+    """Make the y-axis logarithmic if all values are positive and vary enough."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     values = np.asarray(values, dtype=float)
@@ -191,14 +195,14 @@ def set_log_y(ax, values):
     if not len(values) or (values <= 0).any() or values.max() < 4 * values.min():
         return
     ax.set_yscale("log")
-    if values.max() < 100 * values.min():  # too few powers of ten to go by
+    if values.max() < 100 * values.min():  # too few powers of ten to label
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())
 
 
 def add_legend(ax, n, **more):
-    """Set a legend of n entries above a panel, where it can cover nothing."""
+    """Add a legend of n entries above a panel, where it covers no data."""
     ax.legend(
         loc="lower center",
         bbox_to_anchor=(0.5, 1.0),

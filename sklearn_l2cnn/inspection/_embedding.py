@@ -1,4 +1,4 @@
-"""EmbeddingDisplay: features in the plane, coloured by label."""
+"""EmbeddingDisplay: features in two dimensions, coloured by label."""
 
 import numpy as np
 from sklearn.base import clone
@@ -12,22 +12,22 @@ _RESPONSES = ("transform", "decision_function", "predict_proba")
 
 
 class EmbeddingDisplay:
-    """Features of images in the plane, coloured by label.
+    """Features of images in two dimensions, coloured by label.
 
-    :meth:`from_estimator` makes one of what a fitted estimator makes of images,
-    :meth:`from_features` one of any features. They are projected to two dimensions by
-    a transformer of scikit-learn.
+    Create it with :meth:`from_estimator` from the output of a fitted estimator, or with
+    :meth:`from_features` from any features. A transformer of scikit-learn projects them
+    to two dimensions.
 
     Parameters
     ----------
     embedding : ndarray of shape (n, 2)
-        Where the images stand.
+        Positions of the images.
 
     labels : ndarray of shape (n,), default=None
-        What they are; None leaves all alike.
+        Labels of the images; None draws all points in the same style.
 
     projection_name : str, default="dimension"
-        What the axes are called.
+        Labels of the axes, followed by 1 and 2.
 
     Attributes
     ----------
@@ -36,10 +36,10 @@ class EmbeddingDisplay:
     figure_ : matplotlib Figure
 
     scatters_ : list of matplotlib PathCollection
-        One for every label, in sorted order.
+        One for each label, in sorted order.
 
     texts_ : list of matplotlib Text
-        The labels, where they are written into the picture.
+        The labels, if they are drawn next to the points.
 
     See Also
     --------
@@ -76,20 +76,20 @@ class EmbeddingDisplay:
         ax=None,
         scatter_kw=None,
     ):
-        """Draw what an estimator makes of images.
+        """Draw the output of an estimator for images.
 
         Parameters
         ----------
         estimator : estimator
             A fitted transformer, classifier, or pipeline of such.
         X : array-like
-            Images, as the estimator takes them.
+            Images or rows, as the estimator takes them.
         y : array-like of shape (n,), default=None
-            Their labels.
+            Labels of the images.
         response_method : {"auto", "transform", "decision_function", \
                 "predict_proba"}, default="auto"
-            Where the features come from. ``"auto"`` is the first of these that the
-            estimator has: of a classifier the logits, one for every class.
+            Method that computes the features. ``"auto"`` is the first of these that the
+            estimator has: for a classifier the logits, one for each class.
         projection, label_style, ax, scatter_kw
             As in :meth:`from_features` and :meth:`plot`.
 
@@ -124,12 +124,12 @@ class EmbeddingDisplay:
         Parameters
         ----------
         features : array-like of shape (n, n_features)
-            With more dimensions, the rest is flattened.
+            Further dimensions are flattened.
         y : array-like of shape (n,), default=None
-            Their labels.
+            Labels of the images.
         projection : transformer, default=None
-            Anything with `fit_transform` that gives two columns; a copy is fitted, and
-            to y as well where it needs one. None is ``PCA(2)``.
+            Its `fit_transform` returns two columns; a clone is fitted, to y as well if
+            it requires y. None is ``PCA(2)``.
         label_style, ax, scatter_kw
             As in :meth:`plot`.
 
@@ -158,12 +158,12 @@ class EmbeddingDisplay:
         Parameters
         ----------
         ax : matplotlib Axes, default=None
-            Where to draw; None makes a figure.
+            The axes to draw in; None creates a figure.
         label_style : {"legend", "direct"} or None, default="legend"
-            Whether the labels stand in a legend, which is to the right of the points in
-            a new figure, or in the middle (the median) of their points.
+            Whether the labels are in a legend, which is to the right of the points in a
+            new figure, or at the median of their points.
         scatter_kw : dict, default=None
-            More for :meth:`matplotlib.axes.Axes.scatter`, of every label.
+            Keyword arguments of :meth:`matplotlib.axes.Axes.scatter` for every label.
 
         Returns
         -------
@@ -174,13 +174,13 @@ class EmbeddingDisplay:
                 f"label_style={label_style!r}: 'legend', 'direct' or None was expected."
             )
         outside = ax is None
-        [self.ax_] = panels(f"{type(self).__name__}.plot", ax, 1, (5.4, 4.2))
+        [self.ax_] = panels(self, ax, 1, (5.4, 4.2))
         self.figure_ = self.ax_.figure
         self.scatters_, self.texts_ = [], []
         groups = self._groups()
         for k, (label, points) in enumerate(groups):
             colour = COLOURS[k % len(COLOURS)]
-            # where colours come a second time, points are hollow
+            # points are hollow where colours repeat
             hollow = k // len(COLOURS) % 2
             looks = {
                 "facecolor": "none" if hollow else colour,
@@ -201,7 +201,7 @@ class EmbeddingDisplay:
         return self
 
     def _groups(self):
-        """Return every label, as text, with its points."""
+        """Return each label, as text, with its points."""
         if self.labels is None:
             return [(None, self.embedding)]
         labels, which = np.unique(self.labels, return_inverse=True)
@@ -232,7 +232,7 @@ class EmbeddingDisplay:
 
 
 def _response(estimator, response_method):
-    """Return the name of the method that features come from."""
+    """Return the name of the method that computes the features."""
     if response_method not in ("auto", *_RESPONSES):
         raise ValueError(
             f"response_method={response_method!r}: 'auto', "
@@ -243,16 +243,16 @@ def _response(estimator, response_method):
         if hasattr(estimator, name):
             return name
     raise TypeError(
-        f"{type(estimator).__name__} has no {' or '.join(names)}. Pass the features "
-        "themselves to EmbeddingDisplay.from_features."
+        f"{type(estimator).__name__} has no {' or '.join(names)}. Pass features to "
+        "EmbeddingDisplay.from_features."
     )
 
 
 def _projected(features, y, projection):
-    """Return features in the plane."""
+    """Return the features projected to two dimensions."""
     if features.shape[1] < 2:
         raise ValueError(
-            "There is one feature, and a plane needs two at least. The decision "
+            "There is one feature, but two dimensions need at least two. The decision "
             "function of two classes is one number: pass the features of a "
             "transformer, or of a layer."
         )
@@ -263,7 +263,7 @@ def _projected(features, y, projection):
     found = np.asarray(projection.fit_transform(*given))
     if found.shape != (len(features), 2):
         raise ValueError(
-            f"{type(projection).__name__} gave an array of shape {found.shape}, and "
-            f"two columns were expected: set its n_components to 2."
+            f"{type(projection).__name__} returned an array of shape {found.shape}, "
+            "but two columns were expected: set its n_components to 2."
         )
     return found

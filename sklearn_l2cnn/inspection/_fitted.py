@@ -1,85 +1,66 @@
-"""From what a user has fitted to the estimator that a picture is of."""
+"""The part of a fitted estimator that a display draws, and the weights of a network."""
 
-from sklearn.pipeline import Pipeline
+import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_l2cnn._utils.layer_names import by_layer
+from sklearn_l2cnn._utils.unwrapping import FITTED, unwrap
+from sklearn_l2cnn.inspection._drawing import check_on_axis
 
 
-def fitted_part(estimator, attributes, wanted, hint=""):
+def fitted_part(estimator, attributes, expected, hint=""):
     """Find the estimator with certain attributes inside pipelines and searches.
 
     Parameters
     ----------
     estimator : estimator
-        One with the attributes, a pipeline whose last step is such, a search whose
-        `best_estimator_` is, or another estimator whose `estimator_` is; or these
-        inside each other.
-    attributes : list of str
-        By which it is known.
-    wanted : str
-        What it is, for messages.
+        An estimator with the attributes, alone or inside pipelines, refitted searches,
+        ``FrozenEstimator`` or estimators that keep a fitted one as ``estimator_``.
+    attributes : sequence of str
+    expected : str
+        Name of such an estimator, for error messages.
     hint : str, default=""
-        What to do, for whoever has none.
+        What to do instead, for error messages.
 
     Returns
     -------
     part : estimator
     """
+
+    def has_attributes(part):
+        return all(hasattr(part, name) for name in attributes)
+
     check_is_fitted(estimator)
-    _, part = unwrapped(estimator, attributes)
-    if not _has(part, attributes):
-        raise TypeError(_refusal(estimator, part, wanted, hint))
-    return part
+    _, part = unwrap(estimator, has_attributes, FITTED)
+    if has_attributes(part):
+        return part
+    if hasattr(part, "cv_results_") and not getattr(part, "refit", True):
+        hint = "It was fitted with refit=False and kept no network: set refit=True."
+    inside = "" if part is estimator else f", which ends in {type(part).__name__}"
+    raise TypeError(
+        f"This display is of {expected}, alone or at the end of a pipeline or a "
+        f"search; got {type(estimator).__name__}{inside}. {hint}".rstrip()
+    )
 
 
-def unwrapped(estimator, attributes):
-    """Go into an estimator until something has certain attributes, or to its heart.
+def sorted_path(cv):
+    """Return how the alphas of a search are sorted, and what displays draw of them.
 
     Parameters
     ----------
-    estimator : estimator
-        Maybe a pipeline, a search, a ``FrozenEstimator`` or another estimator that
-        keeps what it fitted as ``estimator_``; or these inside each other.
-    attributes : sequence of str
+    cv : L2CNNClassifierCV
 
     Returns
     -------
-    steps : tuple of transformer
-        That data pass on the way.
-    part : object
+    order : ndarray of int of shape (n_alphas,)
+    path : dict
+        The arguments `alphas`, `norms` and `layer_names` of a display.
     """
-    steps, part = (), estimator
-    while not _has(part, attributes):
-        if hasattr(part, "best_estimator_"):
-            part = part.best_estimator_
-        elif isinstance(part, Pipeline):
-            check_is_fitted(part)
-            before, part = part.steps[:-1], part.steps[-1][1]
-            steps += tuple(s for _, s in before if s not in (None, "passthrough"))
-        elif hasattr(part, "estimator_"):
-            part = part.estimator_
-        elif type(part).__name__ == "FrozenEstimator":
-            part = part.estimator
-        else:
-            break
-    return steps, part
-
-
-def _has(part, attributes):
-    return all(hasattr(part, name) for name in attributes)
-
-
-def _refusal(estimator, part, wanted, hint):
-    if hasattr(part, "cv_results_") and not getattr(part, "refit", True):
-        hint = (
-            "It was fitted with refit=False and has kept no network: refit=True does."
-        )
-    inside = "" if part is estimator else f", which ends in {type(part).__name__}"
-    return (
-        f"This picture is of {wanted}, alone or as the end of a pipeline or a search; "
-        f"got {type(estimator).__name__}{inside}. {hint}".rstrip()
-    )
+    alphas = check_on_axis(cv.alphas_)
+    order = np.argsort(alphas, kind="stable")
+    norms = np.asarray(cv.norms_path_)[order]
+    names = list(cv.layer_names_)
+    return order, {"alphas": alphas[order], "norms": norms, "layer_names": names}
 
 
 def layer_weights(module):

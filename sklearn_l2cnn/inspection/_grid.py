@@ -1,20 +1,20 @@
-"""Grids of small images, which all pictures of images are drawn with."""
+"""Grids of small images, which all displays of images use."""
 
 import numpy as np
 
 from sklearn_l2cnn._data.pixels import as_float64
 from sklearn_l2cnn._utils.sklearn_compat import check_matplotlib_support
 
-# Both are told apart by all eyes, and in grey.
+# Both are readable with colour vision deficiencies, and in grey.
 SIGNED, UNSIGNED = "RdBu_r", "viridis"
 
-# Sizes of letters in points, and how wide a letter is against its size.
-_LETTERS = 5.5, 9.0
-_WIDTH = 0.66
+# Smallest and largest font size in points, and the width of a letter relative to it.
+_FONT_SIZES = 5.5, 9.0
+_LETTER_WIDTH = 0.66
 
 
 def as_pictures(images):
-    """Return images as what a screen shows.
+    """Return images as matplotlib shows them.
 
     Parameters
     ----------
@@ -23,9 +23,9 @@ def as_pictures(images):
     Returns
     -------
     pictures : ndarray of shape (n, height, width) or (n, height, width, 3)
-        From 0 to 1: uint8 counts as that, and so do floats that are; others are scaled
-        by the least and the largest of all images together. One channel is grey, of
-        four the last is left out, of any other number but three the mean is shown.
+        From 0 to 1: uint8 is divided by 255, floats outside of this range are scaled by
+        the minimum and maximum of all images. One channel is grey, the last of four is
+        left out, any other number except three is averaged.
 
     Examples
     --------
@@ -46,13 +46,13 @@ def as_pictures(images):
 
 
 def columns_for(n_images, ax=None):
-    """Return how many columns of a grid leave most room for square images.
+    """Return the number of columns of a grid that makes square images largest.
 
     Parameters
     ----------
     n_images : int
     ax : matplotlib Axes, Figure or SubFigure, default=None
-        What the grid will fill; None is a new figure, twice as wide as high.
+        The place of the grid; None is a new figure, twice as wide as high.
 
     Examples
     --------
@@ -64,9 +64,15 @@ def columns_for(n_images, ax=None):
 
     def room(n_columns):
         n_rows = -(-n_images // n_columns)
-        return min(aspect / n_columns, 1 / (1.25 * n_rows))  # words stand above
+        return min(aspect / n_columns, 1 / (1.25 * n_rows))  # with text above
 
-    return max(range(1, max(1, n_images) + 1), key=room, default=1) if n_images else 1
+    return max(range(1, n_images + 1), key=room, default=1)
+
+
+def grid_shape(n_images, n_columns, ax=None):
+    """Return rows and columns of a grid; None as columns chooses them for `ax`."""
+    n_columns = n_columns or columns_for(n_images, ax)
+    return max(1, -(-n_images // n_columns)), n_columns
 
 
 class Grid:
@@ -74,39 +80,41 @@ class Grid:
 
     Parameters
     ----------
-    caller : str
-        Who draws, for messages.
+    display : object
+        Its class name is part of error messages.
     shape : tuple of int
         Rows and columns.
     ax : matplotlib Axes, Figure or SubFigure, default=None
-        Whose place the grid takes; None makes a figure.
+        The place of the grid; None creates a figure.
     cell : tuple of float, default=(1.2, 1.2)
         Width and height of a cell of a new figure, in inches.
     lines : int, default=1
-        Of text over the cells, which need room where no layout engine makes it.
+        Lines of text over the cells, for figures without a layout engine.
     beside : float, default=0.0
-        What scales and names of rows will need of the width, in inches.
+        Width that colour bars and names of rows need, in inches.
 
     Attributes
     ----------
     axes : ndarray of Axes of shape `shape`
     figure : matplotlib Figure
-        The whole.
+        The whole figure.
     part : matplotlib Figure or SubFigure
-        What the grid fills.
+        The part of the figure that the grid fills.
     """
 
-    def __init__(self, caller, shape, ax=None, *, cell=(1.2, 1.2), lines=1, beside=0.0):
-        check_matplotlib_support(caller)
+    def __init__(
+        self, display, shape, ax=None, *, cell=(1.2, 1.2), lines=1, beside=0.0
+    ):
+        check_matplotlib_support(f"{type(display).__name__}.plot")
         import matplotlib.pyplot as plt
 
         if ax is None:
             n_rows, n_columns = shape
-            # a title and a scale need room, however few images there are
+            # a title and a colour bar need room, however few images there are
             size = max(3.6, cell[0] * n_columns + 0.8), cell[1] * n_rows + 0.6
             self.part = plt.figure(figsize=size, layout="constrained")
         elif hasattr(ax, "get_subplotspec"):
-            self.part = _in_the_place_of(ax)
+            self.part = _subfigure_at(ax)
         else:
             self.part = ax
         self._beside = beside
@@ -123,11 +131,17 @@ class Grid:
             one.spines[:].set_visible(False)
             one.set_facecolor("none")
 
+    def first(self, n):
+        """Return the first n cells, row by row, and hide the others."""
+        for cell in self.axes.flat[n:]:
+            cell.set_visible(False)
+        return self.axes.flat[:n]
+
     @property
     def cell_width(self):
         """Width of a cell in inches."""
         width = self.part.bbox.width / self.figure.dpi - self._beside
-        # the names of a neighbour's axes may take some of a part's width
+        # labels of other axes of the figure may take some of the width
         share = 0.95 if self.part is self.figure else 0.82
         return share * max(0.1, width) / self.axes.shape[1]
 
@@ -136,27 +150,27 @@ class Grid:
         """Height of a cell in inches."""
         return 0.7 * self.part.bbox.height / self.figure.dpi / self.axes.shape[0]
 
-    def title(self, words):
-        """Write a title over the whole, in as small letters as it needs."""
+    def title(self, text):
+        """Write a title over the grid, in a font size in which it fits."""
         width = self.part.bbox.width / self.figure.dpi
-        size, [words] = fitted([words], 0.98 * width, most=11.0)
-        self.part.suptitle(words, fontsize=size)
+        size, [text] = fitted([text], 0.98 * width, most=11.0)
+        self.part.suptitle(text, fontsize=size)
 
     def label(self, axes, texts):
-        """Write texts over cells, in one size of letters that lets all fit."""
+        """Write texts over cells, in one font size in which all fit."""
         size, texts = fitted(texts, self.cell_width)
         for one, text in zip(axes, texts, strict=True):
             one.set_title(text, fontsize=size, pad=2.5)
 
     def label_rows(self, axes, texts):
-        """Write texts to the left of rows, along their sides, in one size."""
+        """Write texts to the left of rows, vertically, in one font size."""
         size, texts = fitted(texts, self.cell_height)
         for one, text in zip(axes, texts, strict=True):
             one.set_ylabel(text, fontsize=size)
 
     def scale(self, shown, axes, label=None, extend="neither"):
-        """Draw the scale of colours of some cells to their right."""
-        place = {"shrink": 0.9, "pad": 0.02, "panchor": False}  # all stay in line
+        """Draw the colour bar of some cells to their right."""
+        place = {"shrink": 0.9, "pad": 0.02, "panchor": False}  # cells stay aligned
         bar = self.part.colorbar(shown, ax=list(np.ravel(axes)), extend=extend, **place)
         bar.ax.tick_params(labelsize=7)
         bar.outline.set_visible(False)
@@ -166,30 +180,30 @@ class Grid:
 
 
 def _spaces(height, n_rows, lines):
-    """Return where a grid begins and what is between its rows, for words over cells."""
-    words, title = 1.4 * lines * _LETTERS[1] / 72, 20 / 72
-    top = max(0.5, 1 - (words + title) / height)
+    """Return the margins of a grid that leave room for the texts over its cells."""
+    text, title = 1.4 * lines * _FONT_SIZES[1] / 72, 20 / 72
+    top = max(0.5, 1 - (text + title) / height)
     cell = (top - 0.1) * height / n_rows
-    return {"top": top, "hspace": 0.1 + words / max(0.1, cell - words), "wspace": 0.1}
+    return {"top": top, "hspace": 0.1 + text / max(0.1, cell - text), "wspace": 0.1}
 
 
-def _in_the_place_of(ax):
-    """Return a part of a figure that lies where axes lie, which are not drawn."""
+def _subfigure_at(ax):
+    """Return a new subfigure in the place of axes, which are not drawn."""
     place = ax.get_subplotspec()
     if place is None:
         raise ValueError(
-            "ax does not lie in a grid, so that there is no room to divide; one of "
-            "plt.subplots() was expected, a figure, or None for a new figure."
+            "ax does not lie in a grid, so its place cannot be divided; axes of "
+            "plt.subplots(), a figure, or None for a new figure was expected."
         )
     ax.set_axis_off()
     figure = ax.get_figure()
     return figure.add_subfigure(place)
 
 
-def fitted(texts, inches, most=_LETTERS[1]):
-    """Return a size of letters in points with which texts fit, and the texts.
+def fitted(texts, inches, most=_FONT_SIZES[1]):
+    """Return a font size in points in which texts fit, and the texts.
 
-    Where the smallest letters are too large, lines lose their middle.
+    Lines that are too long for the smallest size lose their middle.
 
     Examples
     --------
@@ -201,8 +215,9 @@ def fitted(texts, inches, most=_LETTERS[1]):
     """
     lines = [str(text).splitlines() or [""] for text in texts]
     longest = max((len(line) for text in lines for line in text), default=1)
-    size = min(most, max(_LETTERS[0], 72 * inches / (_WIDTH * max(1, longest))))
-    room = max(3, int(72 * inches / (_WIDTH * size)))
+    letters = 72 * inches / _LETTER_WIDTH  # that fit, times their size
+    size = min(most, max(_FONT_SIZES[0], letters / max(1, longest)))
+    room = max(3, int(letters / size))
     return size, ["\n".join(_shortened(line, room) for line in text) for text in lines]
 
 
@@ -214,14 +229,14 @@ def _shortened(line, room):
 
 
 def draw_image(ax, picture, **options):
-    """Draw a small image, every pixel a square of its own.
+    """Draw a small image, each pixel as a square.
 
     Parameters
     ----------
     ax : matplotlib Axes
     picture : ndarray of shape (height, width) or (height, width, 3)
     **options
-        For ``imshow``; grey from 0 to 1 without.
+        For ``imshow``; by default grey from 0 to 1.
     """
     if not {"cmap", "norm"} & options.keys():
         options = {"cmap": "gray", "vmin": 0, "vmax": 1, **options}
@@ -229,14 +244,14 @@ def draw_image(ax, picture, **options):
 
 
 def signed_limit(values, share=99.5):
-    """Return the end of a scale that is symmetric about 0, and whether some lie beyond.
+    """Return the end of a scale symmetric about 0, and whether values exceed it.
 
     Parameters
     ----------
     values : ndarray
     share : float, default=99.5
-        Per cent of the values that lie within: a few that stand out far would leave
-        all others pale.
+        Percentage of the values inside of the scale: a few outliers would make all
+        others pale.
 
     Returns
     -------
@@ -248,3 +263,10 @@ def signed_limit(values, share=99.5):
     limit = float(np.percentile(sizes, share)) if largest else 1.0
     limit = limit or largest
     return limit, "both" if largest > 1.001 * limit else "neither"
+
+
+def colour_scale(values, limit):
+    """Return the options of `draw_image` for colours that diverge or rise from 0."""
+    if np.nanmin(values, initial=0) < 0:
+        return {"cmap": SIGNED, "vmin": -limit, "vmax": limit}
+    return {"cmap": UNSIGNED, "vmin": 0, "vmax": limit}

@@ -1,7 +1,7 @@
-"""The network in a fitted estimator: found wherever it is, and fed as it was trained.
+"""The network in a fitted estimator, and its input as in training.
 
-A model is known by its public attributes alone, so that any estimator that has them can
-be looked into.
+Classifiers are recognised by their public attributes alone, so that displays work with
+any estimator that has these attributes.
 """
 
 from typing import NamedTuple
@@ -13,19 +13,19 @@ from sklearn_l2cnn._data.arrays import as_tensor, on_host
 from sklearn_l2cnn._data.images import as_images
 from sklearn_l2cnn._data.pixels import standardized
 from sklearn_l2cnn._utils.trace import blank_image, trace
-from sklearn_l2cnn.inspection._fitted import unwrapped
+from sklearn_l2cnn._utils.unwrapping import FITTED, unwrap
 
-# What is read of a classifier.
+# Attributes of the classifier that the displays read.
 _NEEDED = ("module_", "classes_", "image_shape_", "channel_mean_", "channel_scale_")
 
 
 class Inside(NamedTuple):
-    """A fitted classifier with a network, and the steps that images pass before it.
+    """A fitted classifier with a network, and the transformers in front of it.
 
     Attributes
     ----------
     steps : tuple of transformer
-        Fitted; of the pipelines around the classifier, the first first.
+        Fitted steps of the pipelines around the classifier, in order.
     classifier : estimator
     """
 
@@ -37,14 +37,8 @@ class Inside(NamedTuple):
         """The network, on the device that it computes on."""
         net = getattr(self.classifier, "net_", None)
         if hasattr(net, "to_device"):
-            net.to_device()  # after training on CUDA it waits on the CPU
+            net.to_device()  # training on CUDA leaves the network on the CPU
         return self.classifier.module_
-
-    def before(self, X):
-        """Send X through the steps before the classifier."""
-        for step in self.steps:
-            X = step.transform(X)
-        return X
 
     def images(self, X):
         """Return X as the images that the classifier gets.
@@ -52,15 +46,17 @@ class Inside(NamedTuple):
         Parameters
         ----------
         X : array-like
-            What the estimator as a whole predicts.
+            Input of the whole estimator.
 
         Returns
         -------
         images : ndarray of shape (n, height, width, channels)
             uint8, float32 or float64, not standardised yet.
         """
+        for step in self.steps:
+            X = step.transform(X)
         images = as_images(
-            self.before(X),
+            X,
             channels=getattr(self.classifier, "channels", "last"),
             expected=self.classifier.image_shape_,
             estimator=self.classifier,
@@ -68,7 +64,7 @@ class Inside(NamedTuple):
         return on_host(images)
 
     def as_given(self, images):
-        """Return images of `images` in the layout that the classifier takes."""
+        """Return what `images` returned in the layout that the classifier takes."""
         if getattr(self.classifier, "channels", "last") == "first":
             return images.transpose(0, 3, 1, 2)
         return images
@@ -87,23 +83,19 @@ class Inside(NamedTuple):
         """
         blank = self.blank()
         dtype = torch.float64 if blank.dtype == torch.float64 else torch.float32
-        seen = standardized(as_tensor(images), *self._statistics(), dtype)
-        return seen.permute(0, 3, 1, 2).to(blank)
-
-    def scale(self):
-        """Return how many units of a pixel are one of the network's, by channel."""
-        return self._statistics()[1]
+        pixels = standardized(as_tensor(images), self.mean(), self.scale(), dtype)
+        return pixels.permute(0, 3, 1, 2).to(blank)
 
     def mean(self):
-        """Return the mean of the channels over the training images."""
-        return self._statistics()[0]
+        """Return the mean of each channel over the training images."""
+        return on_host(self.classifier.channel_mean_)
 
-    def _statistics(self):
-        clf = self.classifier
-        return on_host(clf.channel_mean_), on_host(clf.channel_scale_)
+    def scale(self):
+        """Return what each channel is divided by in standardisation."""
+        return on_host(self.classifier.channel_scale_)
 
     def blank(self):
-        """Return one image of nothing, to try the network with."""
+        """Return one black image, to try the network with."""
         return blank_image(self.module, self.classifier.image_shape_)
 
     def layers(self):
@@ -117,44 +109,46 @@ def look_inside(estimator):
     Parameters
     ----------
     estimator : estimator
-        The classifier itself, a pipeline that ends in it, a search that was refitted, a
-        ``FrozenEstimator`` or another estimator that keeps what it fitted as
+        The classifier itself, a pipeline that ends in it, a refitted search, a
+        ``FrozenEstimator`` or another meta-estimator that keeps the fitted estimator as
         ``estimator_``, in any combination.
 
     Returns
     -------
     inside : Inside
     """
-    network = "image_shape_", "module_"
-    steps, found = unwrapped(estimator, network)
-    if not all(hasattr(found, name) for name in network):
-        _refuse(found, estimator)
+
+    def has_network(found):
+        return hasattr(found, "image_shape_") and hasattr(found, "module_")
+
+    steps, found = unwrap(estimator, has_network, FITTED)
+    if not has_network(found):
+        _raise_no_network(found, estimator)
     check_is_fitted(found)
     missing = [name for name in _NEEDED if not hasattr(found, name)]
     if missing:
         raise TypeError(
             f"{type(found).__name__} has a network, but it lacks "
-            f"{', '.join(missing)}, which are needed to look into it."
+            f"the attributes {', '.join(missing)}, which inspection needs."
         )
     return Inside(steps, found)
 
 
-def _refuse(found, estimator):
-    """Say why there is no network to look into."""
+def _raise_no_network(found, estimator):
     if isinstance(found, type) or not hasattr(found, "fit"):
         raise TypeError(
-            f"{found!r} is no fitted estimator; one that was fitted was expected, such "
-            "as L2CNNClassifier().fit(X, y)."
+            f"{found!r} is not a fitted estimator; a fitted one was expected, such as "
+            "L2CNNClassifier().fit(X, y)."
         )
     check_is_fitted(found)
     name, whole = type(found).__name__, type(estimator).__name__
-    where = name if found is estimator else f"{name}, which {whole} holds,"
+    where = name if found is estimator else f"{name}, inside of {whole},"
     hint = "a pipeline that ends in one, or a search over one"
     if hasattr(found, "best_params_"):
         hint = "and a search keeps its best one only with refit=True"
     elif hasattr(found, "estimators_"):
-        hint = "one of its estimators_, for one"
+        hint = "for example one of its estimators_"
     raise TypeError(
-        f"{where} has no network to look into; a fitted L2CNNClassifier was expected, "
+        f"{where} has no network to inspect; a fitted L2CNNClassifier was expected, "
         f"{hint}."
     )

@@ -1,4 +1,4 @@
-"""Saliency of the images of an estimator: from what the user has to maps of numbers."""
+"""Saliency maps of the images of a fitted estimator."""
 
 from contextlib import ExitStack, contextmanager
 from numbers import Integral, Real
@@ -50,54 +50,53 @@ def saliency(
     patch=None,
     stride=None,
 ):
-    r"""Say which pixels of every image speak for a class, as a map.
+    r"""Compute maps of the pixels of each image that speak for a class.
 
-    What is explained is the logit :math:`f(x)` of a class, by the network alone: test
-    time augmentation and lower precision play no part.
+    The maps explain the logit :math:`f(x)` of a class by the network alone: test-time
+    augmentation and lower precision have no effect.
 
     Parameters
     ----------
     estimator : estimator
-        Fitted: an ``L2CNNClassifier``, a pipeline that ends in one, a refitted search
+        A fitted ``L2CNNClassifier``, a pipeline that ends in one, or a refitted search
         over one.
 
     X : array-like
-        Images or rows, as for ``estimator.predict``. In a pipeline they pass the
-        earlier steps first, and the maps are of what comes out of those.
+        Images or rows, as for ``estimator.predict``. The earlier steps of a pipeline
+        transform them first, and the maps are of the output of these steps.
 
     y : array-like of shape (n,) or label, default=None
-        The class whose logit is explained, for every image or for all. None is the one
-        that the network predicts.
+        The class to explain, for each image or for all. None is the class that the
+        network predicts.
 
     method : {"gradient", "integrated_gradients", "grad_cam", "occlusion"}, \
             default="integrated_gradients"
 
-        - ``"gradient"``: :math:`|\partial f / \partial x_i|`, where a small change of
-          the pixel changes most, whether up or down; of several channels the largest;
-        - ``"integrated_gradients"``: how much a pixel adds to the logit on the straight
-          way from `baseline` to the image; the map sums to
+        - ``"gradient"``: :math:`|\partial f / \partial x_i|`, the effect of a small
+          change of a pixel, up or down; the maximum over the channels;
+        - ``"integrated_gradients"``: the amount that a pixel adds to the logit on the
+          straight line from `baseline` to the image; a map sums to
           :math:`f(x) - f(\text{baseline})`;
-        - ``"grad_cam"``: where the maps of `layer` are that raise the logit; as coarse
-          as those are, never negative;
-        - ``"occlusion"``: how much of the logit is lost where a patch of `baseline`
-          hides the pixel, averaged over all places of the patch that do.
+        - ``"grad_cam"``: the positions at which the maps of `layer` raise the logit; as
+          coarse as these maps, and never negative;
+        - ``"occlusion"``: the decrease of the logit if a patch of `baseline` hides the
+          pixel, averaged over all positions of the patch that hide it.
 
     baseline : {"black", "mean"}, float or array-like, default="black"
-        What an image without information looks like, for integrated gradients and
-        occlusion: zeros; the mean of every channel over the training images; a number;
-        or an image, of the shape that the network's classifier takes. uint8 counts as
-        [0, 1], all other numbers as they are.
+        An image without information, for integrated gradients and occlusion: zeros; the
+        mean of each channel over the training images; a number; or an image, in the
+        form that the classifier takes. uint8 is divided by 255, other numbers are not.
 
     n_steps : int, default=32
-        Gradients on the way from the baseline, for integrated gradients.
+        Number of gradients on the line from the baseline, for integrated gradients.
 
     layer : str or int, default=None
-        For Grad-CAM, by name or by number in the order in which the layers run. None
-        is the last convolution.
+        Name of the layer for Grad-CAM, or its index in the order in which the layers
+        run. None is the last convolution.
 
     patch : int or tuple of int, default=None
-        Height and width of what hides pixels, for occlusion. None is an eighth of each
-        side of the image.
+        Height and width of the patch that hides pixels, for occlusion. None is an
+        eighth of each side of the image.
 
     stride : int or tuple of int, default=None
         Steps of the patch. None is half of the patch.
@@ -105,8 +104,8 @@ def saliency(
     Returns
     -------
     maps : ndarray of shape (n, height, width)
-        In the dtype that the network computes in. Of gradients, logits for a pixel's
-        step of 1, as which uint8 counts 255; of the others, logits.
+        In the dtype of the network. Logits; for ``"gradient"`` logits per unit of a
+        pixel, a unit being 255 for uint8.
 
     Examples
     --------
@@ -128,38 +127,38 @@ def saliency(
 
 def maps_of(inside, images, y, method, baseline, *, n_steps, layer, patch, stride):
     """Return the maps of `saliency` for images that the classifier gets."""
-    seen = inside.network_input(images)
+    inputs = inside.network_input(images)
     module = inside.module
     if method == "grad_cam":
         layer = _layer_with_maps(inside.layers(), layer)
     if method in ("integrated_gradients", "occlusion"):
         baseline = _baseline(inside, baseline)
-    with _looking(module, seen.device):
-        targets = _targets(inside, module, seen, y)
+    with _recording_gradients(module, inputs.device):
+        targets = _targets(inside, module, inputs, y)
         if method == "gradient":
-            scale = torch.as_tensor(inside.scale()).to(seen)[:, None, None]
-            maps = (gradient(module, seen, targets).abs() / scale).amax(dim=1)
+            scale = torch.as_tensor(inside.scale()).to(inputs)[:, None, None]
+            maps = (gradient(module, inputs, targets).abs() / scale).amax(dim=1)
         elif method == "integrated_gradients":
-            parts = integrated_gradients(module, seen, baseline, targets, n_steps)
-            maps = parts.sum(dim=1)
+            values = integrated_gradients(module, inputs, baseline, targets, n_steps)
+            maps = values.sum(dim=1)
         elif method == "grad_cam":
-            maps = grad_cam(module, seen, targets, layer)
+            maps = grad_cam(module, inputs, targets, layer)
         else:
             patch, stride = _window(images.shape[1:3], patch, stride)
-            maps = occlusion(module, seen, baseline, targets, patch, stride)
+            maps = occlusion(module, inputs, baseline, targets, patch, stride)
     # numpy has no bfloat16
     return on_host(maps if maps.dtype == torch.float64 else maps.float())
 
 
 @contextmanager
-def _looking(module, device):
-    """Record gradients whatever the caller does; leave network and torch as before."""
+def _recording_gradients(module, device):
+    """Record gradients in any mode of torch; restore network and torch afterwards."""
     with ExitStack() as restore:
         restore.enter_context(at_rest(module))
         restore.enter_context(torch.inference_mode(False))
         restore.enter_context(torch.enable_grad())
         if device.type == "cuda":
-            # the same sums in the same order, every time
+            # sums in the same order every time
             cudnn = torch.backends.cudnn
             for name, value in (("deterministic", True), ("benchmark", False)):
                 restore.callback(setattr, cudnn, name, getattr(cudnn, name))
@@ -167,36 +166,34 @@ def _looking(module, device):
         yield
 
 
-def _targets(inside, module, seen, y):
-    """Return the place in `classes_` of the class that is explained, per image."""
-    classes = on_host(inside.classifier.classes_)
+def _targets(inside, module, inputs, y):
+    """Return the index in `classes_` of the class to explain, for each image."""
     if y is None:
-        parts = []
+        chunked = chunks(len(inputs), inputs.shape[1:])
         with torch.no_grad():
-            for rows in chunks(len(seen), seen.shape[1:]):
-                parts.append(module(seen[rows]).argmax(dim=1))
-        return torch.cat(parts)
+            return torch.cat([module(inputs[rows]).argmax(dim=1) for rows in chunked])
     labels = on_host(y)
     if labels.ndim == 0:
-        labels = np.full(len(seen), labels)
-    if labels.shape != (len(seen),):
+        labels = np.full(len(inputs), labels)
+    if labels.shape != (len(inputs),):
         raise ValueError(
-            f"y has shape {labels.shape}, but there are {len(seen)} images: a label "
+            f"y has shape {labels.shape}, but there are {len(inputs)} images: a label "
             "for each of them, or one for all, was expected."
         )
-    places = {label: place for place, label in enumerate(classes.tolist())}
-    unknown = [label for label in labels.tolist() if label not in places]
+    classes = on_host(inside.classifier.classes_).tolist()
+    indices = {label: index for index, label in enumerate(classes)}
+    unknown = [label for label in labels.tolist() if label not in indices]
     if unknown:
         raise ValueError(
             f"y has {unknown[0]!r}, which the classifier does not know: its classes_ "
-            f"are {', '.join(map(repr, places))}."
+            f"are {', '.join(map(repr, indices))}."
         )
-    found = [places[label] for label in labels.tolist()]
-    return torch.tensor(found, device=seen.device)
+    targets = [indices[label] for label in labels.tolist()]
+    return torch.tensor(targets, device=inputs.device)
 
 
 def _baseline(inside, baseline):
-    """Return the baseline as the network sees it: (channels, height, width)."""
+    """Return the baseline as input of the network: (channels, height, width)."""
     shape = inside.classifier.image_shape_
     if isinstance(baseline, str):
         value = inside.mean() if baseline == "mean" else 0.0
@@ -215,20 +212,20 @@ def _baseline(inside, baseline):
 
 
 def _layer_with_maps(layers, layer):
-    """Return the name of a layer that gives out maps."""
+    """Return the name of a layer that outputs maps."""
     maps = [entry for entry in layers if len(entry[2]) == 3]
     if layer is None:
         layer = last_convolution(layers)
         if layer is None:
             raise ValueError(
-                "method='grad_cam' needs a layer that gives out maps, and this network "
-                "has no convolution. Name one with layer=, or take another method."
+                "method='grad_cam' needs a layer that outputs maps, and this network "
+                "has no convolution. Name one with layer=, or use another method."
             )
     name, _, shape = chosen_layer(layers, layer)
     if len(shape) != 3:
         names = ", ".join(repr(entry[0]) for entry in maps)
         raise ValueError(
-            f"layer={layer!r} gives out {' x '.join(map(str, shape))} numbers, but "
+            f"layer={layer!r} outputs {' x '.join(map(str, shape))} numbers, but "
             "Grad-CAM needs maps, channels x height x width. Layers with maps are "
             f"{names}."
         )
@@ -236,7 +233,7 @@ def _layer_with_maps(layers, layer):
 
 
 def _window(size, patch, stride):
-    """Return height and width of the patch of an occlusion, and of its steps."""
+    """Return the height and width of the patch of an occlusion, and its steps."""
     if patch is None:
         patch = tuple(max(1, round(length / 8)) for length in size)
     patch = two_sides(patch, "patch")
@@ -251,6 +248,6 @@ def _window(size, patch, stride):
     if any(step > side for step, side in zip(stride, patch, strict=True)):
         raise ValueError(
             f"stride={stride} leaves out pixels between patches of patch={patch}; it "
-            "can be as large as the patch at most."
+            "must not be larger than the patch."
         )
     return patch, stride

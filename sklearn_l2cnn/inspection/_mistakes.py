@@ -1,4 +1,4 @@
-"""MistakesDisplay: the images that a classifier is most certain and wrong about."""
+"""MistakesDisplay: misclassified images, the most confident predictions first."""
 
 import numpy as np
 from sklearn.utils.multiclass import unique_labels
@@ -6,36 +6,36 @@ from sklearn.utils.validation import check_consistent_length
 
 from sklearn_l2cnn._data.arrays import on_host
 from sklearn_l2cnn._data.images import as_images, ndim_of
-from sklearn_l2cnn.inspection._grid import Grid, as_pictures, columns_for, draw_image
+from sklearn_l2cnn.inspection._grid import Grid, as_pictures, draw_image, grid_shape
 from sklearn_l2cnn.inspection._inside import look_inside
 
 
 class MistakesDisplay:
     """The mistakes of a classifier as images, the most confident first.
 
-    :meth:`from_estimator` makes one of any fitted classifier of images,
-    :meth:`from_predictions` one of labels or probabilities.
+    Create it with :meth:`from_estimator` from any fitted classifier of images, or with
+    :meth:`from_predictions` from labels or probabilities.
 
     Parameters
     ----------
     images : ndarray of shape (n_mistakes, height, width) or \
             (n_mistakes, height, width, 3)
-        What was taken for something else, from 0 to 1.
+        The misclassified images, from 0 to 1.
 
     true_labels : ndarray of shape (n_mistakes,)
-        What they are.
+        True labels of the images.
 
     predicted_labels : ndarray of shape (n_mistakes,)
-        What they were taken for.
+        Predicted labels of the images.
 
     confidences : ndarray of shape (n_mistakes,), default=None
-        Probabilities that the predicted labels were given.
+        Predicted probabilities of the predicted labels.
 
     indices : ndarray of shape (n_mistakes,), default=None
-        Which images of all they are.
+        Indices of the misclassified images among all images.
 
     n_images : int, default=None
-        How many there were in all, right ones included.
+        Number of all images, including those classified correctly.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class MistakesDisplay:
 
     See Also
     --------
-    sklearn.metrics.ConfusionMatrixDisplay : How many of which are taken for which.
+    sklearn.metrics.ConfusionMatrixDisplay : Counts of true and predicted labels.
 
     Examples
     --------
@@ -87,21 +87,21 @@ class MistakesDisplay:
         X : array-like
             Images or rows, as for ``estimator.predict``.
         y : array-like of shape (n,)
-            What they are.
+            True labels.
         images : array-like of shape (n, height, width[, channels]), default=None
-            What to show. None is X itself where it is an array of images, else what
-            comes to the network out of the earlier steps of a pipeline.
+            The images to draw. None is X itself if it is an array of images, otherwise
+            the output of the steps of a pipeline in front of the network.
         ax : matplotlib Axes, Figure or SubFigure, default=None
-            As for :meth:`plot`.
+            As in :meth:`plot`.
         **kwargs
-            For :meth:`plot`.
+            Arguments of :meth:`plot`.
 
         Returns
         -------
         display : MistakesDisplay
         """
         if images is None:
-            images = _shown(estimator, X)
+            images = _images_to_draw(estimator, X)
         if hasattr(estimator, "predict_proba"):
             predicted, classes = estimator.predict_proba(X), estimator.classes_
         else:
@@ -119,20 +119,20 @@ class MistakesDisplay:
         Parameters
         ----------
         y_true : array-like of shape (n,)
-            What the images are.
+            True labels.
         y_pred : array-like of shape (n,) or (n, n_classes)
-            Labels that were predicted, or probabilities. Of labels alone nobody knows
-            how confident they are: their mistakes stay in the order of the images.
+            Predicted labels, or probabilities. Labels have no confidence: their
+            mistakes stay in the order of the images.
         images : array-like of shape (n, height, width[, channels])
-            The images, of any numbers; also channels first, where the number of
-            channels tells so.
+            The images, of any numbers; also channels first, if the number of channels
+            shows it.
         classes : array-like of shape (n_classes,), default=None
-            The labels of the columns of probabilities. None is the distinct values of
-            `y_true`, sorted.
+            The labels of the columns of probabilities. None is the sorted unique values
+            of `y_true`.
         ax : matplotlib Axes, Figure or SubFigure, default=None
-            As for :meth:`plot`.
+            As in :meth:`plot`.
         **kwargs
-            For :meth:`plot`.
+            Arguments of :meth:`plot`.
 
         Returns
         -------
@@ -145,7 +145,7 @@ class MistakesDisplay:
         if y_pred.ndim == 2:
             confidences = y_pred.max(axis=1)
             y_pred = _labels(y_pred, y_true, classes)
-        _refuse_mixed(y_true, y_pred)
+        _check_comparable(y_true, y_pred)
         wrong = np.flatnonzero(y_true != y_pred)
         if confidences is not None:
             wrong = wrong[np.argsort(-confidences[wrong], kind="stable")]
@@ -161,38 +161,35 @@ class MistakesDisplay:
         return display.plot(ax=ax, **kwargs)
 
     def plot(self, *, ax=None, n_images=16, n_columns=None):
-        """Draw the mistakes with what they are and what they were taken for.
+        """Draw the mistakes with their true and predicted labels.
 
         Parameters
         ----------
         ax : matplotlib Axes, Figure or SubFigure, default=None
-            Whose place the images take; None makes a figure.
+            Draw in the place of these axes; None creates a figure.
         n_images : int, default=16
-            How many mistakes at most.
+            Largest number of mistakes.
         n_columns : int, default=None
-            How many stand side by side; None makes a grid wider than high.
+            Number of columns; None makes a grid wider than high.
 
         Returns
         -------
         display : MistakesDisplay
         """
         n = min(n_images, len(self.images))
-        n_columns = n_columns or columns_for(n, ax)
-        shape = max(1, -(-n // n_columns)), n_columns
-        grid = Grid("MistakesDisplay.plot", shape, ax, cell=(1.3, 1.5), lines=2)
+        shape = grid_shape(n, n_columns, ax)
+        grid = Grid(self, shape, ax, cell=(1.3, 1.5), lines=2)
         self.axes_, self.figure_ = grid.axes, grid.figure
-        cells = grid.axes.ravel()
-        for cell, picture in zip(cells[:n], self.images, strict=False):
+        cells = grid.first(n)
+        for cell, picture in zip(cells, self.images, strict=False):
             draw_image(cell, picture)
-        for cell in cells[n:]:
-            cell.set_visible(False)
-        grid.label(cells[:n], [self._words(k) for k in range(n)])
+        grid.label(cells, [self._label(k) for k in range(n)])
         grid.title(self._title(n))
         return self
 
-    def _words(self, k):
-        sure = "" if self.confidences is None else f", {self.confidences[k]:.2f}"
-        return f"true {self.true_labels[k]}\npred. {self.predicted_labels[k]}{sure}"
+    def _label(self, k):
+        share = "" if self.confidences is None else f", {self.confidences[k]:.2f}"
+        return f"true {self.true_labels[k]}\npred. {self.predicted_labels[k]}{share}"
 
     def _title(self, n):
         total = len(self.images)
@@ -204,8 +201,8 @@ class MistakesDisplay:
         return f"{which}{total} mistake{'s' * (total > 1)}{among}{order}"
 
 
-def _refuse_mixed(y_true, y_pred):
-    """Raise where labels are of kinds of which none is ever equal to another."""
+def _check_comparable(y_true, y_pred):
+    """Raise if true and predicted labels are of types that are never equal."""
     if not len(y_true):
         return
     try:
@@ -213,9 +210,9 @@ def _refuse_mixed(y_true, y_pred):
     except ValueError as error:
         reason = str(error).rstrip(".")
         raise ValueError(
-            f"Labels like {y_true.tolist()[0]!r}, what images are, cannot be compared "
-            f"with those like {y_pred.tolist()[0]!r}, what they were taken for: "
-            f"{reason}. Pass labels of the kind that the classifier was fitted to."
+            f"True labels like {y_true.tolist()[0]!r} cannot be compared with "
+            f"predicted ones like {y_pred.tolist()[0]!r}: {reason}. Pass labels of the "
+            "type that the classifier was fitted to."
         ) from error
 
 
@@ -231,28 +228,27 @@ def _labels(probabilities, y_true, classes):
     return classes[probabilities.argmax(axis=1)]
 
 
-def _shown(estimator, X):
-    """Return X where it is an array of images, else what comes to the network."""
+def _images_to_draw(estimator, X):
+    """Return X if it is an array of images, else the images that the network gets."""
     values = X if hasattr(X, "dtype") or isinstance(X, list | tuple) else np.asarray(X)
     if ndim_of(values) in (3, 4):
         try:
             shape = np.shape(values)[1:]
             return as_images(values, image_shape=shape if len(shape) == 3 else None)
         except ValueError:
-            pass  # a list of images of many sizes, for a reader
+            pass  # images of many sizes, which a step of the pipeline reads
     try:
         inside = look_inside(estimator)
     except TypeError as error:
         raise TypeError(
-            "X is no array of images that could be shown, and there is no network that "
-            "gets one. Pass images=, of shape (n, height, width) or (n, height, width, "
-            "channels)."
+            "X is no array of images, and the estimator has no network that gets one. "
+            "Pass images=, of shape (n, height, width) or (n, height, width, channels)."
         ) from error
     return inside.images(X)
 
 
 def _channels_last(images):
-    """Return images of four dimensions with their channels at the end."""
+    """Return images with their channels in the last dimension."""
     if images.ndim not in (3, 4):
         raise ValueError(
             f"images has shape {images.shape}; (n, height, width) or (n, height, "

@@ -1,10 +1,10 @@
-r"""Which pixels of an image speak for a class: saliency, as arithmetic on tensors.
+r"""Saliency: the pixels of an image that speak for a class, computed on tensors.
 
-Four definitions, each a function of a network and a batch of images. They are short, so
-they are written out here rather than taken from Captum (https://captum.ai), to whose
-numbers the tests hold them: so there is one dependency less, chunks bound the memory of
-every method, the maps of an occlusion have the dtype of the network, and its windows
-end with the image, where Captum's hang over the edge.
+Four methods, each a function of a network and a batch of images. They are short, so
+they are written out here instead of depending on Captum (https://captum.ai), with which
+the tests compare them. In addition, chunks bound the memory of every method, the maps
+of an occlusion have the dtype of the network, and its windows end with the image, where
+those of Captum exceed it.
 
 Sources: gradients, K. Simonyan et al., "Deep inside convolutional networks" (2014);
 integrated gradients, M. Sundararajan et al., "Axiomatic attribution for deep networks"
@@ -20,13 +20,13 @@ from torch.nn.functional import interpolate
 
 from sklearn_l2cnn._utils.trace import layer_outputs
 
-# So many pixel values, and so many images, go through the network at a time.
+# Largest numbers of pixel values and of images in one chunk.
 _CHUNK_VALUES = 1 << 20
 _CHUNK_ROWS = 256
 
 
 def chunks(n_rows, image_shape):
-    """Yield slices that cut rows of images into chunks that fit into memory."""
+    """Yield slices of rows of images, chunks that fit into memory."""
     step = min(max(1, _CHUNK_VALUES // max(1, math.prod(image_shape))), _CHUNK_ROWS)
     for start in range(0, n_rows, step):
         yield slice(start, min(start + step, n_rows))
@@ -43,7 +43,7 @@ def gradient(module, images, targets):
     Parameters
     ----------
     module : torch.nn.Module
-        Treats every image by itself, as it does in evaluation mode.
+        In evaluation mode, in which the logits of an image depend on no other image.
     images : Tensor of shape (n, channels, height, width)
     targets : Tensor of int64 of shape (n,)
 
@@ -51,23 +51,22 @@ def gradient(module, images, targets):
     -------
     gradient : Tensor of shape (n, channels, height, width)
     """
-    parts = [torch.zeros_like(images[:0])]
+    slopes = [torch.zeros_like(images[:0])]
     for rows in chunks(len(images), images.shape[1:]):
-        piece = images[rows].detach().clone().requires_grad_()
-        logits = target_logits(module(piece), targets[rows])
-        parts.append(_derivative(logits, piece))
-    return torch.cat(parts)
+        chunk = images[rows].detach().clone().requires_grad_()
+        logits = target_logits(module(chunk), targets[rows])
+        slopes.append(_derivative(logits, chunk))
+    return torch.cat(slopes)
 
 
 def integrated_gradients(module, images, baseline, targets, n_steps):
-    r"""Return how much every value adds to the logit, on the way from a baseline.
+    r"""Return how much each value adds to the logit, on the line from a baseline.
 
     .. math:: (x_i - b_i) \int_0^1 \frac{\partial f}{\partial x_i}(b + t (x - b))\,dt
 
-    Summed over all values this is :math:`f(x) - f(b)`, exactly but for the error of the
-    rule by which is integrated: that of the midpoints of `n_steps` equal intervals.
-    The gradient of a network of ReLUs is constant between kinks, and for such functions
-    a rule of higher order gains nothing.
+    The sum over all values is :math:`f(x) - f(b)`, up to the error of the integration
+    by the midpoints of `n_steps` equal intervals. The gradient of a network of ReLUs is
+    constant between kinks, so a rule of higher order has no advantage.
 
     Parameters
     ----------
@@ -85,18 +84,18 @@ def integrated_gradients(module, images, baseline, targets, n_steps):
     shares = shares.to(images.dtype)[:, None, None, None]
     result = torch.empty_like(images)
     for k, (image, target) in enumerate(zip(images, targets, strict=True)):
-        way = torch.lerp(baseline, image, shares)
-        slopes = gradient(module, way, target.expand(n_steps))
+        steps = torch.lerp(baseline, image, shares)
+        slopes = gradient(module, steps, target.expand(n_steps))
         result[k] = (image - baseline) * slopes.mean(dim=0)
     return result
 
 
 def grad_cam(module, images, targets, layer):
-    r"""Return where the maps of a layer are that raise the logit.
+    r"""Return the positions at which the maps of a layer raise the logit.
 
-    The map of an image is :math:`\max(0, \sum_k a_k A_k)`, :math:`A_k` what channel k
-    of the layer gives out and :math:`a_k` the mean over its pixels of the derivative of
-    the logit by it; bilinearly enlarged to the size of the image.
+    The map of an image is :math:`\max(0, \sum_k a_k A_k)`, with :math:`A_k` the output
+    of channel k of the layer and :math:`a_k` the mean over its pixels of the derivative
+    of the logit by it; bilinearly enlarged to the size of the image.
 
     Parameters
     ----------
@@ -110,28 +109,27 @@ def grad_cam(module, images, targets, layer):
     -------
     maps : Tensor of shape (n, height, width)
     """
-    parts = [images.new_zeros((0, *images.shape[2:]))]
+    size = images.shape[2:]
+    enlarged = [images.new_zeros((0, *size))]
     for rows in chunks(len(images), images.shape[1:]):
-        # the output must be recorded where all that makes it is frozen, too
-        piece = images[rows].detach().clone().requires_grad_()
-        logits, outputs = layer_outputs(module, piece, [layer])
+        # so that torch records the output also if all earlier layers are frozen
+        chunk = images[rows].detach().clone().requires_grad_()
+        logits, outputs = layer_outputs(module, chunk, [layer])
         output = outputs[layer]
         slopes = _derivative(target_logits(logits, targets[rows]), output)
         weight = slopes.mean(dim=(2, 3), keepdim=True)
         maps = (weight * output.detach()).sum(dim=1, keepdim=True).relu()
-        size = images.shape[2:]
-        parts.append(
-            interpolate(maps, size, mode="bilinear", align_corners=False)[:, 0]
-        )
-    return torch.cat(parts)
+        maps = interpolate(maps, size, mode="bilinear", align_corners=False)
+        enlarged.append(maps[:, 0])
+    return torch.cat(enlarged)
 
 
 def occlusion(module, images, baseline, targets, patch, stride):
-    """Return how much of the logit is lost where a patch hides a pixel.
+    """Return the decrease of the logit if a patch hides a pixel.
 
-    A window moves over the image and shows the baseline instead. The value of a pixel
-    is the mean over all windows that hide it of the logit without minus with the
-    window.
+    A window moves over the image and replaces it by the baseline. The value of a pixel
+    is the mean, over all windows that hide it, of the logit without the window minus
+    the logit with it.
 
     Parameters
     ----------
@@ -148,18 +146,18 @@ def occlusion(module, images, baseline, targets, patch, stride):
     """
     hidden = windows(images.shape[2:], patch, stride).to(images.device)
     n_windows, height, width = hidden.shape
-    whole, parts = [], []
+    with_all, with_hidden = [], []
     with torch.no_grad():
         for rows in chunks(len(images), images.shape[1:]):
-            whole.append(target_logits(module(images[rows]), targets[rows]))
+            with_all.append(target_logits(module(images[rows]), targets[rows]))
         for pairs in chunks(len(images) * n_windows, images.shape[1:]):
             pair = torch.arange(pairs.start, pairs.stop, device=images.device)
             row, window = pair // n_windows, pair % n_windows
-            seen = torch.where(hidden[window, None], baseline, images[row])
-            parts.append(target_logits(module(seen), targets[row]))
-    if not whole:
+            chunk = torch.where(hidden[window, None], baseline, images[row])
+            with_hidden.append(target_logits(module(chunk), targets[row]))
+    if not with_all:
         return images.new_zeros((0, height, width))
-    lost = torch.cat(whole)[:, None] - torch.cat(parts).reshape(-1, n_windows)
+    lost = torch.cat(with_all)[:, None] - torch.cat(with_hidden).reshape(-1, n_windows)
     covers = hidden.reshape(n_windows, -1).to(images.dtype)
     return ((lost @ covers) / covers.sum(dim=0)).reshape(-1, height, width)
 
@@ -170,8 +168,8 @@ def windows(size, patch, stride):
     Parameters
     ----------
     size, patch, stride : tuple of int
-        Height and width of the image, the window, its steps. Along both axes a last
-        window ends with the image, so that every pixel is hidden by one.
+        Heights and widths of the image and the window, and its steps. Along both axes
+        the last window ends with the image, so that windows hide every pixel.
 
     Returns
     -------
@@ -195,12 +193,12 @@ def windows(size, patch, stride):
 
 
 def last_convolution(layers):
-    """Return the name of the convolution that runs last, None where there is none."""
+    """Return the name of the convolution that runs last, None if there is none."""
     names = [name for name, layer, _ in layers if isinstance(layer, nn.Conv2d)]
     return names[-1] if names else None
 
 
 def _derivative(logits, values):
-    """Return the derivative of every image's logit by what belongs to it."""
+    """Return the derivative of the logit of each image by the values of that image."""
     [slopes] = torch.autograd.grad(logits.sum(), values, allow_unused=True)
     return torch.zeros_like(values) if slopes is None else slopes.detach()

@@ -1,20 +1,19 @@
-"""SaliencyDisplay: images, and under them the pixels that speak for a class."""
+"""SaliencyDisplay: images, and maps of the pixels that speak for a class."""
 
 import numpy as np
 
 from sklearn_l2cnn._data.arrays import on_host
 from sklearn_l2cnn.inspection._grid import (
-    SIGNED,
-    UNSIGNED,
     Grid,
     as_pictures,
+    colour_scale,
     draw_image,
     signed_limit,
 )
 from sklearn_l2cnn.inspection._inside import look_inside
 from sklearn_l2cnn.inspection._maps import METHODS, saliency
 
-# What methods are called beside their row, and what they are measured in.
+# Labels of the rows and of the colour bars of the methods.
 _NAMES = {
     "gradient": ("gradient", "slope"),
     "integrated_gradients": ("integrated\ngradients", "logit added"),
@@ -26,34 +25,35 @@ _NAMES = {
 class SaliencyDisplay:
     """Images, and maps of the pixels that speak for a class in each of them.
 
-    :meth:`from_estimator` makes one by :func:`saliency`, of one method or of several.
+    Create it with :meth:`from_estimator`, which calls :func:`saliency` for one method
+    or several.
 
     Parameters
     ----------
     images : ndarray of shape (n, height, width) or (n, height, width, 3)
-        As the network sees them, from 0 to 1.
+        The images, from 0 to 1.
 
     maps : dict from str to ndarray of shape (n, height, width)
-        By the names of the methods. Maps with negative values are drawn in colours that
-        diverge from 0, others in colours that rise from it.
+        From names of methods to maps. Maps with negative values are drawn in colours
+        that diverge from 0, others in colours that rise from it.
 
     labels : list of str of length n, default=None
-        What is written over the images.
+        Texts over the images.
 
     Attributes
     ----------
     axes_ : ndarray of matplotlib Axes of shape (n_rows, n_columns)
-        A row of images, one of maps for each method, and so on where `n_columns` is
-        less than n; with `overlay` there is no row of images alone.
+        A row of images and a row of maps for each method, repeated if `n_columns` is
+        less than n; with `overlay` there is no row of images.
 
     figure_ : matplotlib Figure
 
     colorbars_ : list of matplotlib Colorbar
-        One for every method; empty without `colorbar`.
+        One for each method; empty without `colorbar`.
 
     See Also
     --------
-    saliency : The maps as an array, and what the methods mean.
+    saliency : The maps as an array, and definitions of the methods.
 
     Examples
     --------
@@ -90,26 +90,26 @@ class SaliencyDisplay:
         ax=None,
         **kwargs,
     ):
-        """Work out the maps of some images and draw them.
+        """Compute the maps of some images and draw them.
 
         Parameters
         ----------
         estimator : estimator
-            Fitted: an ``L2CNNClassifier``, a pipeline that ends in one, a refitted
+            A fitted ``L2CNNClassifier``, a pipeline that ends in one, or a refitted
             search over one.
         X : array-like
-            Images or rows, as for ``estimator.predict``. A few: every one is a column.
+            Images or rows, as for ``estimator.predict``. A few: each one is a column.
         y : array-like of shape (n,) or label, default=None
-            The class that is explained, for every image or for all. None is the one
-            that the network predicts.
+            The class to explain, for each image or for all. None is the class that the
+            network predicts.
         method : str or list of str, default="integrated_gradients"
             One or more of the methods of :func:`saliency`.
         baseline, n_steps, layer, patch, stride
-            As for :func:`saliency`.
+            As in :func:`saliency`.
         ax : matplotlib Axes, Figure or SubFigure, default=None
-            As for :meth:`plot`.
+            As in :meth:`plot`.
         **kwargs
-            For :meth:`plot`.
+            Arguments of :meth:`plot`.
 
         Returns
         -------
@@ -123,42 +123,42 @@ class SaliencyDisplay:
             )
         inside = look_inside(estimator)
         images = inside.images(X)
-        # what comes out of the earlier steps goes straight to the classifier
-        classifier, seen = inside.classifier, inside.as_given(images)
+        # the earlier steps of a pipeline have transformed these images already
+        classifier, inputs = inside.classifier, inside.as_given(images)
         options = {"baseline": baseline, "n_steps": n_steps, "layer": layer}
         options |= {"patch": patch, "stride": stride}
-        probabilities = on_host(classifier.predict_proba(seen))
+        probabilities = on_host(classifier.predict_proba(inputs))
         classes = on_host(classifier.classes_)
         explained = classes[probabilities.argmax(axis=1)] if y is None else on_host(y)
         maps = {
-            name: saliency(classifier, seen, explained, method=name, **options)
+            name: saliency(classifier, inputs, explained, method=name, **options)
             for name in methods
         }
         explained = np.broadcast_to(explained, len(images))
         places = (classes == explained[:, np.newaxis]).argmax(axis=1)
-        sure = probabilities[np.arange(len(images)), places]
+        shares = probabilities[np.arange(len(images)), places]
         labels = [
             f"{label}, {share:.2f}"
-            for label, share in zip(explained.tolist(), sure, strict=True)
+            for label, share in zip(explained.tolist(), shares, strict=True)
         ]
         display = cls(as_pictures(images), maps, labels)
         return display.plot(ax=ax, **kwargs)
 
     def plot(self, *, ax=None, n_columns=None, overlay=False, colorbar=True):
-        """Draw the images, and the maps of every method under them.
+        """Draw the images, and the maps of each method under them.
 
         Parameters
         ----------
         ax : matplotlib Axes, Figure or SubFigure, default=None
-            Whose place the images take; None makes a figure.
+            Draw in the place of these axes; None creates a figure.
         n_columns : int, default=None
-            How many images stand side by side; None is all, but at most 8.
+            Number of columns; None is one for each image, but at most 8.
         overlay : bool, default=False
-            Whether the maps lie over the images, in grey, rather than on their own.
+            Whether to draw the maps over the images, in grey, instead of under them.
         colorbar : bool, default=True
-            Whether the scale of every method is drawn to its right. All maps of a
-            method have the same one; the few values beyond it, half a per cent, have
-            the colour of its end.
+            Whether to draw the scale of each method to its right. All maps of a method
+            share it; the half per cent of the values outside of it have the colour of
+            its end.
 
         Returns
         -------
@@ -169,7 +169,7 @@ class SaliencyDisplay:
         n_blocks, height = -(-n // n_columns), above + len(self.maps)
         beside = 0.65 * colorbar + 0.3 * (len(self.maps) > 1)
         shape = n_blocks * height, n_columns
-        grid = Grid("SaliencyDisplay.plot", shape, ax, beside=beside)
+        grid = Grid(self, shape, ax, beside=beside)
         self.axes_, self.figure_, self.colorbars_ = grid.axes, grid.figure, []
         # from (block, row, column) to (row, image)
         blocks = grid.axes.reshape(n_blocks, height, n_columns)
@@ -181,17 +181,15 @@ class SaliencyDisplay:
                 draw_image(cell, picture)
         if self.labels is not None:
             grid.label(cells[0, :n], self.labels)
-        signed = False
         for row, (method, maps) in zip(cells[above:], self.maps.items(), strict=True):
             shown, extend = self._draw_maps(row[:n], maps, overlay)
-            signed = bool((maps < 0).any())
             if colorbar:
                 unit = _NAMES.get(method, (None, None))[1]
                 self.colorbars_.append(grid.scale(shown, row, unit, extend))
         names = [_NAMES.get(method, (method,))[0] for method in self.maps]
         if len(names) == 1:
             name, meaning = names[0].replace("\n", " "), "what matters for the class"
-            if signed:
+            if (maps < 0).any():
                 meaning = "red speaks for the class, blue against it"
             grid.title(f"{name}\n{meaning}")
         else:
@@ -200,18 +198,16 @@ class SaliencyDisplay:
         return self
 
     def _draw_maps(self, cells, maps, overlay):
-        """Draw the maps of one method, all of them on one scale."""
+        """Draw the maps of one method in one scale of colours."""
         limit, extend = signed_limit(maps)
-        signed = bool((maps < 0).any())
-        scale = {"cmap": SIGNED, "vmin": -limit, "vmax": limit}
-        if not signed:
-            scale = {"cmap": UNSIGNED, "vmin": 0, "vmax": limit}
-            extend = "max" if extend == "both" else extend
+        scale = colour_scale(maps, limit)
+        if scale["vmin"] == 0 and extend == "both":
+            extend = "max"
         for cell, picture, values in zip(cells, self.images, maps, strict=True):
             if overlay:
                 grey = picture if picture.ndim == 2 else picture.mean(axis=2)
                 draw_image(cell, grey)
-                # what says nothing lets the image show through
+                # values near 0 are transparent
                 strength = np.clip(np.abs(values) / limit, 0, 1) ** 0.5
                 scale["alpha"] = 0.85 * strength
             shown = draw_image(cell, values, **scale)
@@ -221,7 +217,7 @@ class SaliencyDisplay:
 
 
 def _opaque(image):
-    """Return what a colour bar is drawn of, without the transparency of an image."""
+    """Return the colours of an image without its transparency, for a colour bar."""
     from matplotlib.cm import ScalarMappable
 
     return ScalarMappable(norm=image.norm, cmap=image.cmap)

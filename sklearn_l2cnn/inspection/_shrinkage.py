@@ -1,4 +1,4 @@
-"""ShrinkageDisplay: what the penalty does to the weights."""
+"""ShrinkageDisplay: the effect of the penalty on the weights."""
 
 import numpy as np
 
@@ -10,18 +10,18 @@ from sklearn_l2cnn.inspection._drawing import (
     draw_norms,
     panels,
 )
-from sklearn_l2cnn.inspection._fitted import fitted_part, layer_weights
+from sklearn_l2cnn.inspection._fitted import fitted_part, layer_weights, sorted_path
 
 
 class ShrinkageDisplay:
     """Norms of the layers against alpha, and a histogram of the weights.
 
-    The histogram is of the absolute values, on a logarithmic axis. What is smaller than
-    a ten-thousandth of the largest, zeros among them, is counted at its left end.
+    The histogram is of the absolute values, on a logarithmic axis. Values smaller than
+    a ten-thousandth of the largest, including zeros, are counted at its left end.
 
-    :meth:`from_estimator` makes one of a fitted
-    :class:`~sklearn_l2cnn.L2CNNClassifierCV`, :meth:`from_estimators` one of several
-    classifiers, fitted with several alphas.
+    Create it with :meth:`from_estimator` from a fitted
+    :class:`~sklearn_l2cnn.L2CNNClassifierCV`, or with :meth:`from_estimators` from
+    several classifiers, fitted with several alphas.
 
     Parameters
     ----------
@@ -32,10 +32,10 @@ class ShrinkageDisplay:
         Norms of the weights.
 
     layer_names : list of str of length n_layers
-        What the layers are called.
+        Names of the layers.
 
     weights : list of ndarray
-        All weights of one network each, those whose histogram is drawn.
+        All weights of each network whose histogram is drawn.
 
     weight_alphas : list of float
         The alphas of these networks.
@@ -43,7 +43,7 @@ class ShrinkageDisplay:
     Attributes
     ----------
     axes_ : ndarray of matplotlib Axes
-        The panel of the norms and, where there are weights, that of the histogram.
+        The panel of the norms and, if there are weights, that of the histogram.
 
     figure_ : matplotlib Figure
 
@@ -53,7 +53,7 @@ class ShrinkageDisplay:
 
     See Also
     --------
-    AlphaPathDisplay : The norms beside scores and losses.
+    AlphaPathDisplay : The norms together with scores and losses.
 
     Examples
     --------
@@ -78,14 +78,14 @@ class ShrinkageDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, *, ax=None, bins=60):
-        """Draw what the penalty did along the path of a search over alpha.
+        """Draw the norms of a fitted search over alpha.
 
         Parameters
         ----------
         estimator : estimator
             A fitted :class:`~sklearn_l2cnn.L2CNNClassifierCV`, or a pipeline or search
-            that ends in one. The histogram is of the network that was fitted in the
-            end, with the chosen alpha: no other is kept.
+            that ends in one. The histogram is of the network that was refitted with
+            the chosen alpha: no other is kept.
         ax, bins
             As in :meth:`plot`.
 
@@ -102,15 +102,12 @@ class ShrinkageDisplay:
             "records the norms; or fit one classifier for every alpha and pass the "
             "list to from_estimators.",
         )
-        alphas = check_on_axis(cv.alphas_)
-        order = np.argsort(alphas, kind="stable")
+        _, path = sorted_path(cv)
         kept = {}
         if hasattr(cv, "module_"):
             kept[float(cv.alpha_)] = _flat(layer_weights(cv.module_))
         display = cls(
-            alphas=alphas[order],
-            norms=np.asarray(cv.norms_path_)[order],
-            layer_names=list(cv.layer_names_),
+            **path,
             weights=list(kept.values()),
             weight_alphas=list(kept),
         )
@@ -118,14 +115,14 @@ class ShrinkageDisplay:
 
     @classmethod
     def from_estimators(cls, estimators, *, ax=None, bins=60):
-        """Draw what the penalty did to classifiers that differ in alpha.
+        """Draw the weights of classifiers that differ in alpha.
 
         Parameters
         ----------
         estimators : list of estimators
             Fitted :class:`~sklearn_l2cnn.L2CNNClassifier` with networks of the same
             layers, or pipelines or searches that end in one. The histogram is of at
-            most four of them, from the weakest to the strongest.
+            most four of them, from the smallest alpha to the largest.
         ax, bins
             As in :meth:`plot`.
 
@@ -136,13 +133,13 @@ class ShrinkageDisplay:
         if hasattr(estimators, "fit"):
             raise TypeError(
                 f"from_estimators takes a list of fitted classifiers, got "
-                f"{type(estimators).__name__}. Of an L2CNNClassifierCV, from_estimator "
-                "makes the picture."
+                f"{type(estimators).__name__}. Pass an L2CNNClassifierCV to "
+                "from_estimator."
             )
-        wanted = "a fitted L2CNNClassifier"
-        parts = [fitted_part(one, ["module_"], wanted) for one in estimators]
+        expected = "a fitted L2CNNClassifier"
+        parts = [fitted_part(one, ["module_"], expected) for one in estimators]
         if not parts:
-            raise ValueError("estimators is empty; one for every alpha was expected.")
+            raise ValueError("estimators is empty; one for each alpha was expected.")
         alphas = check_on_axis([part.alpha for part in parts])
         order = np.argsort(alphas, kind="stable")
         layers = [layer_weights(parts[k].module_) for k in order]
@@ -169,25 +166,23 @@ class ShrinkageDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or array-like of two, default=None
-            Where to draw: the norms alone in one, the histogram in the second. None
-            makes a figure.
+            The axes for the norms and, optionally, for the histogram; None creates a
+            figure.
         bins : int, default=60
-            Of the histogram.
+            Number of bins of the histogram.
 
         Returns
         -------
         self : ShrinkageDisplay
         """
-        most = 1 + bool(self.weights)
-        n_panels = most if ax is None else min(np.size(ax), most)
-        name = f"{type(self).__name__}.plot"
-        self.axes_ = panels(name, ax, n_panels, (4.6, 3.4))
+        n_panels = 1 + bool(self.weights)
+        self.axes_ = panels(self, ax, n_panels, (4.6, 3.4), fewest=1)
         self.figure_ = self.axes_[0].figure
         self.norm_lines_ = draw_norms(
             self.axes_[0], self.alphas, self.norms, self.layer_names
         )
         self.histograms_ = []
-        if n_panels == 2:
+        if len(self.axes_) == 2:
             self._draw_histograms(self.axes_[1], bins)
         return self
 

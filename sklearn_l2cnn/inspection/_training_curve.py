@@ -1,4 +1,4 @@
-"""TrainingCurveDisplay: what happened to a network from epoch to epoch."""
+"""TrainingCurveDisplay: losses and accuracy of every epoch."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from sklearn_l2cnn.inspection._fitted import fitted_part
 class TrainingCurveDisplay:
     """Data loss, penalty and validation accuracy of every epoch.
 
-    :meth:`from_estimator` makes one of a fitted classifier.
+    Create it with :meth:`from_estimator` from a fitted classifier.
 
     Parameters
     ----------
@@ -27,25 +27,25 @@ class TrainingCurveDisplay:
         Penalty at the end of every epoch.
 
     validation_scores : ndarray of shape (n_validated,), default=None
-        Accuracy on validation images in the last epochs, which are those of the last
-        fit; None if there were none.
+        Accuracy on the validation data in the last epochs, those of the last fit; None
+        without validation data.
 
     best_epoch : int, default=None
-        The epoch of the best of them, counted from 1 over all epochs.
+        The epoch of the best validation score, counted from 1 over all epochs.
 
     Attributes
     ----------
     axes_ : ndarray of matplotlib Axes
-        The panel of the losses and, with validation, that of the accuracy.
+        The panel of the losses and, with validation data, that of the accuracy.
 
     figure_ : matplotlib Figure
 
     loss_line_, penalty_line_, validation_line_ : matplotlib Line2D
-        The last of them None without validation.
+        `validation_line_` is None without validation data.
 
     See Also
     --------
-    AlphaPathDisplay : What becomes of networks over the strength of the penalty.
+    AlphaPathDisplay : Scores, norms and losses over the strength of the penalty.
 
     Examples
     --------
@@ -68,7 +68,7 @@ class TrainingCurveDisplay:
 
     @classmethod
     def from_estimator(cls, estimator, *, ax=None, line_kw=None):
-        """Draw how the training of a classifier went.
+        """Draw the training curves of a fitted classifier.
 
         Parameters
         ----------
@@ -105,19 +105,17 @@ class TrainingCurveDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or array-like of two, default=None
-            Where to draw: the losses alone in one, the accuracy in the second. None
-            makes a figure.
+            The axes for the losses and, optionally, for the accuracy; None creates a
+            figure.
         line_kw : dict, default=None
-            More for :meth:`matplotlib.axes.Axes.plot`, of every line.
+            Keyword arguments of :meth:`matplotlib.axes.Axes.plot` for every line.
 
         Returns
         -------
         self : TrainingCurveDisplay
         """
-        validated = self.validation_scores is not None
-        n_panels = 1 + validated if ax is None else min(np.size(ax), 1 + validated)
-        name = f"{type(self).__name__}.plot"
-        self.axes_ = panels(name, ax, n_panels, (4.6, 3.4))
+        n_panels = 1 + (self.validation_scores is not None)
+        self.axes_ = panels(self, ax, n_panels, (4.6, 3.4), fewest=1)
         self.figure_ = self.axes_[0].figure
         epochs = np.arange(1, 1 + len(self.data_loss))
         style = {
@@ -127,7 +125,7 @@ class TrainingCurveDisplay:
         }
         self._draw_losses(self.axes_[0], epochs, style)
         self.validation_line_ = None
-        if n_panels == 2:
+        if len(self.axes_) == 2:
             self._draw_validation(self.axes_[1], epochs, style)
         for panel in self.axes_:
             self._mark_best(panel)
@@ -142,9 +140,9 @@ class TrainingCurveDisplay:
         label = "penalty" if np.any(self.penalty) else "penalty (0 throughout)"
         looks = {"color": VERMILLION, "marker": "s", "linestyle": "--", **style}
         [self.penalty_line_] = ax.plot(epochs, self.penalty, label=label, **looks)
-        if self.data_loss.max() > 4 * self.data_loss.min():  # a flat one stays linear
-            seen = [self.data_loss, self.penalty[self.penalty != 0]]
-            set_log_y(ax, np.concatenate(seen))
+        if self.data_loss.max() > 4 * self.data_loss.min():  # a flat curve is linear
+            losses = [self.data_loss, self.penalty[self.penalty != 0]]
+            set_log_y(ax, np.concatenate(losses))
         ax.set_ylabel("loss in training")
 
     def _draw_validation(self, ax, epochs, style):

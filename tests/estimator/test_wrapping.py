@@ -1,4 +1,4 @@
-"""Estimators that hold another: what is trained, what is frozen, who is refused."""
+"""Meta-estimators: training, frozen estimators, searches, errors, metadata."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from tests.feature_selection.test_pixel_selector import selector
 # -- CNNFeatures ----------------------------------------------------------------------
 
 
-def test_what_is_trained_is_a_clone_that_learns_the_same(digits):
+def test_a_clone_is_trained_as_the_estimator_would_be(digits):
     X, y = digits
     inner = quick(alpha=0.01)
     transformer = CNNFeatures(inner).fit(X, y)
@@ -52,7 +52,7 @@ def test_random_state_replaces_that_of_the_estimator(digits):
     assert np.array_equal(one, other)
 
 
-def test_what_is_frozen_stays(digits):
+def test_a_frozen_estimator_is_not_trained(digits):
     X, y = digits
     clf = quick().fit(X, y)
     expected = CNNFeatures(quick()).fit(X, y).transform(X)
@@ -66,7 +66,7 @@ def test_what_is_frozen_stays(digits):
         CNNFeatures(FrozenEstimator(quick())).fit(X)
 
 
-def test_a_search_inside_gives_the_best(digits):
+def test_the_best_estimator_of_a_search_is_used(digits):
     X, y = digits
     search = GridSearchCV(quick(max_epochs=1), {"alpha": [0.0, 10.0]}, cv=2)
     transformer = CNNFeatures(search).fit(X, y)
@@ -76,7 +76,7 @@ def test_a_search_inside_gives_the_best(digits):
     assert np.array_equal(frozen.transform(X), transformer.transform(X))
 
 
-def test_a_search_outside_sets_alpha(digits):
+def test_a_search_over_the_meta_estimator_sets_alpha(digits):
     def accuracy_of_the_network(pipeline, X, y):
         return pipeline[0].estimator_.score(X, y)
 
@@ -88,11 +88,11 @@ def test_a_search_outside_sets_alpha(digits):
     low, high = search.cv_results_["mean_test_score"]
     assert low > 0.5 > high
     assert search.best_estimator_[0].estimator_.alpha == 1e-3
-    assert search.best_estimator_.score(X, y) > 0.8  # the regression's
+    assert search.best_estimator_.score(X, y) > 0.8  # of the regression
 
 
 @pytest.mark.parametrize("wrap", [lambda p: p, FrozenEstimator, "search"])
-def test_pipelines_are_refused_with_what_to_do(digits, wrap):
+def test_pipelines_are_an_error_that_says_what_to_do(digits, wrap):
     pipeline = make_pipeline(FunctionTransformer(), Counting())
     if wrap == "search":
         wrapped = GridSearchCV(pipeline, {"counting__alpha": [1.0]})
@@ -108,7 +108,7 @@ def test_pipelines_are_refused_with_what_to_do(digits, wrap):
     assert Counting.trained == 0
 
 
-def test_other_estimators_have_no_network(digits):
+def test_estimators_without_a_network_are_errors(digits):
     with pytest.raises(TypeError, match="has no network"):
         CNNFeatures(LogisticRegression()).fit(*digits)
     for cls in (L2CNNClassifier, L2CNNClassifierCV):
@@ -139,24 +139,24 @@ def test_metadata_are_routed(digits):
     weight = np.arange(60) % 3
     expected = features().fit(X, y, sample_weight=weight).transform(X)
     with config_context(enable_metadata_routing=True):
-        asking = quick().set_fit_request(sample_weight=True)
-        pipeline = make_pipeline(CNNFeatures(asking), LogisticRegression())
+        requesting = quick().set_fit_request(sample_weight=True)
+        pipeline = make_pipeline(CNNFeatures(requesting), LogisticRegression())
         pipeline[1].set_fit_request(sample_weight=False)
         pipeline.fit(X, y, sample_weight=weight)
         assert np.array_equal(pipeline[0].transform(X), expected)
         with pytest.raises(UnsetMetadataPassedError):
             features().fit(X, y, sample_weight=weight)
-        # whom nobody else could ask is asked for
+        # the default estimator requests the weights itself
         default = CNNFeatures(device="cpu")
         assert default.get_metadata_routing().consumes("fit", ["sample_weight"])
-        deaf = CNNFeatures(quick().set_fit_request(sample_weight=False))
-        assert not deaf.get_metadata_routing().consumes("fit", ["sample_weight"])
+        without = CNNFeatures(quick().set_fit_request(sample_weight=False))
+        assert not without.get_metadata_routing().consumes("fit", ["sample_weight"])
 
 
 # -- PixelSelector --------------------------------------------------------------------
 
 
-def test_what_is_frozen_needs_no_labels(digits):
+def test_a_frozen_estimator_needs_no_labels(digits):
     X, y = digits
     clf = quick(max_epochs=10).fit(X, y)
     frozen = PixelSelector(FrozenEstimator(clf))
@@ -170,7 +170,7 @@ def test_what_is_frozen_needs_no_labels(digits):
         clone(frozen).fit(np.zeros((4, 9, 8)))
 
 
-def test_a_search_inside_and_a_search_outside(digits):
+def test_searches_inside_and_around_the_selector(digits):
     X, y = digits
     search = GridSearchCV(quick(max_epochs=1), {"alpha": [0.0, 10.0]}, cv=2)
     found = PixelSelector(search, max_features=5).fit(X, y)
@@ -184,7 +184,7 @@ def test_a_search_inside_and_a_search_outside(digits):
     assert outer.best_params_["pixelselector__max_features"] == 30
 
 
-def test_other_estimators_are_refused(digits):
+def test_estimators_without_a_network_are_errors_of_the_selector(digits):
     pipeline = make_pipeline(FunctionTransformer(), quick())
     with pytest.raises(ValueError, match="Put the steps in front of this transformer"):
         PixelSelector(pipeline).fit(*digits)
@@ -197,8 +197,8 @@ def test_metadata_are_routed_to_the_training_and_the_mean(digits):
     weight = np.arange(60) % 3
     expected = selector().fit(X, y, sample_weight=weight).pixel_importances_
     with config_context(enable_metadata_routing=True):
-        asking = quick().set_fit_request(sample_weight=True)
-        inner = PixelSelector(asking).set_fit_request(sample_weight=True)
+        requesting = quick().set_fit_request(sample_weight=True)
+        inner = PixelSelector(requesting).set_fit_request(sample_weight=True)
         pipeline = make_pipeline(inner, LogisticRegression())
         pipeline[1].set_fit_request(sample_weight=False)
         pipeline.fit(X, y, sample_weight=weight)

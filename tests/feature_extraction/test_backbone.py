@@ -1,4 +1,4 @@
-"""CNNFeatures of named networks with weights from elsewhere."""
+"""CNNFeatures of named networks with given weights."""
 
 import pickle
 
@@ -17,7 +17,7 @@ from tests.conftest import quick
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "squeezenet1_1"])
-def test_a_backbone_gives_what_its_last_layer_was_given(tmp_path, name):
+def test_features_of_a_backbone_are_the_input_of_its_last_layer(tmp_path, name):
     theirs = published(name).eval()
     path = save(theirs, tmp_path / "weights.pth")
     X = np.random.RandomState(0).uniform(size=(5, 64, 64, 3))
@@ -35,7 +35,7 @@ def test_a_backbone_gives_what_its_last_layer_was_given(tmp_path, name):
     assert backbone.get_feature_names_out()[0].startswith("last_0")
 
 
-def test_a_state_of_our_own_keeps_what_its_head_has_learnt(tmp_path, digits):
+def test_a_state_of_a_classifier_keeps_its_trained_head(tmp_path, digits):
     X, y = digits[0][:40], digits[1][:40]
     clf = quick(architecture="resnet18", max_epochs=1).fit(X, y)
     path = save(clf.module_, tmp_path / "weights.pth")
@@ -84,17 +84,17 @@ def test_a_backbone_standardises_by_the_weighted_images_alone(tmp_path):
         ({"estimator": quick(), "channels": "first"}, "would be ignored here"),
     ],
 )
-def test_contradictions_are_refused(digits, parameters, message):
+def test_contradicting_parameters_are_errors(digits, parameters, message):
     with pytest.raises(ValueError, match=message):
         CNNFeatures(**parameters).fit(*digits)
 
 
-def test_a_backbone_from_cuda_is_read_without(tmp_path, digits, monkeypatch):
+def test_a_backbone_from_cuda_is_loaded_without_cuda(tmp_path, digits, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     path = save(build_network("plain", (1, 8, 8), 4), tmp_path / "weights.pth")
     fitted = CNNFeatures("plain", pretrained=path, device="cpu").fit(digits[0])
     expected = fitted.transform(digits[0])
-    fitted.estimator_.net_.device = "cuda"  # as if it had been
+    fitted.estimator_.net_.device = "cuda"  # as if it had been fitted there
     state = pickle.dumps(fitted)
     with pytest.warns(DeviceWarning, match="no CUDA devices are available"):
         again = pickle.loads(state)
@@ -103,7 +103,7 @@ def test_a_backbone_from_cuda_is_read_without(tmp_path, digits, monkeypatch):
 
 
 @pytest.mark.gpu
-def test_what_is_pickled_lies_on_the_cpu(tmp_path, digits, cuda):
+def test_pickled_networks_are_on_the_cpu(tmp_path, digits, cuda):
     path = save(build_network("plain", (1, 8, 8), 4), tmp_path / "weights.pth")
     fitted = CNNFeatures("plain", pretrained=path, device="cuda").fit(digits[0])
     found = fitted.transform(digits[0])

@@ -1,4 +1,4 @@
-"""CNNFeatures: values of layers, against hooks by hand and the logits themselves."""
+"""CNNFeatures: outputs of layers, compared with hooks and with the logits."""
 
 import copy
 import pickle
@@ -28,7 +28,7 @@ from tests.conformance.test_classifiers import a_build_for_cuda_is_no_device  # 
 from tests.conftest import SmallNet, double, linux, quick
 from tests.preprocessing.test_transformers import outcomes
 
-# What a transformer of scikit-learn gets that keeps dtypes: ours has the network's.
+# A check of transformers that keep the dtype of X: the features have the network's.
 PRESERVES = {"check_transformer_preserve_dtypes"}
 
 
@@ -133,7 +133,7 @@ def test_the_last_hidden_layer_times_the_last_weights_is_the_logits(
     expected = transformer.estimator_.decision_function(X)
     np.testing.assert_allclose(found @ weight.T + bias, expected, rtol=1e-4, atol=1e-4)
     assert transformer.layers_ == ["last"] and found.dtype == np.float32
-    # so that a logistic regression on them can be what the network is
+    # a logistic regression with these weights predicts the same
     lr = LogisticRegression().fit(found, y)
     lr.coef_, lr.intercept_ = weight, bias
     assert np.array_equal(lr.predict(found), transformer.estimator_.predict(X))
@@ -141,16 +141,16 @@ def test_the_last_hidden_layer_times_the_last_weights_is_the_logits(
 
 @pytest.mark.parametrize("pool", ["flatten", "mean", "max"])
 @pytest.mark.parametrize("layer", ["conv1", "relu2", "dense1", "logits"])
-def test_values_are_those_that_a_hook_sees(digits, layer, pool):
+def test_values_are_those_that_a_hook_records(digits, layer, pool):
     X, y = digits
     transformer = features(layer, pool, architecture="plain", max_epochs=1).fit(X, y)
-    network, seen = copy.deepcopy(transformer.module_).eval(), []
+    network, outputs = copy.deepcopy(transformer.module_).eval(), []
     network.get_submodule(layer).register_forward_hook(
-        lambda layer, inputs, output: seen.append(output.detach().clone())
+        lambda layer, inputs, output: outputs.append(output.detach().clone())
     )
     with torch.no_grad():
         network(network_input(transformer.estimator_, X))
-    expected = seen[0].numpy()
+    expected = outputs[0].numpy()
     if expected.ndim == 4 and pool != "flatten":
         expected = getattr(expected, pool)(axis=(2, 3))
     found = transformer.transform(X)
@@ -160,7 +160,7 @@ def test_values_are_those_that_a_hook_sees(digits, layer, pool):
     assert len(transformer.get_feature_names_out()) == found.shape[1]
 
 
-def test_names_say_where_a_value_is(digits):
+def test_names_are_layers_and_indices(digits):
     X, y = digits
     transformer = features(["0", "last"]).fit(X[:50], y[:50])
     found = transformer.transform(X[:3])
@@ -199,36 +199,41 @@ def test_layers_by_name_index_pattern_and_several(digits, layer, expected):
     assert np.array_equal(transformer.transform(X[:40]), np.hstack(columns))
 
 
-def test_a_part_made_of_layers_is_one_output(digits):
+def test_a_module_made_of_layers_is_one_output(digits):
     X, y = digits[0][:40], digits[1][:40]
     transformer = features("layer4", "mean", architecture="resnet18", max_epochs=1)
     found = transformer.fit(X, y).transform(X)
     assert found.shape == (40, 512) and transformer.layers_ == ["layer4"]
     pooled = CNNFeatures(FrozenEstimator(transformer.estimator_), layer="avgpool")
     np.testing.assert_allclose(found, pooled.fit_transform(X), rtol=1e-5, atol=1e-6)
+    # a pattern means the layers in a module, as in all parameters
+    inner = CNNFeatures(FrozenEstimator(transformer.estimator_), layer="layer[4]")
+    names = inner.fit(X).layers_
+    assert "layer4.0.conv1" in names and len(names) > 2
+    assert all(name.startswith("layer4.") for name in names)
 
 
 @pytest.mark.parametrize("layer", ["conv9", 9, -10, True, 1.5, ["conv1", "x"], "x*"])
-def test_a_wrong_layer_lists_what_there_is_before_anything_is_trained(digits, layer):
+def test_a_wrong_layer_is_an_error_before_training_that_lists_the_layers(digits, layer):
     if layer == 1.5:
         layer = [1.5]  # past the check of the type
     transformer = CNNFeatures(L2CNNClassifier(max_epochs=10**6), layer=layer)
     with pytest.raises(ValueError, match=r"layers are 'conv1' 32 x 8 x 8, 'relu1'"):
-        transformer.fit(*digits)  # with as many epochs it would never end
+        transformer.fit(*digits)  # training would not end
     assert not hasattr(transformer, "estimator_")
-    with pytest.raises(ValueError, match="one layer at least was expected"):
+    with pytest.raises(ValueError, match="at least one layer was expected"):
         features([]).fit(*digits)
     other = CNNFeatures(Counting(max_epochs=1), layer=layer)
     with pytest.raises(ValueError, match="layers are 'conv1'"):
-        other.fit(*digits)  # of a class that is not ours it is found afterwards
+        other.fit(*digits)  # after training, for a subclass
     assert not hasattr(other, "estimator_") and not hasattr(other, "n_features_in_")
 
 
-# -- what an image's features depend on -----------------------------------------------
+# -- independence of other images ---------------------------------------------------
 
 
 @pytest.mark.parametrize("layer", ["last", ["0", 2]])
-def test_features_do_not_depend_on_neighbours(digits, layer):
+def test_features_do_not_depend_on_other_images(digits, layer):
     X, y = digits
     transformer = features(layer).fit(X, y)
     whole = transformer.transform(X)
@@ -245,19 +250,19 @@ def test_features_do_not_depend_on_the_number_of_threads(digits, monkeypatch):
     monkeypatch.setattr("sklearn_l2cnn._training.chunks._CHUNK_VALUES", 32 * 64)
     found, used = {}, set()
 
-    def seen(values, pool):
+    def recorded(values, pool):
         used.add(threading.get_ident())
         return pooled(values, pool)
 
-    monkeypatch.setattr(_features, "pooled", seen)
+    monkeypatch.setattr(_features, "pooled", recorded)
     for threads in (1, 2, 5):
         used.clear()
         with torch_threads(threads):
             found[threads] = transformer.transform(X)
-        # the threads of a pool, or this one
+        # in the threads of a pool, or in this one
         assert (threading.get_ident() in used) is (threads == 1)
     assert np.array_equal(found[1], found[2]) and np.array_equal(found[1], found[5])
-    # who knows what a network of the user's remembers
+    # a module of the user may have a state: one thread
     alone = features("conv", architecture=SmallNet).fit(X, y)
     used.clear()
     alone.transform(X)
@@ -265,7 +270,7 @@ def test_features_do_not_depend_on_the_number_of_threads(digits, monkeypatch):
 
 
 @linux
-def test_features_are_held_once():
+def test_features_are_in_memory_once():
     code = """if True:
         import numpy as np
         from sklearn.frozen import FrozenEstimator
@@ -286,7 +291,7 @@ def test_features_are_held_once():
     assert 0.5 < share < 1.4
 
 
-def test_looking_changes_nothing(digits):
+def test_transform_does_not_change_the_network(digits):
     X, y = digits
     transformer = features("conv", architecture=SmallNet).fit(X, y)
     before = pickle.dumps(transformer.module_.state_dict())
@@ -302,7 +307,7 @@ def test_dtypes_are_those_of_the_network(digits):
     assert features(architecture=double).fit_transform(X, y).dtype == np.float64
     found = features(precision="bfloat16").fit_transform(X, y)
     assert found.dtype == np.float32
-    # products of bfloat16 have eight bits; what comes out is rounded to them
+    # bfloat16 has eight bits, to which the features are rounded
     rounded = torch.tensor(found).bfloat16().float().numpy()
     assert np.array_equal(found, rounded)
 
@@ -337,12 +342,12 @@ def test_any_form_of_images(colours, form):
     assert np.array_equal(transformer.transform(X), expected)
     assert transformer.n_features_in_ == 90 and transformer.image_shape_ == (6, 5, 3)
     assert hasattr(transformer, "feature_names_in_") == (form == "frame")
-    if form != "frame":  # which is missed
+    if form != "frame":  # whose names would be missing
         with pytest.raises(ValueError, match="CNNFeatures is expecting images of 6 x"):
             transformer.transform(np.zeros((2, 7, 5, 3)))
 
 
-def test_data_frames_come_out(digits):
+def test_output_can_be_a_data_frame(digits):
     X, y = digits
     transformer = features("0", "mean").fit(X, y)
     expected = transformer.transform(X)
@@ -353,7 +358,7 @@ def test_data_frames_come_out(digits):
         assert np.array_equal(frame.to_numpy(), expected)
 
 
-def test_tensors_go_through_under_dispatch(digits):
+def test_tensors_give_tensors_under_dispatch(digits):
     X, y = digits
     expected = features().fit_transform(X, y)
     with config_context(array_api_dispatch=True):

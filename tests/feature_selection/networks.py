@@ -1,4 +1,4 @@
-"""Networks of any weights in classifiers, for the tests of pruning."""
+"""Networks with given weights in classifiers, for the tests of pruning."""
 
 import copy
 
@@ -16,8 +16,8 @@ def images(shape, n=24, seed=0):
     return np.random.RandomState(seed).normal(size=(n, *shape))
 
 
-def holding(network, shape, **parameters):
-    """Return a fitted classifier with the very weights of a network."""
+def classifier_with(network, shape, **parameters):
+    """Return a fitted classifier with the weights of a network."""
     X, y = images(shape), np.arange(24) % N_CLASSES
     options = {"max_epochs": 1, "random_state": 0, "architecture": network}
     clf = L2CNNClassifier(**(options | parameters)).fit(X, y)
@@ -26,13 +26,13 @@ def holding(network, shape, **parameters):
 
 
 def layers_of(network):
-    """Return the layers with weights but for the last, by name."""
+    """Return the layers with weights, except the last, by name."""
     found = [(n, part) for n, part in network.named_modules() if type(part) in FILTERED]
     return dict(found[:-1])
 
 
-def stirred(network, seed, share=0.5):
-    """Draw everything in a network anew in float64, and a share of all filters zero."""
+def randomized(network, seed, share=0.5):
+    """Draw all values of a network in float64; make a share of the filters zero."""
     generator = torch.Generator().manual_seed(seed)
     network = network.double()
     with torch.no_grad():
@@ -43,14 +43,14 @@ def stirred(network, seed, share=0.5):
             if getattr(part, "running_var", None) is not None:
                 part.running_var.abs_().add_(0.1)
         for layer in layers_of(network).values():
-            dead = torch.rand(len(layer.weight), generator=generator) < share
-            dead[0] = share == 1
-            layer.weight[dead] = 0
+            zero = torch.rand(len(layer.weight), generator=generator) < share
+            zero[0] = share == 1
+            layer.weight[zero] = 0
     return network
 
 
 def logits(clf, X):
-    """Run the network of a classifier as it is, in float64."""
+    """Run the network of a classifier in float64."""
     pixels = (X - clf.channel_mean_) / clf.channel_scale_
     pixels = torch.from_numpy(pixels).permute(0, 3, 1, 2)
     with torch.no_grad():
@@ -67,7 +67,7 @@ def assert_same_logits(pruned, clf, shape, rtol=1e-12):
 
 
 def two_convolutions(constants, between=(), **options):
-    """Return a network of which all first filters but one give their biases alone."""
+    """Return a network whose first layer has constant filters, except for one."""
     n_filters = 1 + len(constants)
     network = nn.Sequential(
         nn.Conv2d(1, n_filters, 3, padding=1),
@@ -77,7 +77,7 @@ def two_convolutions(constants, between=(), **options):
         nn.Flatten(),
         nn.Linear(8, N_CLASSES),
     )
-    network = stirred(network, seed=0, share=0)
+    network = randomized(network, seed=0, share=0)
     network[0].weight.data[1:] = 0
     network[0].bias.data[1:] = torch.tensor(constants)
     return network

@@ -1,4 +1,4 @@
-"""FilterSelector: conformance, what it keeps, what it takes."""
+"""FilterSelector: conformance, training and pruning, errors."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_check_estimator(selector):
             assert result["status"] == "skipped", (name, reason)
             assert name.startswith("check_array_api"), (name, reason)
             assert any(word in reason for word in ABSENT), reason
-    # all that the classifier gets, and class weights it has not
+    # all checks of the classifier, except for class weights, which it has not
     ran = sorted(result["check_name"] for result in results)
     expected = names_of_checks(L2CNNClassifier())
     expected.remove("check_class_weight_classifiers")
@@ -78,10 +78,10 @@ def test_no_tag_relaxes_a_check():
     assert not tags.classifier_tags.poor_score and tags.array_api_support
 
 
-# -- what it does ---------------------------------------------------------------------
+# -- training and pruning -------------------------------------------------------------
 
 
-def test_it_is_training_and_pruning(digits):
+def test_it_trains_and_prunes(digits):
     X, y = digits
     clf = quick(penalty="group", alpha=0.01, architecture="plain", lr=3e-3)
     selector = FilterSelector(clf, fraction=0.3).fit(X, y)
@@ -107,7 +107,7 @@ def test_it_is_training_and_pruning(digits):
     assert selector.score(X, y) == expected.score(X, y)
 
 
-def test_by_default_units_vanish_and_nothing_changes(digits):
+def test_by_default_zero_units_are_removed_and_predictions_stay(digits):
     X, y = digits
     selector = FilterSelector(random_state=0).fit(X, y)
     whole = L2CNNClassifier(alpha=3e-4, penalty="group", random_state=0).fit(X, y)
@@ -141,7 +141,7 @@ def test_a_frozen_estimator_is_not_trained(digits):
         FilterSelector(FrozenEstimator(quick())).fit(X, y)
 
 
-def test_weights_and_validation_images_arrive(digits):
+def test_weights_and_validation_data_reach_the_training(digits):
     X, y = digits
     clf = quick(early_stopping=True)
     rows = np.arange(len(y)) % 3 > 0
@@ -166,7 +166,7 @@ def test_in_a_search(digits):
     assert search.predict(X[:3]).dtype.kind == "U"
 
 
-def test_names_of_columns_come_and_go(digits):
+def test_feature_names_are_those_of_the_last_fit(digits):
     pandas = pytest.importorskip("pandas")
     X, y = digits
     frame = pandas.DataFrame(X.reshape(len(X), -1)).add_prefix("p")
@@ -175,7 +175,7 @@ def test_names_of_columns_come_and_go(digits):
     assert not hasattr(selector.fit(X, y), "feature_names_in_")
 
 
-def test_a_failed_fit_leaves_what_was_there(digits):
+def test_a_failed_fit_keeps_the_fitted_attributes(digits):
     X, y = digits
     selector = FilterSelector(quick(max_epochs=1), random_state=0).fit(X, y)
     before = selector.predict_proba(X)

@@ -1,4 +1,4 @@
-"""PixelSelector: importances by their definition, pixels that are known to matter."""
+"""PixelSelector: importances by definition, and known informative pixels."""
 
 import pickle
 import threading
@@ -31,7 +31,7 @@ TILE = slice(0, 8), slice(8, 16)
 def four_shapes(n, seed, noise=0.1):
     """Make images of four shapes, of which the one at the upper right is the label.
 
-    Three quarters of the pixels have the same contrast and say nothing.
+    The other three quarters of the pixels have the same contrast, but no information.
     """
     rng = np.random.RandomState(seed)
     images = np.empty((n, 16, 16), dtype=np.uint8)
@@ -45,7 +45,7 @@ def four_shapes(n, seed, noise=0.1):
 
 
 def informative():
-    """Say which pixels tell the classes apart: by how often each one is in a shape."""
+    """Return a mask of the pixels whose share of shapes depends on the class."""
     shapes = make_shapes(4000, size=8, noise=0, random_state=0)
     often = [shapes.masks[shapes.target == k].mean(axis=0) for k in range(4)]
     mask = np.zeros((16, 16), dtype=bool)
@@ -156,7 +156,7 @@ def linear(input_shape, n_classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(input_shape)), n_classes))
 
 
-def test_of_a_linear_network_importances_are_weights_times_differences():
+def test_importances_of_a_linear_network_are_weights_times_differences():
     X, y = load_digits(return_X_y=True)
     rows = (y < 2).nonzero()[0][:100]
     X, y = X[rows].reshape(-1, 8, 8), y[rows]
@@ -174,7 +174,7 @@ def test_of_a_linear_network_importances_are_weights_times_differences():
     )
 
 
-def test_importances_add_up_to_what_the_images_gain_over_their_mean(digits):
+def test_importances_sum_to_the_gain_of_the_images_over_their_mean(digits):
     X, y = digits
     found = PixelSelector(quick(max_epochs=20), n_steps=200).fit(X, y)
     clf, images = found.estimator_, network_input(found.estimator_, X)
@@ -217,7 +217,7 @@ def test_known_pixels_are_found(seed):
     assert recall(seed, n=1200, max_epochs=8) >= 0.9
 
 
-def test_a_pixel_that_alone_decides_comes_first():
+def test_the_only_informative_pixel_comes_first():
     rng = np.random.RandomState(0)
     X = rng.randint(0, 256, size=(300, 6, 5, 3)).astype(np.uint8)
     y = np.where(X[:, 4, 1, 2] > 127, "high", "low")
@@ -245,7 +245,7 @@ def test_weights_are_exact(digits):
         assert np.array_equal(other.pixel_importances_, expected.pixel_importances_)
     plain = selector().fit(X, y)
     assert not np.array_equal(plain.pixel_importances_, expected.pixel_importances_)
-    # in the importances too, where the network is the same
+    # in the importances too, with the same network
     frozen = PixelSelector(FrozenEstimator(plain.estimator_))
     one, other = (frozen.fit(X, y, w).pixel_importances_ for w in (None, weight))
     assert not np.allclose(one, other)
@@ -277,16 +277,16 @@ def test_importances_do_not_depend_on_the_number_of_threads(digits, monkeypatch)
     monkeypatch.setattr("sklearn_l2cnn._training.chunks._CHUNK_VALUES", 32 * 64)
     found, used = {}, set()
 
-    def seen(*args):
+    def recorded_slope(*args):
         used.add(threading.get_ident())
         return _slope(*args)
 
-    monkeypatch.setattr(_contributions, "_slope", seen)
+    monkeypatch.setattr(_contributions, "_slope", recorded_slope)
     for threads in (1, 2, 5):
         used.clear()
         with torch_threads(threads), torch.inference_mode(threads == 5):
             found[threads] = clone(frozen).fit(X, y).pixel_importances_
-        # the threads of a pool, or this one
+        # in the threads of a pool, or in this one
         assert (threading.get_ident() in used) is (threads == 1)
     assert np.array_equal(found[1], found[2]) and np.array_equal(found[1], found[5])
 
@@ -318,7 +318,7 @@ class Known(BaseEstimator):
 def test_selection_is_that_of_scikit_learn(
     digits, threshold, max_features, monkeypatch
 ):
-    known = np.random.RandomState(0).randint(0, 9, size=(8, 8)) / 100.0  # equals, too
+    known = np.random.RandomState(0).randint(0, 9, size=(8, 8)) / 100.0  # with ties
     monkeypatch.setattr(PixelSelector, "_contributions", lambda *_: torch.tensor(known))
     X, y = digits
     parameters = {"threshold": threshold, "max_features": max_features}
@@ -348,7 +348,7 @@ def test_without_a_threshold_max_features_is_the_number(digits):
 
 @pytest.mark.parametrize("channels", ["last", "first"])
 @pytest.mark.parametrize("form", ["rows", "images"])
-def test_values_are_in_the_order_of_rows_and_go_back(colours, channels, form):
+def test_values_are_in_the_order_of_rows_and_can_be_inverted(colours, channels, form):
     X, y = colours
     last = selector(max_features=7).fit(X, y)
     if channels == "first":
@@ -380,7 +380,7 @@ def test_bytes_stay_bytes(digits):
         assert found.transform(X).dtype == np.uint8
         assert found.inverse_transform(found.transform(X)).dtype == np.uint8
         assert (found.inverse_transform(found.transform(X)) == 9).any()
-    with pytest.raises(ValueError, match="an integer from 0 to 255 can"):
+    with pytest.raises(ValueError, match="pass an integer from 0 to 255"):
         selector(output="images", fill_value=0.5).fit(X, y).transform(X)
 
 
@@ -394,7 +394,7 @@ def test_names_are_those_of_the_columns(digits):
     assert np.array_equal(chosen.to_numpy(), frame[wanted].to_numpy())
 
 
-def test_nothing_selected_is_said(digits):
+def test_a_selection_without_pixels_is_a_warning(digits):
     X, y = digits
     found = selector(threshold=1e9).fit(X, y)
     with pytest.warns(UserWarning, match="No pixels were selected: threshold="):
@@ -410,12 +410,12 @@ def test_nothing_selected_is_said(digits):
         ({"max_features": lambda X: 0.5}, "returned 0.5; a number of pixels was"),
     ],
 )
-def test_what_makes_no_sense_is_refused_before_training(digits, parameters, message):
+def test_wrong_parameters_are_errors_before_training(digits, parameters, message):
     with pytest.raises(ValueError, match=message):
         selector(max_epochs=10**6, **parameters).fit(*digits)
 
 
-def test_a_wrong_number_of_values_has_no_way_back(digits):
+def test_a_wrong_number_of_values_cannot_be_inverted(digits):
     found = selector(max_features=20).fit(*digits)
     with pytest.raises(ValueError, match="19 features, but 20 values of selected"):
         found.inverse_transform(np.zeros((3, 19)))

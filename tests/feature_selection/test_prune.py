@@ -1,4 +1,4 @@
-"""prune: the smaller network does what the larger one does with its filters masked."""
+"""prune: the smaller network equals the larger one with its filters masked."""
 
 import copy
 from itertools import pairwise
@@ -14,9 +14,9 @@ from tests.feature_selection.networks import (
     FILTERED,
     N_CLASSES,
     assert_same_logits,
-    holding,
+    classifier_with,
     layers_of,
-    stirred,
+    randomized,
     two_convolutions,
 )
 
@@ -29,10 +29,10 @@ SHAPES = [(8, 8, 1), (9, 7, 3), (1, 5, 2), (1, 1, 1)]
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_built_in_networks_lose_what_is_zero(name, shape):
+def test_built_in_networks_lose_zero_filters(name, shape):
     depth_first = shape[2], *shape[:2]
-    network = stirred(build_network(name, depth_first, N_CLASSES), seed=len(name))
-    clf = holding(network, shape)
+    network = randomized(build_network(name, depth_first, N_CLASSES), seed=len(name))
+    clf = classifier_with(network, shape)
     pruned, support = prune(clf, return_support=True)
     assert_same_logits(pruned, clf, shape)
     layers = layers_of(network)
@@ -41,7 +41,7 @@ def test_built_in_networks_lose_what_is_zero(name, shape):
         layers.items(), [*layers.values(), network.logits][1:], strict=True
     ):
         alive = layer.weight.flatten(1).any(dim=1)
-        # where the next layer pads, one filter may stay for all that are not nothing
+        # where the next layer pads, one filter may stay for all constants but 0
         pads = getattr(reader, "padding", (0, 0)) != (0, 0)
         standing = pads and bool((layer.bias[~alive] > 0).any())
         left = support[layer_name]
@@ -99,9 +99,9 @@ def random_sequence(seed):
     rng = np.random.RandomState(seed)
     shape = (*rng.choice([1, 2, 5, 6, 9], size=2), rng.choice([1, 3]))
     depth, layers = int(shape[2]), []
-    seen = torch.zeros(2, depth, *shape[:2])
+    maps = torch.zeros(2, depth, *shape[:2])
     for _ in range(rng.choice([1, 2, 3])):
-        side, filters = min(seen.shape[2:]), int(rng.choice([1, 4, 7]))
+        side, filters = min(maps.shape[2:]), int(rng.choice([1, 4, 7]))
         taps = int(rng.choice([1, 2, 3]))
         most = ["zeros", "reflect", "replicate", "circular"] if side > 2 else ["zeros"]
         conv = nn.Conv2d(
@@ -114,15 +114,15 @@ def random_sequence(seed):
             padding_mode=most[rng.choice(len(most))],
         )
         part = [conv]
-        seen = conv(seen)
-        for layer in random_between(rng, filters, seen.shape[2:]):
-            seen = layer(seen)
+        maps = conv(maps)
+        for layer in random_between(rng, filters, maps.shape[2:]):
+            maps = layer(maps)
             part.append(layer)
         # sequences within the sequence change nothing
         layers += [nn.Sequential(*part)] if rng.rand() < 0.3 else part
         depth = filters
     layers.append(nn.Flatten())
-    width = int(np.prod(seen.shape[1:]))
+    width = int(np.prod(maps.shape[1:]))
     if rng.rand() < 0.3:
         layers += [nn.BatchNorm1d(width), nn.Sigmoid()]
     for _ in range(rng.choice([0, 1, 2])):
@@ -136,10 +136,10 @@ def random_sequence(seed):
 
 
 @pytest.mark.parametrize("seed", range(48))
-def test_any_sequence_loses_what_is_zero(seed):
+def test_any_sequence_loses_zero_filters(seed):
     network, shape = random_sequence(seed)
-    network = stirred(network, seed, share=(0, 0.3, 0.7, 1)[seed % 4])
-    clf = holding(network, shape)
+    network = randomized(network, seed, share=(0, 0.3, 0.7, 1)[seed % 4])
+    clf = classifier_with(network, shape)
     pruned, support = prune(clf, return_support=True)
     assert_same_logits(pruned, clf, shape)
     if seed % 4 == 3:  # where all filters are zero, some go that are not the last
@@ -187,9 +187,9 @@ def masked(network, threshold, fraction):
 @pytest.mark.parametrize("seed", range(32))
 def test_weak_filters_go_as_if_they_were_masked(seed):
     network, shape = random_sequence(seed)
-    network = stirred(network, seed, share=0.2)
+    network = randomized(network, seed, share=0.2)
     threshold, fraction = [(1.5, 0), (0, 0.5), (0.7, 0.29), (1e9, 0)][seed % 4]
-    clf = holding(network, shape)
+    clf = classifier_with(network, shape)
     pruned, support = prune(
         clf, threshold=threshold, fraction=fraction, return_support=True
     )
@@ -198,7 +198,7 @@ def test_weak_filters_go_as_if_they_were_masked(seed):
     assert_same_logits(pruned, oracle, shape)
     for name, left in support.items():
         assert left.any()
-        # where maps go to a dense layer nothing stands in the way
+        # a dense layer can do without any constant filter
         if isinstance(network.get_submodule(name), nn.Linear):
             gone = int(fraction * len(left) + 1e-9)
             assert left.sum() <= max(1, len(left) - gone)
@@ -206,15 +206,15 @@ def test_weak_filters_go_as_if_they_were_masked(seed):
 
 def test_the_share_of_a_layer_is_rounded_down():
     network = nn.Sequential(nn.Flatten(), nn.Linear(4, 100), nn.Linear(100, N_CLASSES))
-    clf = holding(network, (2, 2, 1))
+    clf = classifier_with(network, (2, 2, 1))
     for fraction, left in [(0, 100), (0.29, 71), (0.999, 1), (0.5, 50), (0.004, 100)]:
         assert prune(clf, fraction=fraction).module_[1].out_features == left
 
 
-def test_thresholds_are_norms_and_equal_norms_go():
+def test_thresholds_are_norms_and_equal_norms_are_removed():
     network = nn.Sequential(nn.Flatten(), nn.Linear(2, 3), nn.Linear(3, N_CLASSES))
     network[1].weight.data = torch.tensor([[3.0, 4.0], [0.0, 6.0], [0.0, 0.0]])
-    clf = holding(network, (1, 2, 1))
+    clf = classifier_with(network, (1, 2, 1))
     for threshold, left in [
         (0, [1, 1, 0]),
         (4.999, [1, 1, 0]),
@@ -225,7 +225,7 @@ def test_thresholds_are_norms_and_equal_norms_go():
         assert support["1"].tolist() == list(map(bool, left))
 
 
-# -- what a constant filter leaves behind ---------------------------------------------
+# -- constant filters -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_thresholds_are_norms_and_equal_norms_go():
         ([1.0, -2.0, 3.0], {}, 1),
         ([0.0, 0.0, 0.0], {"padding": 1}, 1),
         ([0.0, 0.0, 3.0], {"padding": 1}, 2),
-        ([1.0, -2.0, 3.0], {"padding": 1}, 2),  # one filter for all
+        ([1.0, -2.0, 3.0], {"padding": 1}, 2),  # merged into one filter
         ([1.0, -2.0, 3.0], {"padding": "same"}, 2),
         ([1.0, -2.0, 3.0], {"padding": 1, "padding_mode": "reflect"}, 1),
         ([1.0, -2.0, 3.0], {"padding": 1, "padding_mode": "circular"}, 1),
@@ -244,12 +244,12 @@ def test_thresholds_are_norms_and_equal_norms_go():
         ([1.0, 2.0], {"between": [nn.MaxPool2d(3, 1, 1)]}, 1),
         ([1.0, 2.0], {"between": [nn.AvgPool2d(3, 1, 1)]}, 2),
         ([1.0, 2.0], {"between": [nn.AvgPool2d(3, 1, 1, count_include_pad=False)]}, 1),
-        # edges and middle of these are no multiples of each other: both stay
+        # these maps are not proportional: both filters stay
         ([1.0, 2.0], {"between": [nn.AvgPool2d(3, 1, 1), nn.Tanh()]}, 3),
     ],
 )
 def test_constants_go_into_the_bias_or_into_one_filter(constants, options, left):
-    clf = holding(two_convolutions(constants, **options), (6, 5, 1))
+    clf = classifier_with(two_convolutions(constants, **options), (6, 5, 1))
     pruned, support = prune(clf, return_support=True)
     assert_same_logits(pruned, clf, (6, 5, 1))
     assert support["0"].sum() == left
@@ -268,63 +268,63 @@ def test_an_activation_in_several_places():
     with torch.no_grad():
         network[2].weight[1] = 0
         network[2].bias[1] = -3.0  # which the ReLU turns into 0
-    clf = holding(network, (6, 5, 1))
+    clf = classifier_with(network, (6, 5, 1))
     pruned, support = prune(clf, return_support=True)
     assert_same_logits(pruned, clf, (6, 5, 1))
     assert support["2"].tolist() == [True, False, True, True]
 
 
-def test_all_filters_dead():
+def test_of_zero_filters_one_is_kept():
     network = two_convolutions([1.0, 2.0], padding=1)
     network[0].weight.data[:] = 0
-    clf = holding(network, (6, 5, 1))
+    clf = classifier_with(network, (6, 5, 1))
     assert prune(clf).module_[0].out_channels == 1
     assert_same_logits(prune(clf), clf, (6, 5, 1))
     for part in network:
         if type(part) in FILTERED:
             part.weight.data[:] = 0
-    clf = holding(network, (6, 5, 1))
+    clf = classifier_with(network, (6, 5, 1))
     pruned = prune(clf)
     assert_same_logits(pruned, clf, (6, 5, 1))
     weights = [part.weight for part in pruned.module_ if type(part) in FILTERED]
     assert [tuple(w.shape) for w in weights] == [(1, 1, 3, 3), (1, 1, 3, 3), (3, 4)]
 
 
-def test_what_nobody_reads_goes_and_what_that_read_too():
+def test_unread_filters_are_removed_and_then_those_they_read():
     sizes = [2, 4, 4, 4, N_CLASSES]
     dense = [nn.Linear(a, b) for a, b in pairwise(sizes)]
-    network = stirred(nn.Sequential(nn.Flatten(), *dense), seed=0, share=0)
+    network = randomized(nn.Sequential(nn.Flatten(), *dense), seed=0, share=0)
     dense[3].weight.data[:, 0] = 0  # unit 0 of the third is not read
     dense[2].weight.data[1:, 1] = 0  # and was the only one to read unit 1 of the second
     dense[1].weight.data[2:, 2] = 0  # unit 2 of the first is read by 0 and 1 of these
     dense[1].weight.data[0, 2] = 0
-    clf = holding(network, (1, 2, 1))
+    clf = classifier_with(network, (1, 2, 1))
     pruned, support = prune(clf, return_support=True)
     assert_same_logits(pruned, clf, (1, 2, 1))
     gone = [np.flatnonzero(~left).tolist() for left in support.values()]
     assert gone == [[2], [1], [0]]
 
 
-def test_who_reads_the_dead_alone_is_dead():
+def test_filters_that_read_only_zero_filters_are_removed():
     sizes = [2, 4, 4, N_CLASSES]
     dense = [nn.Linear(a, b) for a, b in pairwise(sizes)]
-    network = stirred(nn.Sequential(nn.Flatten(), *dense), seed=0, share=0)
+    network = randomized(nn.Sequential(nn.Flatten(), *dense), seed=0, share=0)
     dense[0].weight.data[0] = 0
     dense[1].weight.data[3, 1:] = 0
-    clf = holding(network, (1, 2, 1))
+    clf = classifier_with(network, (1, 2, 1))
     pruned, support = prune(clf, return_support=True)
     assert_same_logits(pruned, clf, (1, 2, 1))
     gone = [np.flatnonzero(~left).tolist() for left in support.values()]
     assert gone == [[0], [3]]
 
 
-def test_a_scale_of_zero_in_a_batch_norm_is_a_dead_filter():
+def test_filters_with_a_scale_of_zero_in_a_batch_norm_are_removed():
     network = nn.Sequential(
         nn.Conv2d(1, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(96, 3)
     )
-    network = stirred(network, seed=0, share=0)
+    network = randomized(network, seed=0, share=0)
     network[1].weight.data[:4] = 0
-    clf = holding(network, (6, 6, 1))
+    clf = classifier_with(network, (6, 6, 1))
     pruned = prune(clf)
     assert_same_logits(pruned, clf, (6, 6, 1))
     assert pruned.module_[0].out_channels == pruned.module_[1].num_features == 2

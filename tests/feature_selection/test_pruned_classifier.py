@@ -1,4 +1,4 @@
-"""What prune returns, a classifier like any other, and what it refuses."""
+"""The classifier that prune returns, and the errors that it raises."""
 
 import copy
 import pickle
@@ -18,19 +18,19 @@ from tests.conftest import SmallNet, quick
 from tests.feature_selection.networks import (
     N_CLASSES,
     assert_same_logits,
-    holding,
+    classifier_with,
     images,
     layers_of,
-    stirred,
+    randomized,
     two_convolutions,
 )
 
-# -- the classifier that comes out ----------------------------------------------------
+# -- the pruned classifier ----------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def sparse(digits):
-    """A classifier whose penalty left filters at zero, float32 as they come."""
+    """A classifier in float32 whose penalty made filters zero."""
     X, y = digits
     clf = L2CNNClassifier(
         alpha=3e-4,
@@ -47,13 +47,13 @@ def n_parameters(clf):
     return sum(parameter.numel() for parameter in clf.module_.parameters())
 
 
-def test_a_penalised_network_is_smaller_and_says_the_same(sparse, digits):
+def test_a_penalised_network_is_smaller_and_predicts_the_same(sparse, digits):
     X, y = digits
     before = copy.deepcopy(sparse.module_.state_dict())
     pruned, support = prune(sparse, return_support=True)
     alive = sparse.module_.dense1.weight.any(dim=1)
     assert 0 < alive.sum() < len(alive)
-    # none that is alive goes unless nobody reads it
+    # filters that are not zero are removed only if the reader ignores them
     assert not (support["dense1"] & ~alive.numpy()).any()
     assert n_parameters(pruned) < 0.8 * n_parameters(sparse)
     np.testing.assert_allclose(
@@ -61,7 +61,7 @@ def test_a_penalised_network_is_smaller_and_says_the_same(sparse, digits):
     )
     assert np.array_equal(pruned.predict(X), sparse.predict(X))
     assert pruned.score(X, y) > 0.8
-    # and the one that was given is what it was
+    # the classifier passed to prune does not change
     after = sparse.module_.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert sparse.net_.optimizer_.state
@@ -78,7 +78,7 @@ def test_parameters_and_attributes_are_those_of_the_original(sparse):
     assert list(pruned.net_.history) == list(sparse.net_.history)
 
 
-def test_nothing_to_drop_changes_no_bit(digits):
+def test_without_filters_to_remove_no_bit_changes(digits):
     X, y = digits
     clf = quick(max_epochs=1).fit(X, y)
     pruned, support = prune(clf, return_support=True)
@@ -102,7 +102,7 @@ def test_partial_fit_and_warm_start_train_the_smaller_network(sparse, digits):
     assert pruned.score(X, y) > 0.8
 
 
-def test_a_fit_anew_and_a_clone_have_the_full_network(sparse, digits):
+def test_a_new_fit_and_a_clone_have_the_full_network(sparse, digits):
     X, y = digits
     pruned = prune(sparse).set_params(max_epochs=1)
     fresh = clone(pruned).fit(X, y)
@@ -119,9 +119,9 @@ def test_the_smaller_network_can_be_the_architecture_of_another(sparse, digits):
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", torch.optim.RMSprop])
-def test_a_bias_that_was_not_there_is_trained(optimizer):
+def test_a_new_bias_is_trained(optimizer):
     network = two_convolutions([1.0, 2.0], bias=False)
-    clf = holding(network, (6, 5, 1), optimizer=optimizer)
+    clf = classifier_with(network, (6, 5, 1), optimizer=optimizer)
     pruned = prune(clf)
     assert_same_logits(pruned, clf, (6, 5, 1))
     before = pruned.module_[1].bias.detach().clone()
@@ -129,9 +129,9 @@ def test_a_bias_that_was_not_there_is_trained(optimizer):
     assert not torch.equal(pruned.module_[1].bias, before)
 
 
-def test_what_is_frozen_stays_frozen():
+def test_frozen_layers_stay_frozen():
     network = two_convolutions([1.0, 2.0], bias=False)
-    clf = holding(network, (6, 5, 1), freeze=["0", "1"])
+    clf = classifier_with(network, (6, 5, 1), freeze=["0", "1"])
     pruned = prune(clf)
     before = copy.deepcopy(pruned.module_.state_dict())
     X, y = images((6, 5, 1)), np.arange(24) % N_CLASSES
@@ -171,10 +171,10 @@ def test_a_batch_norm_trained_on_images(digits):
     assert pruned.partial_fit(X, y).score(X, y) > score - 0.1
 
 
-def test_on_every_device(device, digits):
+def test_pruning_on_every_device(device, digits):
     X, y = digits
     clf = quick(device=device, penalty="group", alpha=0.1).fit(X, y)
-    clf.predict(X)  # and the network lies on the device
+    clf.predict(X)  # moves the network to the device
     clf.module_[0].weight.data[1] = 0
     pruned = prune(clf)
     assert pruned.module_[0].out_channels < 4 and pruned.device_ == clf.device_
@@ -183,7 +183,7 @@ def test_on_every_device(device, digits):
     pruned.partial_fit(X, y)
 
 
-def test_what_cannot_be_pickled_can_be_pruned():
+def test_classifiers_that_cannot_be_pickled_can_be_pruned():
     class OnTheSpot(torch.optim.SGD):
         pass
 
@@ -192,13 +192,14 @@ def test_what_cannot_be_pickled_can_be_pruned():
             return X + 1
 
     network = nn.Sequential(Shift(), *two_convolutions([0.0, 0.0], padding=1), Shift())
-    clf = holding(network, (6, 5, 1), optimizer=OnTheSpot)
+    clf = classifier_with(network, (6, 5, 1), optimizer=OnTheSpot)
     pruned = prune(clf)
     assert_same_logits(pruned, clf, (6, 5, 1))
     assert pruned.module_[1].out_channels == 1
-    held = {p for group in pruned.net_.optimizer_.param_groups for p in group["params"]}
-    assert held == set(pruned.module_.parameters())
-    assert not held & set(clf.module_.parameters())
+    groups = pruned.net_.optimizer_.param_groups
+    trained = {p for group in groups for p in group["params"]}
+    assert trained == set(pruned.module_.parameters())
+    assert not trained & set(clf.module_.parameters())
 
 
 def test_generators_and_modes_are_left_alone(sparse):
@@ -210,7 +211,7 @@ def test_generators_and_modes_are_left_alone(sparse):
     assert sparse.module_.training is training
 
 
-# -- who and what cannot be pruned ----------------------------------------------------
+# -- errors --------------------------------------------------------------------------
 
 
 def test_layers_by_name(sparse):
@@ -221,8 +222,8 @@ def test_layers_by_name(sparse):
         ("dense?", (32, 64, 96)),
     ]:
         clf = copy.deepcopy(sparse)
-        clf.module_.load_state_dict(stirred(copy.deepcopy(whole), 0, 0).state_dict())
-        clf.module_.conv1.bias.data.abs_().neg_()  # so that all that go give nothing
+        clf.module_.load_state_dict(randomized(copy.deepcopy(whole), 0, 0).state_dict())
+        clf.module_.conv1.bias.data.abs_().neg_()  # so that removed ones output 0
         pruned, support = prune(clf, fraction=0.25, layers=layers, return_support=True)
         assert set(support) <= {"conv1", "conv2", "dense1"}
         found = pruned.module_
@@ -278,17 +279,17 @@ class Mine(nn.Linear):
             nn.Sequential(
                 nn.Conv2d(1, 2, 1), nn.Linear(4, 2), nn.Flatten(), Mine(16, 3)
             ),
-            "what goes from '0' to '1' is of shape",
+            "the values between '0' and '1' have shape",
         ),
         (
             after_a_convolution(nn.Flatten(2), nn.Unflatten(2, (4, 4))),
-            "'1' makes no row",
+            "'1' does not flatten images to rows",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_layers_that_cannot_be_pruned_are_named(network, message):
-    clf = holding(stirred(copy.deepcopy(network), seed=0), (4, 4, 1))
+    clf = classifier_with(randomized(copy.deepcopy(network), seed=0), (4, 4, 1))
     with pytest.raises(ValueError, match=message) as error:
         prune(clf)
     others = str(error.value).partition("layers=")[2]
@@ -302,7 +303,7 @@ def test_layers_that_cannot_be_pruned_are_named(network, message):
 
 
 @pytest.mark.parametrize("architecture", ["unet", "resnet18", "vgg11", SmallNet])
-def test_networks_that_are_no_sequence(architecture, colours):
+def test_networks_that_are_no_sequence_are_errors(architecture, colours):
     X, y = colours
     clf = L2CNNClassifier(architecture=architecture, max_epochs=1).fit(X, y)
     with pytest.raises(TypeError, match=r"a torch.nn.Sequential .* was expected"):
@@ -317,7 +318,7 @@ def test_a_network_of_a_single_layer(digits):
         prune(clf)
 
 
-def test_who_cannot_be_pruned(sparse):
+def test_other_estimators_cannot_be_pruned(sparse):
     with pytest.raises(TypeError, match="A LogisticRegression cannot be pruned"):
         prune(LogisticRegression())
     with pytest.raises(NotFittedError):

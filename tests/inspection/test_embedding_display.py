@@ -1,4 +1,4 @@
-"""EmbeddingDisplay: points stand where a projection puts them, and look their label."""
+"""EmbeddingDisplay: the positions of the points and the styles of the labels."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def test_features_of_a_transformer_and_any_projection(digits, plt):
     assert display.scatters_[0].get_sizes().tolist() == [3]
 
 
-def test_labels_stand_among_their_points_or_nowhere():
+def test_labels_are_drawn_next_to_their_points_or_not_at_all():
     features = np.arange(24.0).reshape(6, 2, 2)
     y = np.array(["cat", "dog"] * 3)
     display = EmbeddingDisplay.from_features(features, y, label_style="direct")
@@ -71,11 +71,11 @@ def test_labels_stand_among_their_points_or_nowhere():
     assert display.ax_.get_xlabel() == "dimension 1"
 
 
-def test_embeddings_that_cannot_be_are_refused(fitted, digits):
+def test_features_that_cannot_be_projected_are_an_error(fitted, digits):
     X, y = digits
     features = X.reshape(300, -1)[:, :5]
     make = EmbeddingDisplay.from_features
-    with pytest.raises(ValueError, match="one feature, and a plane needs two"):
+    with pytest.raises(ValueError, match="one feature, but two dimensions need"):
         make(features[:, :1])
     two = quick(max_epochs=1).fit(X[y < 2], y[y < 2])
     with pytest.raises(ValueError, match="decision function of two classes"):

@@ -1,4 +1,4 @@
-"""Displays of images: what they hold, what they draw and what they say."""
+"""Displays of images: their attributes, their images and their texts."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ matplotlib = pytest.importorskip("matplotlib")
 
 @pytest.fixture(autouse=True)
 def no_screen():
-    """matplotlib without a screen, its settings and figures as they were."""
+    """matplotlib without a screen; checks that its settings are not changed."""
     import matplotlib.pyplot as plt
 
     plt.switch_backend("Agg")
@@ -61,7 +61,7 @@ def colour(colours):
 
 
 def drawn(axes):
-    """The arrays that are drawn in axes, those that are seen."""
+    """Return the arrays drawn in visible axes."""
     return [
         np.ma.filled(image.get_array(), np.nan)
         for ax in np.ravel(axes)
@@ -71,7 +71,7 @@ def drawn(axes):
 
 
 def words(display):
-    """All words in a figure, of axes that are seen."""
+    """Return all texts in a figure, except those of invisible axes."""
     return [
         text.get_text()
         for text in display.figure_.findobj(matplotlib.text.Text)
@@ -80,7 +80,7 @@ def words(display):
 
 
 def overlaps(display):
-    """Pairs of titles over cells, and of them and the whole's, that overlap."""
+    """Return the pairs of titles that overlap."""
     display.figure_.canvas.draw()
     texts = [ax.title for ax in display.axes_.flat if ax.get_visible()]
     texts += [
@@ -129,7 +129,7 @@ def test_saliency_is_drawn_under_the_images(grey, digits):
     assert len(display.colorbars_) == 2 and not overlaps(display)
 
 
-def test_saliency_of_a_class_over_images_in_blocks(colour, colours):
+def test_saliency_maps_are_drawn_over_images_in_blocks(colour, colours):
     X = colours[0][:5]
     display = SaliencyDisplay.from_estimator(
         colour, X, 2, n_columns=2, overlay=True, colorbar=False
@@ -161,11 +161,12 @@ def test_saliency_needs_methods(grey, digits):
 
 
 @pytest.mark.parametrize("layer, place", [("1", 2), (0, 1), ("4", 5), (-1, 6)])
-def test_activations_are_what_the_layers_give_out(grey, digits, layer, place):
+def test_activations_are_the_outputs_of_the_layers(grey, digits, layer, place):
     X = digits[0]
-    seen = (X[7:8] / 255.0 - grey.channel_mean_[0]) / grey.channel_scale_[0]
+    pixels = (X[7:8] / 255.0 - grey.channel_mean_[0]) / grey.channel_scale_[0]
+    pixels = torch.tensor(pixels[:, None], dtype=torch.float32)
     with torch.no_grad():
-        output = grey.module_[:place](torch.tensor(seen[:, None], dtype=torch.float32))
+        output = grey.module_[:place](pixels)
     display = ActivationDisplay.from_estimator(grey, X[:9], layer=layer, row=7)
     np.testing.assert_allclose(display.activations, output[0], atol=1e-6)
     image, *maps = drawn(display.axes_)
@@ -181,7 +182,7 @@ def test_activations_are_what_the_layers_give_out(grey, digits, layer, place):
     assert not overlaps(display)
 
 
-def test_activations_say_what_is_off_and_what_is_left_out(digits):
+def test_maps_that_are_zero_or_left_out_are_labelled(digits):
     image, maps = digits[0][0] / 255.0, np.ones((5, 2, 2))
     maps[1] = 0
     display = ActivationDisplay(image, maps, "relu").plot(n_maps=3, n_columns=2)
@@ -191,7 +192,7 @@ def test_activations_say_what_is_off_and_what_is_left_out(digits):
     assert len(drawn(display.axes_)) == 4
 
 
-def test_layers_that_are_not_there(grey, digits):
+def test_missing_layers_are_errors(grey, digits):
     X = digits[0][:2]
     with pytest.raises(ValueError, match=r"layer='conv9'.*6 layers are '0' 6 x 8 x 8"):
         ActivationDisplay.from_estimator(grey, X, layer="conv9")
@@ -304,32 +305,32 @@ def test_mistakes_of_predictions():
         MistakesDisplay.from_predictions(y, probabilities[:4], images=images)
     with pytest.raises(ValueError, match=r"images has shape \(5, 4\)"):
         MistakesDisplay.from_predictions(y, y, images=images.reshape(5, 4))
-    message = "Labels like 'b', .* like 1, .*Mix of label input types"
+    message = "True labels like 'b' .* like 1: .*Mix of label input types"
     with pytest.raises(ValueError, match=message):
         MistakesDisplay.from_predictions(y, [1, 0, 1, 0, 1], images=images)
     empty = MistakesDisplay.from_predictions(y[:0], y[:0], images=images[:0])
     assert "no mistakes among 0 images" in words(empty)
 
 
-def test_what_is_shown_of_mistakes(grey, digits, folder):
+def test_images_of_mistakes_are_found_for_any_input(grey, digits, folder):
     X, y = digits
     labels = np.roll(y, 1)  # so that nearly all are mistakes
-    # rows are shown as the network sees them
+    # rows are drawn as the images that the network gets
     named = NAMES[labels]
     display = MistakesDisplay.from_estimator(grey, X.reshape(300, -1), named)
     np.testing.assert_allclose(display.images, X[display.indices] / 255)
-    # images as they are, whatever becomes of them on the way
+    # images are drawn as passed, not as a step of the pipeline transforms them
     small = make_pipeline(ImageResizer((4, 4)), quick()).fit(X, y)
     display = MistakesDisplay.from_estimator(small, X, labels)
     assert display.images.shape[1:] == (8, 8)
-    # paths as what is read
+    # paths as the images that are read
     paths, truth = folder
     read = make_pipeline(ImageReader(size=(6, 7)), quick(max_epochs=1))
     read.fit(np.array(paths)[:, None], truth)
     wrong = ~read.predict(np.array(paths)[:, None])
     display = MistakesDisplay.from_estimator(read, np.array(paths)[:, None], wrong)
     assert display.images.shape == (12, 6, 7, 3)
-    # and of a classifier without a network, images or what is passed
+    # for a classifier without a network, X or the parameter images
     flat = FunctionTransformer(lambda X: np.reshape(X, (len(X), -1)))
     other = make_pipeline(flat, GaussianNB()).fit(X / 255, y)
     assert MistakesDisplay.from_estimator(other, X / 255, labels).images.shape[1:] == (
@@ -343,10 +344,10 @@ def test_what_is_shown_of_mistakes(grey, digits, folder):
     np.testing.assert_allclose(display.images, X[display.indices] / 255)
 
 
-# -- what all share -------------------------------------------------------------------
+# -- all displays ---------------------------------------------------------------------
 
 
-def pictures_of(grey, digits):
+def displays_of(grey, digits):
     X, y = digits
     yield lambda ax: SaliencyDisplay.from_estimator(
         grey, X[:4], method=["gradient", "grad_cam"], ax=ax
@@ -365,12 +366,12 @@ def pictures_of(grey, digits):
         ((12, 8), "constrained", "default"),
     ],
 )
-def test_pictures_fit_into_the_place_of_axes(
+def test_displays_fit_into_the_place_of_axes(
     grey, digits, which, size, layout, style, no_screen
 ):
     with no_screen.style.context(style):
         figure, axes = no_screen.subplots(1, 2, figsize=size, layout=layout)
-        display = list(pictures_of(grey, digits))[which](axes[0])
+        display = list(displays_of(grey, digits))[which](axes[0])
         assert display.figure_ is figure
         figure.canvas.draw()
         place = axes[0].get_subplotspec().get_position(figure)
@@ -386,8 +387,8 @@ def test_pictures_fit_into_the_place_of_axes(
         axes[1].plot([1, 2])
 
 
-def test_pictures_fit_into_figures(grey, digits, no_screen):
-    for make in pictures_of(grey, digits):
+def test_displays_fit_into_figures(grey, digits, no_screen):
+    for make in displays_of(grey, digits):
         figure = no_screen.figure(layout="constrained")
         part = figure.subfigures(1, 2)[1]
         display = make(part)
@@ -414,7 +415,7 @@ def test_images_become_pictures():
     assert as_pictures(np.zeros((0, 3, 3))).shape == (0, 3, 3)
 
 
-def test_words_fit():
+def test_texts_fit():
     for inches in (0.3, 1, 3):
         for text in ("cat", "an armadillo", "x" * 200, "two\nlines of words", ""):
             size, [short] = fitted([text], inches)

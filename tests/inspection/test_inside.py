@@ -1,4 +1,4 @@
-"""The network in a fitted estimator: found wherever it is, or said why not."""
+"""The network in a fitted estimator: found inside of wrappers, or an error why not."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from sklearn_l2cnn.preprocessing import ImageResizer
 from tests.conftest import quick
 
 
-def test_a_network_is_found_wherever_it_is(digits):
+def test_a_network_is_found_inside_of_wrappers(digits):
     X, y = digits
     search = GridSearchCV(
         make_pipeline(ImageResizer((4, 4)), quick(max_epochs=1)),
@@ -33,9 +33,9 @@ def test_a_network_is_found_wherever_it_is(digits):
     assert inside.layers() == trace(
         inside.module, blank_image(inside.module, (4, 4, 1))
     )
-    seen = inside.network_input(inside.images(X[:7]))
+    pixels = inside.network_input(inside.images(X[:7]))
     with torch.no_grad():
-        probabilities = torch.softmax(inside.module(seen), dim=1)
+        probabilities = torch.softmax(inside.module(pixels), dim=1)
     np.testing.assert_allclose(probabilities, whole.predict_proba(X[:7]), atol=1e-6)
 
 
@@ -44,20 +44,20 @@ def test_a_network_is_found_wherever_it_is(digits):
     [
         (quick(), "not fitted"),
         (make_pipeline(quick()), "not fitted"),
-        (quick, "no fitted estimator"),
-        ("clf", "'clf' is no fitted estimator"),
+        (quick, "is not a fitted estimator"),
+        ("clf", "'clf' is not a fitted estimator"),
         (GridSearchCV(quick(max_epochs=1), {"alpha": [1]}, refit=False, cv=2), "refit"),
         (
             GaussianNB(),
-            "GaussianNB has no network to look in",
+            "GaussianNB has no network to inspect",
         ),
         (
             make_pipeline(FunctionTransformer(), GaussianNB()),
-            "GaussianNB, which Pipeline holds, has no network",
+            "GaussianNB, inside of Pipeline, has no network",
         ),
     ],
 )
-def test_what_has_no_network_is_told_so(digits, estimator, words):
+def test_an_estimator_without_a_network_is_an_error(digits, estimator, words):
     X, y = digits
     if "network" in words or words == "refit":
         estimator.fit(X.reshape(300, -1)[:40], y[:40])

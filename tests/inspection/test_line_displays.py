@@ -1,4 +1,4 @@
-"""Pictures with lines: what is drawn is what is held, and that is what was fitted."""
+"""Line plots: their attributes are those of the estimator, and are drawn."""
 
 import pickle
 from itertools import pairwise
@@ -28,7 +28,7 @@ NAN = float("nan")
 
 @pytest.fixture(scope="module")
 def fitted(digits):
-    """A classifier that was stopped early, or might have been."""
+    """A classifier with early stopping."""
     return quick(early_stopping=True, max_epochs=4).fit(*digits)
 
 
@@ -39,7 +39,7 @@ def three(digits):
 
 
 class Path(BaseEstimator):
-    """What a fitted L2CNNClassifierCV has, written down by hand."""
+    """An estimator with the attributes of a fitted L2CNNClassifierCV."""
 
     def __init__(self, alphas, n_folds=3, scoring=None, refit=True):
         self.alphas = alphas
@@ -91,7 +91,7 @@ def test_curves_are_those_of_the_classifier(fitted):
     assert display.figure_ is display.axes_[0].figure
 
 
-def test_epochs_of_earlier_fits_come_before_those_that_were_validated(digits):
+def test_epochs_of_earlier_fits_come_before_those_with_validation(digits):
     clf = quick(warm_start=True, max_epochs=3).fit(*digits)
     clf.set_params(early_stopping=True, max_epochs=2).fit(*digits)
     display = TrainingCurveDisplay.from_estimator(clf)
@@ -122,7 +122,7 @@ def test_given_axes_are_used(fitted, plt):
 @pytest.mark.parametrize(
     "around", ["pipeline", "search", "both", "threshold", "frozen"]
 )
-def test_pipelines_and_searches_are_looked_into(digits, around):
+def test_classifiers_are_found_inside_of_wrappers(digits, around):
     X, y = digits
     scaler = StandardScaler()
     if around == "pipeline":
@@ -146,7 +146,7 @@ def test_pipelines_and_searches_are_looked_into(digits, around):
     assert display.data_loss.tolist() == inner.data_loss_curve_
 
 
-def test_what_is_no_classifier_of_images_is_refused(digits):
+def test_other_estimators_are_errors(digits):
     X, y = digits[0].reshape(300, -1), digits[1]
     with pytest.raises(NotFittedError):
         TrainingCurveDisplay.from_estimator(quick())
@@ -174,7 +174,7 @@ def test_what_is_no_classifier_of_images_is_refused(digits):
         ([3], [3]),
     ],
 )
-def test_zero_stands_below_the_others(alphas, places):
+def test_zero_is_below_the_other_alphas(alphas, places):
     np.testing.assert_allclose(alpha_places(np.array(alphas)), places)
 
 
@@ -191,7 +191,7 @@ def test_zero_stands_below_the_others(alphas, places):
         ([0], ["0"]),
     ],
 )
-def test_ticks_are_few_and_say_what_they_are(alphas, labels):
+def test_ticks_are_few_and_labelled(alphas, labels):
     places, found = alpha_ticks(alphas, most=6)
     assert found == labels
     assert len(places) == len(labels) and places == sorted(places)
@@ -199,7 +199,7 @@ def test_ticks_are_few_and_say_what_they_are(alphas, labels):
 
 @pytest.mark.parametrize("width", [6.5, 8, 13])
 @pytest.mark.parametrize("alphas", [[0, *np.logspace(-5, 2, 8)], [1e-4, 1.5e-4, 2e-4]])
-def test_labels_of_an_axis_do_not_meet(plt, width, alphas):
+def test_tick_labels_do_not_overlap(plt, width, alphas):
     figure, axes = plt.subplots(1, 3, figsize=(width, 2.5), layout="constrained")
     AlphaPathDisplay.from_estimator(Path(alphas).fit(), ax=axes)
     figure.canvas.draw()
@@ -218,7 +218,7 @@ def test_a_figure_can_be_pickled(fitted):
 # --- AlphaPathDisplay
 
 
-def test_the_path_is_in_order_of_alpha_and_drawn_as_it_is():
+def test_the_path_is_sorted_by_alpha_and_drawn():
     cv = Path([1.0, 0.0, 0.01]).fit()
     display = AlphaPathDisplay.from_estimator(cv)
     order = [1, 2, 0]
@@ -251,7 +251,7 @@ def test_the_path_is_in_order_of_alpha_and_drawn_as_it_is():
     assert display.axes_[0].get_ylabel() == "accuracy"
 
 
-def test_a_search_that_was_fitted_is_drawn(digits):
+def test_a_fitted_search_is_drawn(digits):
     cv = L2CNNClassifierCV(
         [10.0, 0.01], cv=2, architecture=tiny, max_epochs=2, random_state=0
     ).fit(*digits)
@@ -272,7 +272,7 @@ def test_a_search_that_was_fitted_is_drawn(digits):
     assert display.data_loss.tolist() == cv.data_loss_curve_
 
 
-def test_the_alpha_that_was_chosen_is_marked_and_the_best_where_it_is_another():
+def test_the_chosen_alpha_is_marked_and_the_best_if_it_differs():
     cv = Path([0.001, 0.01, 0.1]).fit()
     display = AlphaPathDisplay.from_estimator(cv)
     assert display.best == display.alpha == cv.alpha_
@@ -286,7 +286,7 @@ def test_the_alpha_that_was_chosen_is_marked_and_the_best_where_it_is_another():
         assert {display.alpha} in at
 
 
-def test_folds_without_a_score_are_shown_as_such():
+def test_failed_folds_are_marked():
     cv = Path([0.001, 0.01, 0.5]).fit()
     cv.cv_results_["split1_test_score"][2] = NAN
     cv.losses_path_[2, 1] = NAN
@@ -305,7 +305,7 @@ def test_folds_without_a_score_are_shown_as_such():
     assert AlphaPathDisplay.from_estimator(cv).best is None
 
 
-def test_one_fold_has_no_band_and_what_was_not_watched_no_line():
+def test_one_fold_has_no_band_and_missing_losses_have_no_line():
     cv = Path([0.5], n_folds=1).fit()
     cv.validation_losses_path_[:] = NAN
     display = AlphaPathDisplay.from_estimator(cv)
@@ -315,7 +315,7 @@ def test_one_fold_has_no_band_and_what_was_not_watched_no_line():
     display.figure_.canvas.draw()
 
 
-def test_of_several_scores_one_is_drawn():
+def test_one_of_several_scores_is_drawn():
     cv = Path([0.1, 1], scoring=["accuracy", "f1_macro"], refit="f1_macro").fit()
     display = AlphaPathDisplay.from_estimator(cv)
     assert display.score_name == display.axes_[0].get_ylabel() == "f1_macro"
@@ -351,7 +351,7 @@ def test_many_layers_have_a_legend_of_two():
 
 
 @pytest.mark.parametrize("display", [AlphaPathDisplay, ShrinkageDisplay])
-def test_what_has_no_path_is_refused(digits, display):
+def test_estimators_without_a_path_are_errors(digits, display):
     search = GridSearchCV(quick(max_epochs=1), {"alpha": [0.1, 1]}, cv=2).fit(*digits)
     with pytest.raises(TypeError, match="GridSearchCV.*L2CNNClassifierCV\\(alphas\\)"):
         display.from_estimator(search)
@@ -409,7 +409,7 @@ def test_shrinkage_along_a_path(digits, plt):
     assert list(display.plot(ax=ax).axes_) == [ax]
 
 
-def test_classifiers_that_cannot_be_compared_are_refused(digits, three):
+def test_classifiers_that_cannot_be_compared_are_errors(digits, three):
     other = quick(architecture="plain", max_epochs=1).fit(*digits)
     with pytest.raises(ValueError, match="0, 3 and conv1, conv2"):
         ShrinkageDisplay.from_estimators([three[0], other])

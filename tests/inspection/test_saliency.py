@@ -81,7 +81,7 @@ def test_integrated_gradients_are_complete(fitted, colours, kind):
     assert abs(coarse).max() > 10 * abs(fine).max()
 
 
-def test_of_a_linear_network_all_is_known(colours):
+def test_maps_of_a_linear_network_are_weights_and_contributions(colours):
     X, y = colours
     clf = quick(architecture=linear).fit(X, y)
     weight = clf.module_[1].weight.detach().numpy().reshape(3, 3, 6, 5)
@@ -113,8 +113,8 @@ def test_grad_cam_is_a_weighted_sum_of_maps(fitted, colours, layer, place):
     maps = saliency(fitted, X, 1, method="grad_cam", layer=layer)
     head, tail = fitted.module_[:place], fitted.module_[place:]
     for image, found in zip(X, maps, strict=True):
-        seen = (image - fitted.channel_mean_) / fitted.channel_scale_
-        output = head(torch.tensor(seen.transpose(2, 0, 1)[None])).detach()
+        pixels = (image - fitted.channel_mean_) / fitted.channel_scale_
+        output = head(torch.tensor(pixels.transpose(2, 0, 1)[None])).detach()
         output.requires_grad_()
         tail(output)[0, 1].backward()
         slow = 0.0
@@ -126,7 +126,7 @@ def test_grad_cam_is_a_weighted_sum_of_maps(fitted, colours, layer, place):
 
 
 @pytest.mark.parametrize("patch, stride", [(None, None), (2, 1), ((3, 4), (2, 3))])
-def test_occlusion_is_what_is_lost_under_a_patch(fitted, colours, patch, stride):
+def test_occlusion_is_the_decrease_of_the_logit(fitted, colours, patch, stride):
     X = colours[0][:3]
     maps = saliency(fitted, X, method="occlusion", patch=patch, stride=stride)
     down, right = (1, 1) if patch is None else (2, 2) if patch == 2 else patch
@@ -159,7 +159,7 @@ def test_windows_of_every_size_cover_all_pixels():
 
 @pytest.fixture(scope="module", params=[0, 1, 2])
 def shapes(request):
-    """A network that knows shapes, and others than it was trained on."""
+    """A network trained on shapes, and shapes that it was not trained on."""
     seed = request.param
     train = make_shapes(600, random_state=seed)
     clf = L2CNNClassifier(alpha=1e-3, max_epochs=12, random_state=seed)
@@ -175,10 +175,10 @@ def test_the_peak_lies_on_the_object(shapes, method):
     on_it = test.masks.reshape(100, -1)[np.arange(100), maps.argmax(axis=1)]
     assert clf.score(test.images, test.target) > 0.85
     assert on_it.mean() >= 0.95
-    assert test.masks.mean() < 0.25  # by chance it would seldom lie there
+    assert test.masks.mean() < 0.25  # the share expected by chance
 
 
-# -- manners --------------------------------------------------------------------------
+# -- effects --------------------------------------------------------------------------
 
 
 class Own(SmallNet):
@@ -195,7 +195,7 @@ class Own(SmallNet):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_nothing_is_left_behind(digits, method):
+def test_network_and_generators_are_not_changed(digits, method):
     X, y = digits
     clf = quick(architecture=Own).fit(X, y)
     clf.module_.train()
@@ -239,7 +239,7 @@ def test_maps_on_every_device(digits, device, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_images_are_looked_at_in_chunks_each_by_itself(digits, method, monkeypatch):
+def test_maps_do_not_depend_on_the_chunks(digits, method, monkeypatch):
     X, y = digits
     clf = quick().fit(X, y)
     whole = saliency(clf, X[:10], method=method)
@@ -251,7 +251,7 @@ def test_images_are_looked_at_in_chunks_each_by_itself(digits, method, monkeypat
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_images_come_in_any_form(colours, method):
+def test_images_of_any_form_give_the_same_maps(colours, method):
     X, y = colours
     bytes_ = (255 * X).astype(np.uint8)
     clf = quick(architecture=smooth).fit(bytes_, y)
@@ -265,7 +265,7 @@ def test_images_come_in_any_form(colours, method):
     np.testing.assert_allclose(other, maps, atol=1e-9)
 
 
-def test_in_a_pipeline_maps_are_of_what_the_network_sees(colours):
+def test_maps_of_a_pipeline_are_of_the_input_of_the_network(colours):
     X, y = colours
     rows = X.transpose(0, 3, 1, 2).reshape(len(X), -1)
     whole = make_pipeline(
@@ -277,7 +277,7 @@ def test_in_a_pipeline_maps_are_of_what_the_network_sees(colours):
     assert np.array_equal(saliency(whole, rows[:3]), saliency(alone, X[:3]))
 
 
-# -- what is explained ----------------------------------------------------------------
+# -- the class explained --------------------------------------------------------------
 
 
 def test_targets_are_labels(colours):
@@ -305,12 +305,12 @@ def test_targets_are_labels(colours):
         ({"method": "occlusion", "stride": (1, 0)}, r"stride=\(1, 0\).*positive int"),
         ({"method": "occlusion", "stride": 2}, r"stride=\(2, 2\) leaves out pixels"),
         ({"method": "grad_cam", "layer": "conv"}, r"'conv' is no layer.*'0' 4 x 6 x 5"),
-        ({"method": "grad_cam", "layer": "6"}, r"gives out 3 numbers.*maps are '0'"),
+        ({"method": "grad_cam", "layer": "6"}, r"outputs 3 numbers.*maps are '0'"),
         ({"baseline": np.zeros((5, 6, 3))}, "baseline of shape .* 6 x 5 pixels"),
         ({"baseline": "white"}, "'baseline' parameter"),
     ],
 )
-def test_errors_finish_the_thought(fitted, colours, options, words):
+def test_wrong_parameters_are_errors(fitted, colours, options, words):
     with pytest.raises(ValueError, match=words):
         saliency(fitted, colours[0][:2], **options)
 

@@ -1,4 +1,4 @@
-"""Saliency against a second library: Captum makes the same maps of a network."""
+"""Saliency against a second library: Captum computes the same maps."""
 
 from functools import partial
 
@@ -17,8 +17,8 @@ def in_float64(input_shape, n_classes, name):
 
 
 @pytest.fixture(scope="module", params=["conv_pool", "resnet18"])
-def seen(request, colours):
-    """A classifier, images, and what Captum is given: module, input, targets, black."""
+def inputs(request, colours):
+    """A classifier, images, and the input of Captum: module, input, targets, black."""
     X, y = colours
     clf = quick(architecture=partial(in_float64, name=request.param), max_epochs=2)
     clf.fit(X, y)
@@ -38,15 +38,15 @@ def same(ours, theirs, atol=1e-10):
     np.testing.assert_allclose(ours, theirs, atol=atol * np.abs(theirs).max())
 
 
-def test_gradients(seen):
-    clf, X, module, images, targets, _ = seen
+def test_gradients(inputs):
+    clf, X, module, images, targets, _ = inputs
     slopes = attr.Saliency(module).attribute(images.requires_grad_(), target=targets)
     slopes = slopes / torch.tensor(clf.channel_scale_)[:, None, None]
     same(saliency(clf, X, method="gradient"), slopes.amax(dim=1))
 
 
-def test_integrated_gradients(seen):
-    clf, X, module, images, targets, black = seen
+def test_integrated_gradients(inputs):
+    clf, X, module, images, targets, black = inputs
     parts = attr.IntegratedGradients(module).attribute(
         images, black, target=targets, n_steps=20, method="riemann_middle"
     )
@@ -54,8 +54,8 @@ def test_integrated_gradients(seen):
 
 
 @pytest.mark.parametrize("which", [0, -1])
-def test_grad_cam(seen, which):
-    clf, X, module, images, targets, _ = seen
+def test_grad_cam(inputs, which):
+    clf, X, module, images, targets, _ = inputs
     named = [
         (name, part)
         for name, part in module.named_modules()
@@ -69,15 +69,15 @@ def test_grad_cam(seen, which):
     same(saliency(clf, X, method="grad_cam", layer=name), maps[:, 0])
 
 
-# Captum's last windows hang over the edge where steps do not fit, ours end with it
+# where steps do not fit, the last windows of Captum exceed the image, ours do not
 @pytest.mark.parametrize("patch, stride", [((2, 3), (2, 1)), ((4, 1), (1, 1)), (2, 1)])
-def test_occlusion(seen, patch, stride):
-    clf, X, module, images, targets, black = seen
+def test_occlusion(inputs, patch, stride):
+    clf, X, module, images, targets, black = inputs
     window = (3, *np.broadcast_to(patch, 2).tolist())
     steps = (3, *np.broadcast_to(stride, 2).tolist())
     lost = attr.Occlusion(module).attribute(
         images, window, steps, black, target=targets
     )
-    assert lost.dtype == torch.float32  # which is as exact as it can be
+    assert lost.dtype == torch.float32  # hence the tolerance
     ours = saliency(clf, X, method="occlusion", patch=patch, stride=stride)
     same(ours, lost.mean(dim=1), atol=1e-6)

@@ -1,4 +1,4 @@
-"""A look into networks: which layers run, and what they give out."""
+"""The layers of networks, in the order in which they run, and their outputs."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -12,8 +12,8 @@ from sklearn_l2cnn._utils.trace import (
     blank_image,
     chosen_layer,
     layer_outputs,
+    recording,
     trace,
-    watching,
 )
 from sklearn_l2cnn.architectures import build_network
 from sklearn_l2cnn.architectures._registry import ARCHITECTURES
@@ -46,8 +46,8 @@ def test_outputs_are_those_of_the_layers_run_one_by_one(name):
     assert torch.equal(outputs[last], logits)
 
 
-class Strange(nn.Module):
-    """Layers in another order than they were made, reused, unused, in place, nested."""
+class Unusual(nn.Module):
+    """Layers not in the order of their definition, reused, unused, in place, nested."""
 
     def __init__(self):
         super().__init__()
@@ -63,8 +63,8 @@ class Strange(nn.Module):
         return self.last(hidden[:, 0])
 
 
-def test_layers_run_in_their_order_whatever_it_is():
-    module = Strange()
+def test_layers_are_listed_in_the_order_in_which_they_run():
+    module = Unusual()
     layers = trace(module, torch.ones(1, 3, 1, 1))
     # attention runs no layer: it uses the weights of the one inside
     assert [(name, shape) for name, _, shape in layers] == [
@@ -75,20 +75,20 @@ def test_layers_run_in_their_order_whatever_it_is():
     ]
 
 
-def test_a_network_may_be_a_layer_itself():
+def test_a_network_may_be_a_single_layer():
     [(name, layer, shape)] = trace(nn.Linear(3, 2), torch.ones(1, 3))
     assert name == "" and isinstance(layer, nn.Linear) and shape == (2,)
     assert chosen_layer([(name, layer, shape)], 0)[2] == (2,)
 
 
-def test_work_in_place_does_not_change_what_was_kept():
-    module = Strange().eval()
+def test_work_in_place_does_not_change_recorded_outputs():
+    module = Unusual().eval()
     nn.init.normal_(module.wrapped[0].weight)
     images = torch.randn(5, 3, 1, 1)
     logits, outputs = layer_outputs(module, images, ["wrapped.0", "act"])
     assert torch.equal(outputs["wrapped.0"], module.wrapped[0](images.flatten(1)))
     assert (outputs["wrapped.0"] < 0).any() and (outputs["act"] >= 0).all()
-    # and gradients go through it
+    # and gradients flow through them
     [gradient] = torch.autograd.grad(logits[:, 0].sum(), outputs["wrapped.0"])
     assert gradient.any() and not gradient[outputs["wrapped.0"] < 0].any()
 
@@ -107,21 +107,21 @@ class Meeting(nn.Module):
         return self.second(hidden)
 
 
-def test_runs_in_several_threads_are_told_apart():
+def test_runs_in_several_threads_are_recorded_separately():
     module, images = Meeting(), torch.randn(3, 4, 3)
-    with ThreadPoolExecutor(2) as pool, watching(module, ["first"], ["second"]) as run:
+    with ThreadPoolExecutor(2) as pool, recording(module, ["first"], ["second"]) as run:
         found = list(pool.map(run, images[:2]))
-        # one that is watched and one that is not
-        watched = pool.submit(run, images[0])
+        # a recorded run and one that is not
+        recorded = pool.submit(run, images[0])
         module(images[2])
-        found.append(watched.result())
-    for (_, outputs, inputs), seen in zip(found, images[[0, 1, 0]], strict=True):
-        assert torch.equal(outputs["first"], module.first(seen))
+        found.append(recorded.result())
+    for (_, outputs, inputs), batch in zip(found, images[[0, 1, 0]], strict=True):
+        assert torch.equal(outputs["first"], module.first(batch))
         assert torch.equal(inputs["second"], outputs["first"])
     assert hooks_of(module) == 0
 
 
-def test_modes_come_back_part_by_part_and_nothing_is_learnt():
+def test_modes_of_all_modules_are_restored_and_nothing_is_learnt():
     module = nn.Sequential(
         nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout(), nn.Flatten()
     )
