@@ -40,7 +40,6 @@ split = split._replace(X_test=split.X_test[:tested], y_test=split.y_test[:tested
 system = L2CNNClassifier(
     alpha=0,
     activity_alpha=1e-3,
-    activity_layers="last",
     architecture="resnet18",
     lr=1e-3,
     batch_size=128 if options.data else 24,

@@ -81,7 +81,7 @@ class FoldData:
         return len(self.folds)
 
     def __getitem__(self, fold):
-        """Return the data of a fold as TrainingData, or the ValueError that it raises."""
+        """Return the TrainingData of a fold, or the ValueError that they raise."""
         train, test = self.folds[fold]
         y, weighs = self.labelled.y, self.labelled.weight > 0
         valid = test[:0]
@@ -150,7 +150,7 @@ class Candidates:
 
 
 def fit_one_by_one(candidates, data, n_jobs=None):
-    """Train every network by itself, in so many processes: `fit_folds` has the words."""
+    """Train every network by itself, in so many processes; see `fit_folds`."""
     parallel = Parallel(n_jobs=n_jobs)
     n_alphas = len(candidates.alphas)
     # joblib gives large numpy arrays to all processes through one memory map
@@ -248,7 +248,7 @@ def refit(template, alpha, alphas, labelled, path):
 
 
 def fit_stacked(candidates, data):
-    """Train the networks of each fold as one: `fit_folds` has the words.
+    """Train the networks of each fold as one; see `fit_folds`.
 
     Returns
     -------

@@ -8,7 +8,6 @@ from numbers import Integral, Number
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import rankdata
 from sklearn.metrics import check_scoring
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
@@ -17,7 +16,11 @@ from sklearn.utils.metadata_routing import (
 )
 
 from sklearn_l2cnn._utils.layer_names import by_layer
-from sklearn_l2cnn._utils.sklearn_compat import scorers_by_name, takes_sample_weight
+from sklearn_l2cnn._utils.sklearn_compat import (
+    scorers_by_name,
+    search_results,
+    takes_sample_weight,
+)
 
 
 def scorers_of(estimator, scoring):
@@ -179,55 +182,24 @@ def table(alphas, outcomes):
     names : list of str
         Of the metrics, or None for a score without a name.
     """
-    results = {}
-    for key in ("fit_time", "score_time"):
-        _store(results, key, _matrix(outcomes, lambda one, key=key: getattr(one, key)))
-    values = alphas.tolist()
-    results["param_alpha"] = np.ma.MaskedArray(alphas.copy(), mask=False)
-    results["params"] = [{"alpha": value} for value in values]
-    scores = (one.score for *_, one in _measured(outcomes))
-    several = next((some for some in scores if isinstance(some, dict)), None)
-    if several is None:
-        _store_scores(results, "score", _matrix(outcomes, lambda one: one.score))
-        return results, None
-    for name in several:
-        scores = _matrix(outcomes, lambda one, name=name: _of_metric(one.score, name))
-        _store_scores(results, name, scores)
-    return results, list(several)
-
-
-def _of_metric(scores, name):
+    scores = [one.score for *_, one in _measured(outcomes)]
+    names = next(([*some] for some in scores if isinstance(some, dict)), None)
     # a callable that returns a dict may have failed in one fold
-    return scores[name] if isinstance(scores, dict) else math.nan
+    failed = math.nan if names is None else dict.fromkeys(names, math.nan)
 
+    def row(one):
+        if not isinstance(one, Measured):
+            return {"fit_time": math.nan, "score_time": math.nan, "test_scores": failed}
+        whole = names is None or isinstance(one.score, dict)
+        return {
+            "fit_time": one.fit_time,
+            "score_time": one.score_time,
+            "test_scores": one.score if whole else failed,
+        }
 
-def _matrix(outcomes, value):
-    """Return a value of each network, (n_alphas, n_folds), nan where it failed."""
-    rows = [
-        [value(one) if isinstance(one, Measured) else math.nan for one in row]
-        for row in outcomes
-    ]
-    return np.array(rows, dtype=float).T
-
-
-def _store(results, key, values):
-    results[f"mean_{key}"] = np.average(values, axis=1)
-    spread = values - results[f"mean_{key}"][:, np.newaxis]
-    results[f"std_{key}"] = np.sqrt(np.average(spread**2, axis=1))
-
-
-def _store_scores(results, name, scores):
-    for k, column in enumerate(scores.T):
-        results[f"split{k}_test_{name}"] = column.copy()
-    _store(results, f"test_{name}", scores)
-    means = results[f"mean_test_{name}"]
-    if np.isnan(means).all():
-        ranks = np.ones(len(means))
-    else:
-        # failures share the last place
-        filled = np.where(np.isnan(means), np.nanmin(means) - 1, means)
-        ranks = rankdata(-filled, method="min")
-    results[f"rank_test_{name}"] = ranks.astype(np.int32)
+    params = [{"alpha": alpha} for alpha in alphas.tolist()]
+    rows = [row(fold[k]) for k in range(len(alphas)) for fold in outcomes]
+    return search_results(params, len(outcomes), rows), names
 
 
 def best_index(results, metric, refit):
@@ -268,10 +240,8 @@ def within_one_standard_error(results, metric, alphas, best):
 
 def _scores_of(results, metric):
     """Return the scores of a metric, (n_alphas, n_folds)."""
-    columns = []
-    while f"split{len(columns)}_test_{metric}" in results:
-        columns.append(results[f"split{len(columns)}_test_{metric}"])
-    return np.column_stack(columns)
+    names = (f"split{k}_test_{metric}" for k in range(len(results)))
+    return np.column_stack([results[name] for name in names if name in results])
 
 
 def paths(outcomes, layers, max_epochs):

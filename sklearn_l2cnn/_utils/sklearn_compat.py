@@ -6,6 +6,8 @@ scikit-learn 1.6, 1.7, 1.8 and 1.9.
 """
 
 import inspect
+import warnings
+from types import SimpleNamespace
 
 from sklearn.base import _clone_parametrized as clone_parametrized
 from sklearn.base import _fit_context as fit_context
@@ -52,31 +54,6 @@ try:
 except ImportError:
     move_to = None  # before scikit-learn 1.8
 
-__all__ = [
-    "BaseSearchCV",
-    "CallbackSupportMixin",
-    "HasMethods",
-    "Interval",
-    "Options",
-    "StrOptions",
-    "calculate_threshold",
-    "callback_context",
-    "check_feature_names_in",
-    "check_matplotlib_support",
-    "check_same_namespace",
-    "check_sample_weight",
-    "clone_parametrized",
-    "fit_context",
-    "moved_to_namespace_of",
-    "num_features",
-    "num_samples",
-    "routing_enabled",
-    "safe_indexing",
-    "scorers_by_name",
-    "takes_sample_weight",
-    "validate_params",
-]
-
 
 def moved_to_namespace_of(like, array, on_host):
     """Return an array as one of the namespace, and on the device, of another.
@@ -113,3 +90,21 @@ def callback_context(estimator, max_subtasks):
     if not hasattr(estimator, "_skl_callbacks"):
         return None
     return estimator._init_callback_context(max_subtasks=max_subtasks)
+
+
+def search_results(params, n_splits, rows):
+    """Return `cv_results_` as scikit-learn's own searches make it.
+
+    Parameters
+    ----------
+    params : list of dict
+        Of every candidate.
+    n_splits : int
+    rows : list of dict
+        ``"fit_time"``, ``"score_time"`` and ``"test_scores"`` of every candidate in
+        every split, the splits of a candidate one after the other.
+    """
+    search = SimpleNamespace(return_train_score=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of scores that are nan
+        return BaseSearchCV._format_results(search, params, n_splits, rows)

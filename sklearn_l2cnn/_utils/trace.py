@@ -76,7 +76,7 @@ def trace(module, image):
     Examples
     --------
     >>> import torch
-    >>> from sklearn_l2cnn.architectures import plain
+    >>> from sklearn_l2cnn.architectures._plain import plain
     >>> from sklearn_l2cnn._utils.trace import trace
     >>> network = plain((1, 8, 8), n_classes=3)
     >>> for name, _, shape in trace(network, torch.zeros(1, 1, 8, 8))[:4]:

@@ -16,10 +16,10 @@ both. It has ``value`` and at least one of the other two:
     tensor like the weight. ``step`` is the tensor of all :math:`t_i`: of shape ``()``
     or, where the optimizer has a step of its own for every number, like the weight.
 
-Each method gets one parameter at a time, at a strength of 1, and no gradient is recorded.
-The first dimension of a parameter counts its filters or units. An attribute ``by_filter``
-that is true says that every filter is treated by itself: then a search over alpha can
-train networks with this penalty together.
+Each method gets one parameter at a time, at a strength of 1, and no gradient is
+recorded. The first dimension of a parameter counts its filters or units. An attribute
+``by_filter`` that is true says that every filter is treated by itself: then a search
+over alpha can train networks with this penalty together.
 """
 
 from sklearn_l2cnn.penalties._elasticnet import ElasticNet

@@ -21,7 +21,7 @@ def weighted_images(dtype, n=40):
 
 
 def canonical_set(images, labels, weight, **options):
-    """Call the function with a tensor of images, and give its images back as numpy's."""
+    """Call the function with a tensor of images; return its images as numpy's."""
     found = _canonical.canonical_set(as_tensor(images), labels, weight, **options)
     return found._replace(images=images)
 

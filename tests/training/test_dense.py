@@ -47,7 +47,8 @@ def shapes_that_vary():
 
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_equal_rows_give_equal_bits(processor):
-    script = "from tests.training.test_dense import shapes_that_vary; print(shapes_that_vary())"
+    module = shapes_that_vary.__module__
+    script = f"from {module} import shapes_that_vary; print(shapes_that_vary())"
     output = subprocess.run(
         [sys.executable, "-c", script],
         env={**os.environ, **PROCESSORS[processor]},
