@@ -434,7 +434,8 @@ class L2CNNClassifier(
         self : L2CNNClassifier
         """
         validation = X_val, y_val, sample_weight_val
-        return set_attributes(self, fit(self, X, y, sample_weight, validation))
+        learnt = fit(self, X, y, sample_weight, validation)
+        return set_attributes(self, learnt)
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None):

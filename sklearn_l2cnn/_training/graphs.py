@@ -58,19 +58,17 @@ class RecordedSteps:
 
     Parameters
     ----------
-    step : callable
-        Takes a batch X, y, changes the parameters; the first that it returns are the
-        mean losses.
-    optimizer : torch.optim.Optimizer
-        Its learning rates are tensors while this is entered as a context, so that what
-        is recorded follows them.
+    steps : EagerSteps
+        The learning rates of its optimizer are tensors while this is entered as a
+        context, so that what is recorded follows them.
     recorder : CudaRecorder
     device : torch.device
     """
 
-    def __init__(self, step, optimizer, recorder, device):
-        self.step = step
-        self.optimizer = optimizer
+    def __init__(self, steps, recorder, device):
+        self.steps = steps
+        self.regularization = steps.regularization
+        self.optimizer = steps.regularization.optimizer
         self.recorder = recorder
         self.device = device
         self.totals = None
@@ -86,7 +84,7 @@ class RecordedSteps:
     def __exit__(self, *exception):
         for group in self.optimizer.param_groups:
             group["lr"] = float(group["lr"])
-        self.replay = self.step = None  # the graph and its memory
+        self.replay = self.steps = None  # the graph and its memory
 
     def epoch(self, batches, prepare):
         """Take the steps of an epoch.
@@ -115,7 +113,7 @@ class RecordedSteps:
 
     def _take(self, X, y, rows):
         batch = {name: take_rows(part, rows) for name, part in X.items()}
-        losses, *_ = self.step(batch, y.index_select(0, rows))
+        losses, *_ = self.steps.take(batch, y.index_select(0, rows))
         if self.totals is None:
             self.totals = torch.zeros_like(losses, dtype=torch.float64)
         self.totals.add_(losses, alpha=len(rows))

@@ -279,9 +279,7 @@ def training_steps(
         can_vary = augment is None or augment.is_recordable
         followed = listeners.on_gradient is not None or listeners.to_batches
         if recorder is not None and plain and can_vary and not followed:
-            steps = stack.enter_context(
-                RecordedSteps(steps.take, optimizer, recorder, device)
-            )
+            steps = stack.enter_context(RecordedSteps(steps, recorder, device))
         yield steps
 
 

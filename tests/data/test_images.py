@@ -79,7 +79,7 @@ def test_rows_with_a_shape_of_two_are_grey():
 def test_numeric_dtypes_are_converted_without_loss(dtype, working):
     values = np.array([[0, 1, 1, 0], [1, 0, 0, 1]]).astype(dtype)
     images = as_images(values)
-    assert images.dtype == working
+    assert images.dtype == getattr(torch, working)
     assert np.array_equal(images.reshape(2, 4), values.astype(working))
 
 
