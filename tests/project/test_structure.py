@@ -6,7 +6,9 @@ import inspect
 import io
 import pkgutil
 import re
+import sys
 import tokenize
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -244,6 +246,28 @@ def test_heavy_libraries_are_imported_inside_functions(heavy):
             elif isinstance(node, ast.ImportFrom):
                 names = [node.module]
             assert not any(name.split(".")[0] == heavy for name in names), path
+
+
+def test_every_library_that_is_imported_is_declared():
+    found = set()
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                found.add(node.module.split(".")[0])
+            elif isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+    found -= {*sys.stdlib_module_names, "sklearn_l2cnn"}
+    project = tomllib.loads((TESTS.parent / "pyproject.toml").read_text())["project"]
+    declared = {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]}
+    names = {"sklearn": "scikit-learn", "PIL": "pillow"}
+    # whoever draws installs the extra "plot", and who asks for frames has pandas
+    optional = {"matplotlib", "pandas"}
+    assert {names.get(name, name) for name in found} == declared | optional
+    oldest = (TESTS / "oldest.txt").read_text()
+    for line in [*project["dependencies"], *project["optional-dependencies"]["plot"]]:
+        name, floor = line.split(">=")
+        pinned = re.search(rf"^{name}==(.*)$", oldest, re.M)[1]
+        assert re.fullmatch(rf"{re.escape(floor)}(\.0)*", pinned), line
 
 
 def public_classes_of_the_package():
