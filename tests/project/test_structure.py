@@ -21,7 +21,7 @@ TESTS = Path(__file__).parents[1]
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 # Lines of code a file may have: not counted are docstrings, comments and blanks.
-MOST_LINES = 300
+MOST_LINES = 330
 # Who may know what scikit-learn does not promise.
 COMPAT = PACKAGE / "_utils" / "sklearn_compat.py"
 # Tests of no part of the package: of everything together, and of the house.
