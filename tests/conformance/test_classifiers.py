@@ -14,7 +14,8 @@ from sklearn.utils.fixes import parse_version
 from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
 from tests.conftest import SmallNet
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # the checks provoke warnings
+# the checks provoke warnings
+pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore")]
 
 SKLEARN = parse_version(parse_version(sklearn.__version__).base_version)
 
@@ -35,8 +36,6 @@ CONFIGURATIONS = {
         "max_epochs": 60,
         "n_iter_no_change": 20,
     },
-    "raw pixels": {"standardize": False},
-    "bfloat16": {"precision": "bfloat16"},
     "elastic net and more": {
         "penalty": "elasticnet",
         "activity_alpha": 1e-4,
@@ -45,9 +44,11 @@ CONFIGURATIONS = {
         "label_smoothing": 0.05,
         "optimizer": "adamw",
     },
-    "dropout": {"architecture": "conv_dropout", "lr": 3e-3},
 }
 SLOW = {
+    "dropout": {"architecture": "conv_dropout", "lr": 3e-3},
+    "bfloat16": {"precision": "bfloat16"},
+    "raw pixels": {"standardize": False},
     "batch of 8": {"batch_size": 8},
     "group": {"penalty": "group"},
     "two_conv": {"architecture": "two_conv"},

@@ -31,6 +31,8 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn_l2cnn import L2CNNClassifier
 from tests.conftest import tiny
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def rows(digits):
