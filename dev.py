@@ -1,9 +1,13 @@
 """Run the jobs of the project, each in an environment that is made where there is none.
 
-    python3 dev.py demo      the example of the README: a table and a picture
-    python3 dev.py test      all tests and doctests (more arguments go to pytest)
-    python3 dev.py lint      formatting and lint
-    python3 dev.py oldest    the tests on the oldest releases that are supported
+    python3 dev.py demo            the example of the README: a table and a picture
+    python3 dev.py test            all tests and doctests that are not slow
+    python3 dev.py test --quick    the same without conformance checks, examples,
+                                   benchmarks and what takes seconds: two minutes
+    python3 dev.py test -m slow    the slow ones (all more arguments go to pytest)
+    python3 dev.py lint            formatting and lint
+    python3 dev.py oldest          the tests on the oldest releases that are supported;
+                                   arguments as those of test
 
 Nothing but Python's standard library is needed to start.
 """

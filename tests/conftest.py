@@ -5,6 +5,11 @@ import os
 # scikit-learn's checks of array API inputs skip themselves without it, and scipy reads
 # it when it is imported.
 os.environ["SCIPY_ARRAY_API"] = "1"
+# Processes of one run share the cores: threads that wait for a core that others have
+# wait busily, and everything takes several times as long.
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
 
 import numpy as np
 import pytest
@@ -15,6 +20,22 @@ from torch import nn
 
 from sklearn_l2cnn import L2CNNClassifier
 from tests.pictures import picture
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help="units and oracles alone, in two minutes: nothing that is marked long",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what is long where a quick run is asked for."""
+    if config.getoption("quick"):
+        long = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
 
 
 @pytest.fixture(scope="session")

@@ -64,6 +64,7 @@ NETWORKS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", [*SEARCHES, *NETWORKS])
 def test_same_as_grid_search(some, name):
     mine, theirs = searches(SEARCHES.get(name, {}), NETWORKS.get(name, {}), MORE)

@@ -57,6 +57,7 @@ def test_own_networks_take_every_size_and_depth(name, size, depth):
         assert net(torch.randn(2, depth, *size)).shape == (2, 7)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("depth", [1, 3, 5])
 @pytest.mark.parametrize("size", [*SIZES, (48, 20), (64, 64), (100, 224)])
 @pytest.mark.parametrize("name", ["resnet18", "vgg11"])
@@ -147,7 +148,11 @@ def test_same_seed_gives_the_same_network(name):
         assert torch.equal(value, networks[1][key]), key
 
 
-@pytest.mark.parametrize("name", [*ARCHITECTURES, "resnet18", "vgg11"])
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "name",
+    [*ARCHITECTURES, "resnet18", pytest.param("vgg11", marks=pytest.mark.slow)],
+)
 def test_every_network_learns_digits(digits, name):
     X, y = digits
     n_epochs = {"resnet18": 2, "vgg11": 4}.get(name, 10)
@@ -168,6 +173,7 @@ def test_all_names_are_listed():
     }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     ["alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "googlenet"]
@@ -197,6 +203,7 @@ def test_every_classifier_of_torchvision(name):
         assert net.eval()(torch.randn(1, 1, side, side)).shape == (1, 3)
 
 
+@pytest.mark.long
 def test_vision_transformer_takes_square_images():
     net = build_network("vit_b_32", (3, 64, 64), 5, dropout=0.1)
     with torch.no_grad():

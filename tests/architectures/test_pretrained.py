@@ -53,6 +53,7 @@ def test_loaded_backbone_gives_the_same_features(tmp_path):
         torch.testing.assert_close(net(images), theirs(images))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("depth", [1, 2, 4])
 def test_other_channels_give_the_same_features_for_grey_images(tmp_path, depth):
     theirs = published("mobilenet_v3_small")
@@ -91,6 +92,7 @@ def test_state_of_a_custom_network(tmp_path):
     assert_same(mine.state_dict(), net.state_dict())
 
 
+@pytest.mark.long
 def test_dropout_with_a_state(tmp_path):
     path = save(published(), tmp_path / "weights.pth")
     net = build_network("resnet18", (3, 32, 32), 3, pretrained=path, dropout=0.2)
@@ -186,6 +188,7 @@ def test_networks_without_published_weights_raise(digits, architecture):
         quick(architecture=architecture, pretrained=True).fit(*digits)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
 def test_second_head_of_published_weights_is_removed(monkeypatch, name):
     theirs = published(name, init_weights=False)
@@ -221,6 +224,7 @@ def test_frozen_batch_norm_is_in_evaluation_mode(digits):
     assert not torch.equal(free.module_.norm.running_mean, start.norm.running_mean)
 
 
+@pytest.mark.long
 def test_freezing_by_patterns_and_unfreezing_for_a_second_stage(colours):
     X, y = colours
     clf = L2CNNClassifier(

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import sklearn
+from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import (
     AdaBoostClassifier,
@@ -29,6 +30,8 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sklearn_l2cnn import L2CNNClassifier
 from tests.conftest import tiny
+
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture
@@ -61,8 +64,13 @@ def test_grid_search_over_images(digits, clf):
 def test_grid_search_with_two_jobs(digits, clf):
     X, y = digits
     grid = {"alpha": [1e-4, 1.0], "architecture": ["plain", tiny]}
-    search = GridSearchCV(clf.set_params(max_epochs=2), grid, cv=2, n_jobs=2).fit(X, y)
-    assert not np.isnan(search.cv_results_["mean_test_score"]).any()
+    search = GridSearchCV(clf.set_params(max_epochs=2), grid, cv=2)
+    one, two = (clone(search).set_params(n_jobs=n).fit(X, y) for n in (1, 2))
+    for key in ("split0_test_score", "split1_test_score", "rank_test_score"):
+        assert np.array_equal(one.cv_results_[key], two.cv_results_[key])
+    assert len(set(one.cv_results_["mean_test_score"])) > 1
+    assert one.best_params_ == two.best_params_
+    assert np.array_equal(one.predict_proba(X), two.predict_proba(X))
 
 
 def test_halving_search(rows, clf):

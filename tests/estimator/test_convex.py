@@ -68,6 +68,7 @@ def lasso_of(C):
     return LogisticRegression(penalty="l1", **options)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("alpha", [0.003, 0.03, 0.3])
 def test_l2_is_logistic_regression_with_c_of_one_by_n_alpha(strips, alpha):
     X, y = strips
@@ -84,6 +85,7 @@ def test_l2_is_logistic_regression_with_c_of_one_by_n_alpha(strips, alpha):
     np.testing.assert_allclose(clf.predict_proba(X), probabilities, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("alpha", [0.01, 0.05])
 def test_l1_is_the_lasso_of_logistic_regression(strips, alpha):
     X, y = strips
@@ -96,6 +98,7 @@ def test_l1_is_the_lasso_of_logistic_regression(strips, alpha):
     np.testing.assert_allclose(clf.predict_proba(X), probabilities, atol=1e-4)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "penalty, alpha, l1_ratio",
     [("l2", 0.01, 0.0), ("l1", 0.01, 1.0), ("elasticnet", 0.02, 0.3)],
@@ -135,6 +138,7 @@ def test_alpha_is_that_of_sgd_classifier(strips, penalty, alpha, l1_ratio):
     np.testing.assert_allclose(weight, reference.coef_, atol=0.03)
 
 
+@pytest.mark.long
 def test_group_of_a_dense_layer_is_no_worse_than_any_neighbour(strips):
     X, y = strips
     alpha = 0.02

@@ -18,6 +18,7 @@ print(sorted({name.split(".")[0] for name in sys.modules} - before))
 """
 
 
+@pytest.mark.long
 def test_the_import_loads_no_library_that_torch_and_skorch_do_not():
     found = subprocess.run(
         [sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=True
@@ -25,12 +26,12 @@ def test_the_import_loads_no_library_that_torch_and_skorch_do_not():
     assert found.stdout.strip() == "['sklearn_l2cnn']"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))]
+)
 def test_defaults_on_digits(seed):
     X, y = load_digits(return_X_y=True)
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
-    scores = cross_val_score(
-        L2CNNClassifier(random_state=seed), X, y, cv=folds, n_jobs=2
-    )
+    scores = cross_val_score(L2CNNClassifier(random_state=seed), X, y, cv=folds)
     assert scores.mean() >= 0.985

@@ -45,8 +45,7 @@ def test_early_stopping_ends_with_the_best_epoch(digits):
     assert clf.best_validation_score_ == max(scores)
     assert clf.best_epoch_ == 1 + scores.index(max(scores))
     assert clf.net_.history[-1, "train_batch_count"] == 9  # 270 images, 30 held out
-    if clf.best_epoch_ < clf.n_epochs_:
-        assert max(scores[clf.best_epoch_ :]) <= max(scores)
+    assert clf.n_epochs_ == clf.best_epoch_ + 4  # epochs without anything better
 
 
 def test_early_stopping_restores_weights(digits):

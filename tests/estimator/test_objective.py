@@ -76,6 +76,7 @@ def test_sgd_is_torchs_sgd_with_weight_decay_on_the_weights(
     np.testing.assert_allclose(clf.data_loss_curve_, losses, rtol=1e-6)
 
 
+@pytest.mark.long
 def test_larger_alpha_smaller_norm(digits):
     X, y = digits
     norms = []
@@ -101,6 +102,7 @@ def test_alpha_of_zero_is_no_penalty_bit_for_bit(digits):
     assert set(without.penalty_curve_) == {0.0}
 
 
+@pytest.mark.long
 def test_the_gradient_at_a_stationary_point_balances_the_penalty(digits):
     # where J is stationary, the gradient of the data loss is exactly -alpha W
     X, y = digits

@@ -100,6 +100,7 @@ def test_the_number_of_threads_does_not_matter(digits):
     assert all(np.array_equal(results[0], other) for other in results)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", ["loky", "threading"])
 def test_any_n_jobs(clf, digits, backend):
     X, y = digits
@@ -112,6 +113,7 @@ def test_any_n_jobs(clf, digits, backend):
         assert np.array_equal(one.predict_proba(X), other.predict_proba(X))
 
 
+@pytest.mark.long
 def test_a_search_gives_the_same_for_any_n_jobs(digits):
     X, y = digits
     search = GridSearchCV(
@@ -159,6 +161,7 @@ print(clf.predict_proba(X).tobytes().hex())
 """
 
 
+@pytest.mark.long
 def test_another_process_gives_the_same():
     from sklearn.datasets import load_digits
 

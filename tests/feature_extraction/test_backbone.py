@@ -35,6 +35,7 @@ def test_features_of_a_backbone_are_the_input_of_its_last_layer(tmp_path, name):
     assert backbone.get_feature_names_out()[0].startswith("last_0")
 
 
+@pytest.mark.long
 def test_a_state_of_a_classifier_keeps_its_trained_head(tmp_path, digits):
     X, y = digits[0][:40], digits[1][:40]
     clf = quick(architecture="resnet18", max_epochs=1).fit(X, y)

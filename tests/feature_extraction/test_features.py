@@ -69,6 +69,7 @@ def assert_all_checks(transformer, without=frozenset()):
     assert passed >= least - len(without)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "parameters",
@@ -79,6 +80,7 @@ def test_check_estimator(parameters):
     assert_all_checks(CNNFeatures(quick(), **parameters), PRESERVES)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_check_estimator_of_the_default_and_of_a_backbone(tmp_path):
@@ -269,6 +271,7 @@ def test_features_do_not_depend_on_the_number_of_threads(digits, monkeypatch):
     assert used == {threading.get_ident()}
 
 
+@pytest.mark.long
 @linux
 def test_features_are_in_memory_once():
     code = """if True:

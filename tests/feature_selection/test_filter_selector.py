@@ -24,6 +24,7 @@ def names_of_checks(estimator):
 # -- conformance ----------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "selector",
@@ -107,6 +108,7 @@ def test_it_trains_and_prunes(digits):
     assert selector.score(X, y) == expected.score(X, y)
 
 
+@pytest.mark.long
 def test_by_default_zero_units_are_removed_and_predictions_stay(digits):
     X, y = digits
     selector = FilterSelector(random_state=0).fit(X, y)

@@ -62,6 +62,7 @@ def selector(**parameters):
 # -- conformance ----------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "parameters",
@@ -72,6 +73,7 @@ def test_check_estimator(parameters):
     assert_all_checks(selector(**parameters))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_check_estimator_of_the_default():
@@ -141,6 +143,7 @@ def copied_in_float64(module):
     return pickle.loads(pickle.dumps(module)).eval().double()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("architecture", [double, SmallNet])
 def test_importances_are_those_of_the_definition(colours, architecture):
     X, y = colours[0][:12, :3, :2], colours[1][:12]
@@ -206,6 +209,7 @@ def recall(seed, n, max_epochs):
     return (found.support_ & wanted).sum() / wanted.sum()
 
 
+@pytest.mark.long
 def test_known_pixels_are_found_far_better_than_by_chance():
     assert informative().sum() == 58  # of 256
     assert recall(seed=0, n=400, max_epochs=5) >= 0.75

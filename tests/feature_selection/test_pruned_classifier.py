@@ -302,6 +302,7 @@ def test_layers_that_cannot_be_pruned_are_named(network, message):
     assert_same_logits(pruned, clf, (4, 4, 1))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("architecture", ["unet", "resnet18", "vgg11", SmallNet])
 def test_networks_that_are_no_sequence_are_errors(architecture, colours):
     X, y = colours

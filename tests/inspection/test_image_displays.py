@@ -357,6 +357,7 @@ def displays_of(grey, digits):
     yield lambda ax: MistakesDisplay.from_estimator(grey, X, NAMES[y], ax=ax)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("which", range(4))
 @pytest.mark.parametrize(
     "size, layout, style",
@@ -387,6 +388,7 @@ def test_displays_fit_into_the_place_of_axes(
         axes[1].plot([1, 2])
 
 
+@pytest.mark.long
 def test_displays_fit_into_figures(grey, digits, no_screen):
     for make in displays_of(grey, digits):
         figure = no_screen.figure(layout="constrained")

@@ -168,6 +168,7 @@ def shapes(request):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("method", ["integrated_gradients", "occlusion"])
 def test_the_peak_lies_on_the_object(shapes, method):
     clf, test = shapes

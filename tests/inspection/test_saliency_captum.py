@@ -38,6 +38,7 @@ def same(ours, theirs, atol=1e-10):
     np.testing.assert_allclose(ours, theirs, atol=atol * np.abs(theirs).max())
 
 
+@pytest.mark.long
 def test_gradients(inputs):
     clf, X, module, images, targets, _ = inputs
     slopes = attr.Saliency(module).attribute(images.requires_grad_(), target=targets)
@@ -45,6 +46,7 @@ def test_gradients(inputs):
     same(saliency(clf, X, method="gradient"), slopes.amax(dim=1))
 
 
+@pytest.mark.long
 def test_integrated_gradients(inputs):
     clf, X, module, images, targets, black = inputs
     parts = attr.IntegratedGradients(module).attribute(
@@ -53,6 +55,7 @@ def test_integrated_gradients(inputs):
     same(saliency(clf, X, n_steps=20), parts.sum(dim=1))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("which", [0, -1])
 def test_grad_cam(inputs, which):
     clf, X, module, images, targets, _ = inputs
@@ -70,6 +73,7 @@ def test_grad_cam(inputs, which):
 
 
 # where steps do not fit, the last windows of Captum exceed the image, ours do not
+@pytest.mark.long
 @pytest.mark.parametrize("patch, stride", [((2, 3), (2, 1)), ((4, 1), (1, 1)), (2, 1)])
 def test_occlusion(inputs, patch, stride):
     clf, X, module, images, targets, black = inputs

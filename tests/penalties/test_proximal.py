@@ -42,6 +42,7 @@ def strips():
     return X, y
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("penalty", ["l1", "elasticnet", "group"])
 def test_training_ends_where_the_penalty_balances_the_loss(strips, name, penalty):
@@ -55,7 +56,7 @@ def test_training_ends_where_the_penalty_balances_the_loss(strips, name, penalty
         l1_ratio=ratio or 0.5,
         architecture=linear,
         batch_size=200,
-        max_epochs=3000,
+        max_epochs=1200,
         random_state=0,
         **OPTIMIZERS[name],
     ).fit(X, y)
@@ -80,6 +81,7 @@ def test_training_ends_where_the_penalty_balances_the_loss(strips, name, penalty
     assert gradient[zero].abs().max() <= lasso + 2e-4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_group_removes_whole_filters(colours, name):
     X, y = colours
@@ -92,6 +94,7 @@ def test_group_removes_whole_filters(colours, name):
     assert clf.score(X, y) > 0.9
 
 
+@pytest.mark.long
 def test_l1_is_sparse_and_l2_is_not(digits):
     X, y = digits
     shares = {}

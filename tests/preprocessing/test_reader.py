@@ -270,6 +270,7 @@ def test_images_do_not_depend_on_n_jobs(folder):
         assert np.array_equal(ImageReader(n_jobs=n_jobs).fit_transform(paths), expected)
 
 
+@pytest.mark.long
 def test_grid_search_with_a_column_of_paths(folder):
     paths, labels = folder
     frame = pd.DataFrame({"path": paths, "size": range(12)})

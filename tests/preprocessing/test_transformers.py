@@ -94,6 +94,7 @@ def outcomes(transformer):
     return results
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "transformer",
@@ -113,6 +114,7 @@ def test_check_estimator(transformer):
     assert passed >= sum(r["status"] == "passed" for r in expected) - reader
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cls", ALL, ids=IDS)
 @pytest.mark.parametrize(
     "check",
@@ -384,6 +386,7 @@ def expected_dtype(transformer, X):
     return np.float32 if small else np.float64
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "transformer",
     [*(cls() for cls in ALL), *CONFIGURED],

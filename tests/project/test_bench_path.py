@@ -18,6 +18,8 @@ from benchmarks._agreement import (
 from benchmarks._measure import interleaved
 from benchmarks._searches import FUSED, GRID, WAYS, Problem, fused, grid
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def problem():

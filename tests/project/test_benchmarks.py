@@ -20,6 +20,8 @@ from benchmarks._peers import PEERS, ours
 from benchmarks.bench_growth import exponent
 from tests.conftest import linux
 
+pytestmark = pytest.mark.long
+
 TORCH_PEERS = [name for name in PEERS if name not in ("ours", "Keras")]
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from sklearn_l2cnn.augmentation import NAMES
 
+pytestmark = pytest.mark.long
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SYSTEMS = sorted(EXAMPLES.glob("plot_system_*.py"))
 

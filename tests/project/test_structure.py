@@ -1,9 +1,14 @@
 """The house: who imports whom, how long files are, what docstrings promise."""
 
 import ast
+import importlib
 import inspect
+import io
 import pkgutil
 import re
+import sys
+import tokenize
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -12,7 +17,15 @@ import sklearn_l2cnn
 from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
 
 PACKAGE = Path(sklearn_l2cnn.__file__).parent
+TESTS = Path(__file__).parents[1]
 FILES = sorted(PACKAGE.rglob("*.py"))
+
+# Lines of code a file may have: not counted are docstrings, comments and blanks.
+MOST_LINES = 330
+# Who may know what scikit-learn does not promise.
+COMPAT = PACKAGE / "_utils" / "sklearn_compat.py"
+# Tests of no part of the package: of everything together, and of the house.
+OTHER_TESTS = {"conformance", "project"}
 
 # Arrows point down: a room may import rooms of a lower floor, and those of its own
 # folder.
@@ -66,9 +79,138 @@ def test_imports_point_down(path):
         assert FLOORS[other] < FLOORS[here], f"{path} imports {other}"
 
 
+def lines_of_code(text):
+    """The numbers of all lines with code on them."""
+    nothing = {
+        *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT),
+        *(tokenize.DEDENT, tokenize.ENDMARKER),
+    }
+    lines = set()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type not in nothing:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(text)):
+        known = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        if isinstance(node, known) and ast.get_docstring(node) is not None:
+            lines.difference_update(range(node.body[0].lineno, node.body[0].end_lineno))
+            lines.discard(node.body[0].end_lineno)
+    return lines
+
+
+def test_lines_of_code_are_counted():
+    text = '''"""What it is.
+
+More of it.
+"""
+
+# why
+x = """a string
+on two lines"""
+
+
+class One:
+    """Nothing."""
+
+    def two(self):  # here
+        """Do it."""
+        return (
+            x,
+
+            # a comment
+        )
+'''
+    assert lines_of_code(text) == {7, 8, 11, 14, 16, 17, 20}
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_files_stay_short(path):
-    assert len(path.read_text().splitlines()) <= 450
+    assert len(lines_of_code(path.read_text())) <= MOST_LINES
+
+
+def public_modules():
+    """The package, and all in it whose names have no underscore."""
+    yield "sklearn_l2cnn"
+    for module in pkgutil.walk_packages([str(PACKAGE)], "sklearn_l2cnn."):
+        if not any(part.startswith("_") for part in module.name.split(".")):
+            yield module.name
+
+
+@pytest.mark.parametrize("name", public_modules())
+def test_all_lists_public_names_that_are_there(name):
+    module = importlib.import_module(name)
+    names = module.__all__
+    assert names and len(set(names)) == len(names)
+    assert not [name for name in names if name.startswith("_")]
+    assert not [name for name in names if not hasattr(module, name)]
+
+
+def private_imports(text, library):
+    """Private modules and names of a library that a file imports or reaches into."""
+    tree = ast.parse(text)
+    used, modules = [], set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            if node.module.split(".")[0] == library:
+                used += [f"{node.module}.{alias.name}" for alias in node.names]
+                modules |= {alias.asname or alias.name for alias in node.names}
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.split(".")[0] == library:
+                    used.append(alias.name)
+                    modules.add(alias.asname or library)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            name = ast.unparse(node)
+            if re.fullmatch(r"[\w.]+", name) and name.split(".")[0] in modules:
+                used.append(name)
+    return [name for name in used if re.search(r"(^|\.)_(?!_)", name)]
+
+
+def test_private_imports_are_found():
+    text = """
+import numpy._core
+import sklearn.utils._tags
+import sklearn.utils as u
+from sklearn import base, __version__
+from sklearn.base import clone, _fit_context
+from sklearn.utils._set_output import safe
+u.validation._num_samples, base.clone._x, clone(u)._mine, self._own
+"""
+    assert private_imports(text, "sklearn") == [
+        "sklearn.utils._tags",
+        "sklearn.base._fit_context",
+        "sklearn.utils._set_output.safe",
+        *("u.validation._num_samples", "base.clone._x"),
+    ]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_what_is_private_in_scikit_learn_is_used_in_one_place(path):
+    found = private_imports(path.read_text(), "sklearn")
+    assert bool(found) is (path == COMPAT), found
+
+
+def test_folders_of_tests_mirror_the_package():
+    folders = {
+        path.parent.relative_to(TESTS).as_posix() for path in TESTS.rglob("test_*.py")
+    }
+    folders = {name for name in folders if name.split("/")[0] not in OTHER_TESTS}
+    for name in folders - {"."}:
+        public, private = PACKAGE / name, PACKAGE / f"_{name}"
+        assert public.is_dir() or private.is_dir(), f"tests/{name} tests no folder"
+    for path in PACKAGE.iterdir():
+        if path.is_dir() and path.name != "__pycache__":
+            name = path.name.removeprefix("_")
+            assert name in folders, f"no folder of tests for {path.name}"
+    for path in TESTS.glob(
+        "test_*.py"
+    ):  # and those of a module of the package, or part
+        room = path.stem.removeprefix("test_")
+        files = [
+            f"{room}.py".startswith(f.stem.removeprefix("_"))
+            for f in PACKAGE.glob("*.py")
+        ]
+        assert any(files), f"{path.name} tests no module"
 
 
 def test_modules_within_a_folder_do_not_go_round_in_circles():
@@ -104,6 +246,28 @@ def test_heavy_libraries_are_imported_inside_functions(heavy):
             elif isinstance(node, ast.ImportFrom):
                 names = [node.module]
             assert not any(name.split(".")[0] == heavy for name in names), path
+
+
+def test_every_library_that_is_imported_is_declared():
+    found = set()
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                found.add(node.module.split(".")[0])
+            elif isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+    found -= {*sys.stdlib_module_names, "sklearn_l2cnn"}
+    project = tomllib.loads((TESTS.parent / "pyproject.toml").read_text())["project"]
+    declared = {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]}
+    names = {"sklearn": "scikit-learn", "PIL": "pillow"}
+    # whoever draws installs the extra "plot", and who asks for frames has pandas
+    optional = {"matplotlib", "pandas"}
+    assert {names.get(name, name) for name in found} == declared | optional
+    oldest = (TESTS / "oldest.txt").read_text()
+    for line in [*project["dependencies"], *project["optional-dependencies"]["plot"]]:
+        name, floor = line.split(">=")
+        pinned = re.search(rf"^{name}==(.*)$", oldest, re.M)[1]
+        assert re.fullmatch(rf"{re.escape(floor)}(\.0)*", pinned), line
 
 
 def public_classes_of_the_package():

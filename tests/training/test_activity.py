@@ -128,6 +128,7 @@ def canonical_rows(X, y, weight):
     return canonical_set(X, y, weight).rows
 
 
+@pytest.mark.long
 def test_a_penalty_on_activity_makes_activity_small(digits):
     X, y = digits
 

@@ -331,6 +331,7 @@ def test_what_is_no_callback_is_named(digits, wrong):
         quick(wrong).fit(*digits)
 
 
+@pytest.mark.long
 def test_callbacks_travel_with_clone_pickle_and_search(digits):
     X, y = digits
     clf = quick([LRScheduler("StepLR", step_size=2)], max_epochs=2)

@@ -45,6 +45,7 @@ def shapes_that_vary():
     return found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_equal_rows_give_equal_bits(processor):
     module = shapes_that_vary.__module__

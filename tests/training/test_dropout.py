@@ -68,6 +68,7 @@ def wide(input_shape, n_classes):
     return nn.Sequential(*network[:4], nn.Dropout(0.4), *network[4:])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("architecture", [wide, "conv_dropout"])
 def test_fits_agree_in_every_bit_for_any_number_of_threads(
     digits, architecture, monkeypatch

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn._training import step as _steps
-from sklearn_l2cnn._training.graphs import _WARM_UP
+from sklearn_l2cnn._training.graphs import _WARM_UP, CudaRecorder
 from sklearn_l2cnn._training.upload import Upload
 from tests.conftest import SmallNet, tiny
 
@@ -235,11 +235,43 @@ def test_graphs_on_cuda_are_close_to_eager_steps(digits, cuda, monkeypatch, name
     np.testing.assert_allclose(clf.loss_curve_, eager.loss_curve_, rtol=5e-2)
 
 
+class CountingRecorder(CudaRecorder):
+    """The recorder of CUDA graphs, which counts what it is asked for."""
+
+    def __init__(self, device):
+        super().__init__(device)
+        self.n_warm = self.n_recorded = self.n_replayed = 0
+
+    def warm_up(self, function):
+        self.n_warm += 1
+        super().warm_up(function)
+
+    def record(self, function):
+        self.n_recorded += 1
+        replay = super().record(function)
+
+        def counted():
+            self.n_replayed += 1
+            replay()
+
+        return counted
+
+
 @pytest.mark.gpu
-def test_a_graph_is_used_on_cuda(digits, cuda, caplog):
-    with caplog.at_level(logging.INFO, logger="sklearn_l2cnn"):
-        fitted(digits, device="cuda")
-    assert not caplog.records
+def test_a_graph_is_used_on_cuda(digits, cuda, monkeypatch):
+    recorders = []
+
+    def counting(device):
+        recorders.append(CountingRecorder(device))
+        return recorders[-1]
+
+    monkeypatch.setattr(_steps, "recorder_for", counting)
+    clf = fitted(digits, device="cuda")
+    [recorder] = recorders
+    assert recorder.device.type == "cuda"
+    assert recorder.n_warm == _WARM_UP and recorder.n_recorded == 1
+    n_full = len(digits[1]) // 64
+    assert recorder.n_replayed == clf.n_epochs_ * n_full - _WARM_UP > 0
 
 
 @pytest.mark.gpu

@@ -215,6 +215,7 @@ EVERYTHING = {
 }
 
 
+@pytest.mark.long
 def test_everything_together_learns_and_is_reproducible(digits):
     X, y = digits
     one, other = (

@@ -139,6 +139,7 @@ def test_the_count_of_shards_is_a_power_of_two_within_its_bounds():
             assert 1 <= count <= max(1, min(16, n_rows // 8))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("architecture", ["plain", tiny, SmallNet])
 @pytest.mark.parametrize("n_classes", [2, 10])
 def test_fits_with_shards_agree_in_every_bit(

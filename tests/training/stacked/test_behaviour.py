@@ -26,6 +26,7 @@ def images(digits):
     return X[:97], y[:97] % 4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("step", "largest"), [(1, 1), (5e6, 2), (1e12, 4)])
 def test_the_size_of_stacks_has_no_effect(images, step, largest, monkeypatch):
     X, y = images
@@ -64,6 +65,7 @@ def count_stacks(monkeypatch):
     return sizes
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("threads", [1, 3])
 def test_the_number_of_threads_does_not_matter(images, threads):
     X, y = images

@@ -71,6 +71,7 @@ def test_with_sample_weights(images):
     assert_same(*both_ways(X, y, weight, early_stopping=True, max_epochs=9), X)
 
 
+@pytest.mark.long
 def test_with_norms(images):
     X, y = images
     assert_same(*both_ways(X, y, architecture=normed), X)
@@ -94,11 +95,13 @@ def test_with_strengths_of_layers(images):
     assert_same(*both_ways(X, y, alphas=alphas), X)
 
 
+@pytest.mark.long
 def test_alpha_0_beside_others(images):
     X, y = images
     assert_same(*both_ways(X, y, alphas=[0.0, 0.1], penalty="l1"), X)
 
 
+@pytest.mark.long
 def test_a_warm_path(images):
     X, y = images
     together, one_by_one = both_ways(X, y, path="warm")
@@ -109,6 +112,7 @@ def test_a_warm_path(images):
     )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sizes", [(50, 50), (80, 33, 34), (64, 30)])
 def test_folds_of_very_different_sizes(images, sizes):
     X, y = images
