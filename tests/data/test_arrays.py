@@ -210,7 +210,10 @@ def test_every_dtype_of_tensors(dispatch, dtype, expected):
         ({"y": lambda y: y / torch.zeros(())}, "NaN|infinity"),
         ({"sample_weight": lambda y: y[:5] * 1.0}, r"sample_weight.shape == \(5,\)"),
         ({"sample_weight": lambda y: y * -1.0}, "Negative values"),
-        ({"sample_weight": lambda y: y / torch.zeros(())}, "sample_weight contains NaN"),
+        (
+            {"sample_weight": lambda y: y / torch.zeros(())},
+            "sample_weight contains NaN",
+        ),
         ({"sample_weight": lambda y: y * 0.0}, "at least one non-zero number"),
     ],
 )

@@ -41,11 +41,11 @@ FLOORS = {
     "_training": 4,
     "_estimator": 5,
     "_classifier": 6,
-    "_search": 7,
-    "_classifier_cv": 8,
+    "_search": 6,
+    "_classifier_cv": 7,
     "feature_extraction": 7,
     "feature_selection": 7,
-    "__init__": 9,
+    "__init__": 8,  # the face of the package: no floor of its own
 }
 
 
@@ -66,6 +66,31 @@ def imported_modules(path):
         for name in names:
             if name.split(".")[0] == "sklearn_l2cnn":
                 yield name
+
+
+def test_the_house_has_seven_floors_and_few_rooms():
+    assert {floor for name, floor in FLOORS.items() if name != "__init__"} == set(
+        range(1, 8)
+    )
+    rooms = {room(path) for path in FILES}
+    assert rooms == set(FLOORS) and len(rooms) <= 18
+
+
+def test_training_has_seven_floors_at_most():
+    folder = PACKAGE / "_training"
+    below = {
+        path: {
+            PACKAGE.parent / Path(*module.split(".")).with_suffix(".py")
+            for module in imported_modules(path)
+            if module.startswith("sklearn_l2cnn._training.")
+        }
+        for path in folder.rglob("*.py")
+    }
+
+    def floor(path):
+        return 1 + max(map(floor, below[path]), default=0)
+
+    assert max(map(floor, below)) <= 7
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
