@@ -116,6 +116,7 @@ def states():
 
 
 def test_isolation_seeds_and_restores():
+    threads = torch.get_num_threads()
     torch.set_num_threads(2)
     before = states()
     draws = []
@@ -125,6 +126,7 @@ def test_isolation_seeds_and_restores():
             draws.append((random.random(), np.random.rand(), float(torch.rand(()))))
     assert draws[0] == draws[1]
     assert torch.get_num_threads() == 2
+    torch.set_num_threads(threads)
     after = states()
     assert before[:2] == after[:2] and torch.equal(before[2], after[2])
 
