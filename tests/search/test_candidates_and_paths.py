@@ -261,7 +261,7 @@ def test_one_standard_error(digits, n_splits):
 
 def test_one_standard_error_needs_a_deviation(some):
     one_fold = [(np.arange(100), np.arange(100, 150))]
-    with pytest.raises(ValueError, match="1 folds, 2 or more.*no deviation"):
+    with pytest.raises(ValueError, match="1 folds, 2 or more.*no standard deviation"):
         quick(cv=one_fold, one_standard_error=True).fit(*some)
     assert quick(cv=one_fold).fit(*some).n_splits_ == 1
 
