@@ -1,5 +1,7 @@
 """Displays of one layer: its output for an image, and its kernels."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -15,6 +17,7 @@ from sklearn_l2cnn.inspection._grid import (
 from sklearn_l2cnn.inspection._inside import look_inside
 
 
+@dataclass(repr=False, eq=False)
 class ActivationDisplay:
     """The output of a layer of the network for one image: its maps, side by side.
 
@@ -52,10 +55,9 @@ class ActivationDisplay:
     (32, 8, 8)
     """
 
-    def __init__(self, image, activations, layer=""):
-        self.image = image
-        self.activations = activations
-        self.layer = layer
+    image: np.ndarray
+    activations: np.ndarray
+    layer: str = ""
 
     @classmethod
     def from_estimator(cls, estimator, X, *, layer=0, row=0, ax=None, **kwargs):
@@ -136,6 +138,7 @@ class ActivationDisplay:
         return self
 
 
+@dataclass(repr=False, eq=False)
 class FilterDisplay:
     """The kernels of a convolution as small images.
 
@@ -177,9 +180,8 @@ class FilterDisplay:
     ('conv1', (32, 1, 3, 3), 0)
     """
 
-    def __init__(self, kernels, layer=""):
-        self.kernels = kernels
-        self.layer = layer
+    kernels: np.ndarray
+    layer: str = ""
 
     @classmethod
     def from_estimator(cls, estimator, *, layer=0, ax=None, **kwargs):
@@ -203,11 +205,7 @@ class FilterDisplay:
         display : FilterDisplay
         """
         layers = look_inside(estimator).layers()
-        convolutions = [
-            entry
-            for entry in layers
-            if getattr(getattr(entry[1], "weight", None), "ndim", 0) == 4
-        ]
+        convolutions = [entry for entry in layers if _has_kernels(entry[1])]
         if not convolutions:
             raise ValueError(
                 "This network has no convolution, and so no kernels: its layers are "
@@ -274,6 +272,10 @@ class FilterDisplay:
         if self.zero_.any():
             text += f", {self.zero_.sum()} zero (crossed out)"
         return text
+
+
+def _has_kernels(layer):
+    return getattr(getattr(layer, "weight", None), "ndim", 0) == 4
 
 
 def _in_lines(values):
