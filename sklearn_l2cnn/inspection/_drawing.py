@@ -176,16 +176,11 @@ def set_alpha_axis(ax, alphas):
     margin = (places[-1] / places[0]) ** 0.05 if len(places) > 1 else 3.0
     ax.set_xlim(places[0] / margin, places[-1] * margin)
     if (np.asarray(alphas) == 0).any() and len(places) > 1:
-        ax.plot(
-            [np.sqrt(places[0] * places[1])],
-            [0],
-            transform=ax.get_xaxis_transform(),
-            clip_on=False,
-            linestyle="none",
-            marker=[(-1, -2), (1, 2)],  # a slash across the axis
-            markersize=8,
-            markeredgecolor=ax.xaxis.label.get_color(),
-        )
+        # a slash across the axis
+        slash = {"marker": [(-1, -2), (1, 2)], "markersize": 8, "linestyle": "none"}
+        slash |= {"transform": ax.get_xaxis_transform(), "clip_on": False}
+        colour = ax.xaxis.label.get_color()
+        ax.plot([np.sqrt(places[0] * places[1])], [0], mec=colour, **slash)
 
 
 def set_log_y(ax, values):
@@ -205,16 +200,9 @@ def set_log_y(ax, values):
 
 def add_legend(ax, **more):
     """Add a legend above a panel, where it covers no data."""
-    ax.legend(
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.0),
-        ncols=2,
-        fontsize="small",
-        frameon=False,
-        handlelength=1.8,
-        columnspacing=1.2,
-        **more,
-    )
+    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 2}
+    spaces = {"handlelength": 1.8, "columnspacing": 1.2}
+    ax.legend(fontsize="small", frameon=False, **place, **spaces, **more)
 
 
 def draw_norms(ax, alphas, norms, names):

@@ -101,14 +101,8 @@ class EmbeddingDisplay:
         """
         check_is_fitted(estimator)
         features = getattr(estimator, _response(estimator, response_method))(X)
-        return cls.from_features(
-            features,
-            y,
-            projection=projection,
-            label_style=label_style,
-            ax=ax,
-            scatter_kw=scatter_kw,
-        )
+        options = {"projection": projection, "label_style": label_style}
+        return cls.from_features(features, y, ax=ax, scatter_kw=scatter_kw, **options)
 
     @classmethod
     def from_features(
@@ -202,9 +196,8 @@ class EmbeddingDisplay:
         if self.labels is None:
             return [(None, self.embedding)]
         labels, which = np.unique(self.labels, return_inverse=True)
-        return [
-            (str(label), self.embedding[which == k]) for k, label in enumerate(labels)
-        ]
+        points = [self.embedding[which == k] for k in range(len(labels))]
+        return list(zip(map(str, labels), points, strict=True))
 
     def _write(self, label, points):
         from matplotlib.patheffects import withStroke

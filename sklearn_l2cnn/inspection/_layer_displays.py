@@ -88,8 +88,7 @@ class ActivationDisplay:
         images = inside.images(X)
         if not -len(images) <= row < len(images):
             raise ValueError(f"row={row}, but there are {len(images)} images in X.")
-        image = images[row][np.newaxis]
-        module = inside.module
+        image, module = images[row][np.newaxis], inside.module
         with at_rest(module), torch.no_grad():
             _, outputs = layer_outputs(module, inside.network_input(image), [name])
         output = on_host(outputs[name][0].to(torch.float64))

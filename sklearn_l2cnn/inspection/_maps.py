@@ -5,6 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
+from torch import nn
 
 from sklearn_l2cnn._data.arrays import on_host
 from sklearn_l2cnn._data.framing import two_sides
@@ -16,7 +17,6 @@ from sklearn_l2cnn.inspection._saliency import (
     grad_cam,
     gradient,
     integrated_gradients,
-    last_convolution,
     occlusion,
 )
 
@@ -197,12 +197,13 @@ def _baseline(inside, baseline):
 def _layer_with_maps(layers, layer):
     """Return the name of a layer that outputs maps."""
     if layer is None:
-        layer = last_convolution(layers)
-        if layer is None:
+        convolutions = [name for name, part, _ in layers if isinstance(part, nn.Conv2d)]
+        if not convolutions:
             raise ValueError(
                 "method='grad_cam' needs a layer that outputs maps, and this network "
                 "has no convolution. Name one with layer=, or use another method."
             )
+        layer = convolutions[-1]
     name, _, shape = chosen_layer(layers, layer)
     if len(shape) != 3:
         names = ", ".join(repr(name) for name, _, shape in layers if len(shape) == 3)
