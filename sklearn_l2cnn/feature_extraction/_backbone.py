@@ -3,7 +3,6 @@
 import copy
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator
 from skorch.utils import get_map_location
 
@@ -12,7 +11,7 @@ from sklearn_l2cnn._data.pixels import unit_of
 from sklearn_l2cnn._data.validation import check_weight, read_images
 from sklearn_l2cnn._estimator.data import DataSummary, statistics_of
 from sklearn_l2cnn._estimator.prediction import PredictionMixin
-from sklearn_l2cnn._training.forward import pixel_map
+from sklearn_l2cnn._training.net import Net
 from sklearn_l2cnn._training.runtime import isolated, resolve_device
 from sklearn_l2cnn._utils.estimators import set_attributes
 from sklearn_l2cnn._utils.layers import compute_dtype
@@ -39,9 +38,7 @@ class EvaluationNet:
         self.dtype = compute_dtype(module)
         self.device = str(device)
 
-    def pixels(self):
-        """Return the gain and shift that standardise uint8 images, on the device."""
-        return pixel_map(self.mean, self.scale, self.dtype, torch.device(self.device))
+    pixels = Net.pixels
 
     def to_device(self):
         """Move the network to the device."""
@@ -94,10 +91,9 @@ class Backbone(BaseEstimator):
         set_attributes(self, info.attributes())
         weight = check_weight(sample_weight, images)
         height, width, depth = self.image_shape_
+        shape = depth, height, width
         with isolated(0, device):  # the given weights replace all that is drawn
-            network = build_backbone(
-                self.architecture, (depth, height, width), self.pretrained
-            )
+            network = build_backbone(self.architecture, shape, self.pretrained)
         statistics = None
         if self.standardize:
             # merged and sorted, so that the order of the rows has no effect

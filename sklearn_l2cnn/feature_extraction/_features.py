@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from itertools import chain
 from numbers import Integral
 
 import numpy as np
@@ -220,13 +221,9 @@ class CNNFeatures(WrappingMixin, TransformerMixin, BaseEstimator):
             clf = self._fit_estimator(X, y, sample_weight, fit_params)
             if not self._requires_y():
                 self._check_images(X, "fit")  # no estimator validated X
-            network = clf.module_
-            self._places_ = find_places(
-                network,
-                blank_image(network, clf.image_shape_),
-                self.layer,
-                headless=self._is_backbone(),
-            )
+            network, headless = clf.module_, self._is_backbone()
+            image = blank_image(network, clf.image_shape_)
+            self._places_ = find_places(network, image, self.layer, headless)
             self.layers_ = [place.label for place in self._places_]
         return self
 
@@ -283,10 +280,8 @@ class CNNFeatures(WrappingMixin, TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         check_feature_names_in(self, input_features)
-        names = [
-            name for place in self._places_ for name in feature_names(place, self.pool)
-        ]
-        return np.array(names, dtype=object)
+        names = (feature_names(place, self.pool) for place in self._places_)
+        return np.array(list(chain(*names)), dtype=object)
 
     @property
     def module_(self):
@@ -353,18 +348,12 @@ class CNNFeatures(WrappingMixin, TransformerMixin, BaseEstimator):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                images = as_images(
-                    X, image_shape=clf.image_shape, channels=clf.channels
-                )
-            height, width, depth = shape = images.shape[1:]
+                form = {"image_shape": clf.image_shape, "channels": clf.channels}
+                shape = as_images(X, **form).shape[1:]
+            sizes = (shape[2], *shape[:2]), len(np.unique(on_host(y)))
+            options = {"dropout": clf.dropout, "pretrained": clf.pretrained}
             with isolated(0, torch.device("cpu")):
-                network = build_network(
-                    clf.architecture,
-                    (depth, height, width),
-                    len(np.unique(on_host(y))),
-                    dropout=clf.dropout,
-                    pretrained=clf.pretrained,
-                )
+                network = build_network(clf.architecture, *sizes, **options)
         except Exception:
             return
         find_places(network, blank_image(network, shape), self.layer)

@@ -2,7 +2,6 @@
 
 import math
 from contextlib import contextmanager
-from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -75,20 +74,17 @@ def find_places(network, image, layer, headless=False):
 
 def _places_of(network, image, layers, one, headless):
     names = [name for name, _, _ in layers]
-    if isinstance(one, Integral) or one in names:
-        name, _, shape = chosen_layer(layers, one)
-        return [Place(name or "network", name, False, shape)]
-    if one == "last":
+    if one == "last" and one not in names:
         return [_last(network, image, layers, headless)]
-    if isinstance(one, str):
+    if isinstance(one, str) and one not in names:
         if any(name.startswith(f"{one}.") for name in names):
             # a module made of layers has one output
             return [Place(one, one, False, _shape_at(network, image, one, False))]
         found = [entry for entry in layers if is_meant(one, entry[0])]
         if found:
             return [Place(name, name, False, shape) for name, _, shape in found]
-    chosen_layer(layers, one)  # raises an error that lists the layers
-    raise AssertionError(one)
+    name, _, shape = chosen_layer(layers, one)  # or an error that lists the layers
+    return [Place(name or "network", name, False, shape)]
 
 
 def _last(network, image, layers, headless):

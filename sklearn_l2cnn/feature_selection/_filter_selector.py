@@ -145,25 +145,14 @@ class FilterSelector(DocumentationMixin, ClassifierMixin, BaseEstimator):
         if not isinstance(estimator, FrozenEstimator):
             if self.random_state is not None:
                 estimator.set_params(random_state=self.random_state)
-            estimator.fit(
-                X,
-                y,
-                sample_weight,
-                X_val=X_val,
-                y_val=y_val,
-                sample_weight_val=sample_weight_val,
-            )
+            validation = {"X_val": X_val, "y_val": y_val}
+            validation["sample_weight_val"] = sample_weight_val
+            estimator.fit(X, y, sample_weight, **validation)
+        options = {name: getattr(self, name) for name in CONSTRAINTS}
         with all_or_nothing(self):
-            self.estimator_, self.support_ = prune(
-                estimator,
-                threshold=self.threshold,
-                fraction=self.fraction,
-                layers=self.layers,
-                return_support=True,
-            )
-            self.n_filters_ = {
-                name: int(kept.sum()) for name, kept in self.support_.items()
-            }
+            self.estimator_, support = prune(estimator, **options, return_support=True)
+            self.support_ = support
+            self.n_filters_ = {name: int(kept.sum()) for name, kept in support.items()}
             self._origin_ = self.estimator_.channel_mean_
             self.classes_ = self.estimator_.classes_
             set_attributes(self, features_of(self.estimator_))

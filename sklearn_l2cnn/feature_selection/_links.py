@@ -12,41 +12,34 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from sklearn_l2cnn._utils.layers import ELEMENTWISE, compute_dtype, has_hooks, leaves
+from sklearn_l2cnn._utils.layers import ELEMENTWISE, has_hooks, leaves
+from sklearn_l2cnn._utils.trace import blank_image
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
-_POOLS = (
+# Layers of whose output each channel depends on the same channel of the input alone.
+_BY_CHANNEL = {
+    *ELEMENTWISE,
+    *NORMS,
     nn.AdaptiveAvgPool2d,
     nn.AdaptiveMaxPool2d,
+    nn.AlphaDropout,
     nn.AvgPool2d,
-    nn.LPPool2d,
-    nn.MaxPool2d,
-)
-_PADS = (
     nn.CircularPad2d,
     nn.ConstantPad2d,
-    nn.ReflectionPad2d,
-    nn.ReplicationPad2d,
-    nn.ZeroPad2d,
-)
-_DROPOUTS = (
-    nn.AlphaDropout,
     nn.Dropout,
     nn.Dropout1d,
     nn.Dropout2d,
     nn.FeatureAlphaDropout,
-)
-_ACTIVATIONS = (*ELEMENTWISE, nn.PReLU, nn.RReLU)
-# Layers of whose output each channel depends on the same channel of the input alone.
-_BY_CHANNEL = {
-    *_ACTIVATIONS,
-    *_DROPOUTS,
-    *_PADS,
-    *_POOLS,
-    *NORMS,
     nn.Flatten,
     nn.Identity,
+    nn.LPPool2d,
+    nn.MaxPool2d,
+    nn.PReLU,
+    nn.RReLU,
+    nn.ReflectionPad2d,
+    nn.ReplicationPad2d,
     nn.Upsample,
+    nn.ZeroPad2d,
 }
 _WITH_FILTERS = {nn.Conv2d, nn.Linear}
 
@@ -78,15 +71,15 @@ class Link(NamedTuple):
     problem: str | None
 
 
-def find_links(network, input_shape):
+def find_links(network, image_shape):
     """List the links of a network, in the order in which they run.
 
     Parameters
     ----------
     network : torch.nn.Sequential
         In evaluation mode.
-    input_shape : tuple of int
-        ``(channels, height, width)``.
+    image_shape : tuple of int
+        ``(height, width, channels)``.
 
     Returns
     -------
@@ -101,7 +94,9 @@ def find_links(network, input_shape):
             "'conv_pool', 'four_conv' and 'conv_dropout'."
         )
     named = leaves(network)
-    shapes = _shapes([layer for _, layer in named], network, input_shape)
+    # two images, so that a layer that works across images shows in the shape
+    images = blank_image(network, image_shape).repeat(2, 1, 1, 1)
+    shapes = _shapes([layer for _, layer in named], images)
     shared = _shared(network)
     places = [k for k, (_, layer) in enumerate(named) if type(layer) in _WITH_FILTERS]
     return [
@@ -110,11 +105,8 @@ def find_links(network, input_shape):
     ]
 
 
-def _shapes(layers, network, input_shape):
+def _shapes(layers, images):
     """Return the shape of each output for an image, None if it is no tensor."""
-    device = next(network.parameters()).device
-    dtype = compute_dtype(network)
-    images = torch.zeros((2, *input_shape), dtype=dtype, device=device)
     shapes = []
     with torch.no_grad():
         for layer in layers:
@@ -126,31 +118,20 @@ def _shapes(layers, network, input_shape):
 
 def _shared(network):
     """Return the ids of parameters and buffers that have several names."""
-    every = network.named_parameters, network.named_buffers
-    counts = Counter(
-        id(tensor) for named in every for _, tensor in named(remove_duplicate=False)
-    )
+    counts = Counter(map(id, network.state_dict(keep_vars=True).values()))
     return {key for key, count in counts.items() if count > 1}
 
 
 def _link(named, shapes, shared):
     """Return the link of the first layer to the last, with their output shapes."""
-    (name, layer), *between, (reader_name, reader) = named
-    return Link(
-        name,
-        layer,
-        shapes[0],
-        tuple(part for _, part in between),
-        reader_name,
-        reader,
-        _problem(named, shapes, shared),
-    )
+    first, *between, last = named
+    parts = tuple(part for _, part in between)
+    return Link(*first, shapes[0], parts, *last, _problem(named, shapes, shared))
 
 
 def _problem(named, shapes, shared):
     """Return the reason why a link cannot lose a channel, None if it can."""
     for part_name, part in named:
-        kind = type(part).__name__
         if has_hooks(part):
             return (
                 f"{part_name!r} has hooks, whose effect is unknown. Remove them first; "
@@ -165,24 +146,24 @@ def _problem(named, shapes, shared):
             )
         if type(part) in NORMS and part.running_mean is None:
             return (
-                f"{part_name!r} has no running statistics: a {kind} with "
-                "track_running_stats=True was expected."
+                f"{part_name!r} has no running statistics: a {type(part).__name__} "
+                "with track_running_stats=True was expected."
             )
     for (part_name, part), shape in zip(named[1:-1], shapes[1:-1], strict=True):
-        kind = type(part).__name__
         if type(part) not in _BY_CHANNEL:
             return (
-                f"{part_name!r}, a {kind} behind it, may mix or move channels; a batch "
-                "norm, activation, pooling, padding, dropout or Flatten was expected."
+                f"{part_name!r}, a {type(part).__name__} behind it, may mix or move "
+                "channels; a batch norm, activation, pooling, padding, dropout or "
+                "Flatten was expected."
             )
         if type(part) is nn.Flatten and len(shape) != 1:
             return f"{part_name!r} does not flatten images to rows, but to {shape}."
     (name, layer), (reader_name, reader) = named[0], named[-1]
     for part, shape in ((layer, shapes[0]), (reader, shapes[-2])):
-        if len(shape) != (3 if type(part) is nn.Conv2d else 1):
+        n_dimensions, what = (3, "maps") if type(part) is nn.Conv2d else (1, "rows")
+        if len(shape) != n_dimensions:
             return (
                 f"the values between {name!r} and {reader_name!r} have shape {shape} "
-                f"for an image; a {type(part).__name__} was expected to work on "
-                f"{'maps' if type(part) is nn.Conv2d else 'rows'}."
+                f"for an image; a {type(part).__name__} was expected to work on {what}."
             )
     return None

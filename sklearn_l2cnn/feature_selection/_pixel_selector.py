@@ -209,12 +209,11 @@ class PixelSelector(WrappingMixin, SelectorMixin, BaseEstimator):
         clf, images = self._check_images(X, "transform")
         images, support = as_tensor(images), self.support_
         if not support.any():
-            warnings.warn(
+            message = (
                 f"No pixels were selected: threshold={self.threshold!r} and "
-                f"max_features={self.max_features!r} leave none.",
-                UserWarning,
-                stacklevel=2,
+                f"max_features={self.max_features!r} leave none."
             )
+            warnings.warn(message, UserWarning, stacklevel=2)
         support = torch.as_tensor(support, device=images.device)
         if self.output == "rows":
             chosen = images[:, support]
@@ -242,9 +241,8 @@ class PixelSelector(WrappingMixin, SelectorMixin, BaseEstimator):
         check_is_fitted(self)
         channels = self._fitted_classifier().channels
         if self.output == "images":
-            images = as_images(
-                X, channels=channels, expected=self.image_shape_, estimator=self
-            )
+            form = {"channels": channels, "expected": self.image_shape_}
+            images = as_images(X, **form, estimator=self)
             return give_back(in_form(as_tensor(images), self._ndim_, channels), X)
         chosen, support = self._check_selected(X), self.support_
         n_chosen, depth = int(support.sum()), self.image_shape_[2]
@@ -333,17 +331,11 @@ class PixelSelector(WrappingMixin, SelectorMixin, BaseEstimator):
         # so that the order of the rows, and repeats, have no effect on the sums
         data = canonical_set(images, labels, weight)
         weight = torch.as_tensor(normalized_weights(data.weight)).double()
-        device = torch.device(clf.net_.device)
+        labels = torch.as_tensor(data.labels).to(clf.net_.device)
+        share = (weight / weight.sum()).to(clf.net_.device)
         with torch.inference_mode(False), torch.enable_grad():
-            importances = contributions(
-                clf.net_,
-                data.images,
-                data.rows,
-                torch.as_tensor(data.labels).to(device),
-                (weight / weight.sum()).to(device),
-                self.n_steps,
-            )
-        return importances.sum(dim=0)
+            given = data.images, data.rows, labels, share
+            return contributions(clf.net_, *given, self.n_steps).sum(dim=0)
 
     def _checked_fill_value(self, images):
         """Return `fill_value`; raise if the dtype of the images cannot represent it."""

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_l2cnn._classifier import L2CNNClassifier
 from sklearn_l2cnn._training.runtime import isolated
-from sklearn_l2cnn._utils.layer_names import by_pattern
+from sklearn_l2cnn._utils.layer_names import by_pattern, layer_of
 from sklearn_l2cnn._utils.sklearn_compat import Interval, validate_params
 from sklearn_l2cnn._utils.unwrapping import FROZEN, unwrap
 from sklearn_l2cnn.feature_selection._links import find_links
@@ -108,9 +108,8 @@ def prune(estimator, *, threshold=0.0, fraction=0.0, layers=None, return_support
     check_is_fitted(estimator)
     pruned = _copied(estimator)
     net = pruned.net_
-    height, width, depth = estimator.image_shape_
     with isolated(0, torch.device("cpu")), _in_float64(net.module_.eval()):
-        links = _chosen(find_links(net.module_, (depth, height, width)), layers)
+        links = _chosen(find_links(net.module_, estimator.image_shape_), layers)
         for link in links:
             silence(link, _small(filter_norms(link), threshold, fraction))
         support = _remove_all(links)
@@ -153,7 +152,7 @@ def _in_float64(network):
     with torch.no_grad():
         for name, tensor in tensors().items():
             # a new bias has the device and dtype of the weight of its layer
-            weight = f"{name.rpartition('.')[0]}.weight"
+            weight = f"{layer_of(name)}.weight"
             tensor.data = tensor.data.to(*before.get(name) or before[weight])
             tensor.grad = None
     network.to(memory_format=torch.channels_last)
@@ -171,11 +170,9 @@ def _chosen(links, layers):
         names = by_pattern(patterns, [link.name for link in links], "layers")
         links = [link for link in links if link.name in names]
     good = [link.name for link in links if link.problem is None]
+    others = f"Leave it out with layers={good!r}" if good else "Nor can any other"
     for link in links:
         if link.problem is not None:
-            others = (
-                f"Leave it out with layers={good!r}" if good else "Nor can any other"
-            )
             raise ValueError(
                 f"Layer {link.name!r}, whose filters {link.reader_name!r} reads, "
                 f"cannot be pruned: {link.problem} {others}."
@@ -197,17 +194,15 @@ def _remove_all(links):
 
     Without a filter of one layer, filters of others may become unread or constant.
     """
-    filters = {link.name: np.arange(len(link.layer.weight)) for link in links}
-    support = {name: np.zeros(len(rows), dtype=bool) for name, rows in filters.items()}
+    support = {link.name: np.ones(len(link.layer.weight), bool) for link in links}
     changed = True
     while changed:
         changed = False
         for link in links:
-            kept = remove(link).numpy()
-            changed |= len(kept) < len(filters[link.name])
-            filters[link.name] = filters[link.name][kept]
-    for name, rows in filters.items():
-        support[name][rows] = True
+            mask = support[link.name]
+            removed = np.delete(np.flatnonzero(mask), remove(link).numpy())
+            mask[removed] = False
+            changed |= len(removed) > 0
     return support
 
 
@@ -221,7 +216,7 @@ def _update_optimizer(net):
     for name, parameter in net.module_.named_parameters():
         if id(parameter) in known:
             continue
-        weight = f"{name.rpartition('.')[0]}.weight"
+        weight = f"{layer_of(name)}.weight"
         if weight in frozen:
             frozen.append(name)
         weight = net.module_.get_parameter(weight)

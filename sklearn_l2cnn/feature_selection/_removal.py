@@ -60,11 +60,9 @@ def silence(link, chosen):
     layer, norm = link.layer, _norm_behind(link)
     with torch.no_grad():
         layer.weight[chosen] = 0
-        if norm is None:
-            return
-        if layer.bias is None:
+        if norm is not None and layer.bias is None:
             norm.running_mean[chosen] = 0
-        else:
+        elif norm is not None:
             layer.bias[chosen] = norm.running_mean[chosen]
 
 
@@ -118,8 +116,7 @@ def remove(link):
             constants.pop(0, None)
             removed[0] = False
         _add_to_bias(link.reader, constants.values())
-        for k in _merge(columns, maps, varying):
-            removed[k] = True
+        removed[list(_merge(columns, maps, varying))] = True
         kept = (~removed).nonzero().flatten()
         if removed.any():
             _keep(link, kept, columns)
@@ -145,8 +142,7 @@ def _constant_maps(link):
     if bias is None:
         bias = link.layer.weight.new_zeros(n_filters)
     pixels = link.shape[1:]
-    maps = bias.detach().reshape(1, -1, *[1] * len(pixels))
-    maps = maps.repeat(1, 1, *pixels)
+    maps = bias.detach().reshape(1, -1, *[1] * len(pixels)).repeat(1, 1, *pixels)
     for part in link.between:
         maps = part(maps)
     if type(link.reader) is nn.Linear:
@@ -158,21 +154,10 @@ def _contribution(reader, column, constant_map):
     """Return what a channel adds to the output of a reader, None if pixels differ."""
     if type(reader) is nn.Linear:
         return column @ constant_map
-    alone = nn.Conv2d(
-        1,
-        reader.out_channels,
-        reader.kernel_size,
-        reader.stride,
-        reader.padding,
-        reader.dilation,
-        bias=False,
-        padding_mode=reader.padding_mode,
-        device=column.device,
-        dtype=column.dtype,
-    )
-    alone.weight.copy_(column.unsqueeze(1))
-    output = alone(constant_map[None, None])[0].flatten(1)
-    low, high = output.amin(dim=1), output.amax(dim=1)
+    # the reader itself, as if it had this channel alone, and no bias
+    weight = column.unsqueeze(1)
+    output = reader._conv_forward(constant_map[None, None], weight, None)[0].flatten(1)
+    low, high = output.aminmax(dim=1)
     if (high - low).max() > _ROUNDING * output.abs().max():
         return None
     return (low + high) / 2

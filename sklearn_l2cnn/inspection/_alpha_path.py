@@ -1,12 +1,14 @@
 """AlphaPathDisplay: scores, norms and losses over the strength of the penalty."""
 
-from itertools import count, takewhile
+from dataclasses import dataclass
 
 import numpy as np
 
 from sklearn_l2cnn.inspection._drawing import (
     BLUE,
-    GREEN,
+    HELD_OUT,
+    MAIN,
+    OTHER,
     PURPLE,
     VERMILLION,
     add_legend,
@@ -40,6 +42,7 @@ def last_finite(curves):
     return np.where(finite.any(axis=-1), values, np.nan)
 
 
+@dataclass(kw_only=True, repr=False, eq=False)
 class AlphaPathDisplay:
     """Score, norms of the layers and losses, over the strength of the penalty.
 
@@ -117,26 +120,14 @@ class AlphaPathDisplay:
     ((3, 2), True)
     """
 
-    def __init__(
-        self,
-        *,
-        alphas,
-        scores,
-        norms,
-        layer_names,
-        train_losses,
-        validation_losses,
-        alpha=None,
-        score_name="score",
-    ):
-        self.alphas = alphas
-        self.scores = scores
-        self.norms = norms
-        self.layer_names = layer_names
-        self.train_losses = train_losses
-        self.validation_losses = validation_losses
-        self.alpha = alpha
-        self.score_name = score_name
+    alphas: np.ndarray
+    scores: np.ndarray
+    norms: np.ndarray
+    layer_names: list
+    train_losses: np.ndarray
+    validation_losses: np.ndarray
+    alpha: float | None = None
+    score_name: str = "score"
 
     @property
     def mean_scores(self):
@@ -182,14 +173,14 @@ class AlphaPathDisplay:
             "L2CNNClassifierCV(alphas) searches the same grid and records the path.",
         )
         metric = _chosen_metric(cv, metric)
-        results = cv.cv_results_
-        keys = (f"split{k}_test_{metric}" for k in count())
-        columns = [results[key] for key in takewhile(results.__contains__, keys)]
+        train_losses = last_finite(cv.losses_path_)
+        folds = range(train_losses.shape[1])
+        columns = [cv.cv_results_[f"split{k}_test_{metric}"] for k in folds]
         order, path = sorted_path(cv)
         display = cls(
             **path,
             scores=np.column_stack(columns).astype(float)[order],
-            train_losses=last_finite(cv.losses_path_)[order],
+            train_losses=train_losses[order],
             validation_losses=last_finite(cv.validation_losses_path_)[order],
             alpha=getattr(cv, "alpha_", None),
             score_name=_axis_label(cv, metric),
@@ -224,9 +215,7 @@ class AlphaPathDisplay:
         means, spread = self.mean_scores, self.score_deviations
         n_folds = self.scores.shape[1]
         folds = f"mean, {n_folds} folds" if n_folds > 1 else "one fold"
-        [self.score_line_] = ax.plot(
-            places, means, marker="o", markersize=5, color=BLUE, label=folds
-        )
+        [self.score_line_] = ax.plot(places, means, label=folds, **MAIN)
         self.score_band_ = None
         if n_folds > 1:
             self.score_band_ = ax.fill_between(
@@ -234,77 +223,57 @@ class AlphaPathDisplay:
             )
         failed = np.isnan(means)
         if failed.any():
-            ax.plot(
-                places[failed],
-                np.full(failed.sum(), 0.03),
-                transform=ax.get_xaxis_transform(),
-                linestyle="none",
-                marker="x",
-                color=ax.xaxis.label.get_color(),
-                label="failed",
-            )
-        if self.alpha is not None:
-            label = f"chosen: {self.alpha:.3g}"
-            self._mark(ax, self.alpha, VERMILLION, ":", label)
-        if self.best is not None and self.best != self.alpha:
-            self._mark(ax, self.best, PURPLE, "--", f"best: {self.best:.3g}")
+            at_the_edge = {"transform": ax.get_xaxis_transform(), "label": "failed"}
+            heights = np.full(failed.sum(), 0.03)
+            colour = ax.xaxis.label.get_color()
+            ax.plot(places[failed], heights, "x", color=colour, **at_the_edge)
+        self._mark(ax, self.alpha, VERMILLION, ":", "chosen")
+        if self.best != self.alpha:
+            self._mark(ax, self.best, PURPLE, "--", "best")
         set_alpha_axis(ax, self.alphas)
         ax.set_ylabel(self.score_name)
-        add_legend(ax, 2)
+        add_legend(ax)
 
     def _draw_losses(self, ax, places):
         lines = []
-        for losses, name, colour, marker, dashes in (
-            (self.train_losses, "trained on", VERMILLION, "s", "--"),
-            (self.validation_losses, "held out", GREEN, "^", "-"),
+        for losses, name, style in (
+            (self.train_losses, "trained on", OTHER),
+            (self.validation_losses, "held out", HELD_OUT),
         ):
             means = losses.mean(axis=1)
             if np.isnan(means).all():
                 name += ": not recorded"
-            lines += ax.plot(
-                places,
-                means,
-                marker=marker,
-                markersize=5,
-                color=colour,
-                linestyle=dashes,
-                label=name,
-            )
+            lines += ax.plot(places, means, label=name, **style)
         self.train_line_, self.validation_line_ = lines
         set_alpha_axis(ax, self.alphas)
         set_log_y(ax, np.concatenate([line.get_ydata() for line in lines]))
         ax.set_ylabel("data loss")
-        add_legend(ax, 2)
+        add_legend(ax)
 
-    def _mark(self, ax, alpha, colour, dashes, label=None):
+    def _mark(self, ax, alpha, colour, dashes, name=None):
         if alpha is not None:
             place = alpha_places(np.append(self.alphas, alpha))[-1]
+            label = name and f"{name}: {alpha:.3g}"
             ax.axvline(place, color=colour, linestyle=dashes, label=label)
 
 
 def _chosen_metric(cv, metric):
     """Return the name of the score to draw."""
-    names = [
-        key.removeprefix("mean_test_")
-        for key in cv.cv_results_
-        if key.startswith("mean_test_")
-    ]
-    if metric is None and len(names) == 1:
-        return names[0]
-    if metric is None and cv.refit in names:
-        return cv.refit
-    if metric in names:
-        return metric
-    raise ValueError(
-        f"metric={metric!r} is none of the scores of this search: "
-        f"{', '.join(map(repr, names))}. Name one of them."
-    )
+    start = "mean_test_"
+    names = [key[len(start) :] for key in cv.cv_results_ if key.startswith(start)]
+    chosen = metric
+    if metric is None:
+        chosen = names[0] if len(names) == 1 else cv.refit
+    if chosen not in names:
+        raise ValueError(
+            f"metric={metric!r} is none of the scores of this search: "
+            f"{', '.join(map(repr, names))}. Name one of them."
+        )
+    return chosen
 
 
 def _axis_label(cv, metric):
     if metric != "score":
         return metric
-    scoring = getattr(cv, "scoring", None)
-    if scoring is None:
-        return "accuracy"
+    scoring = getattr(cv, "scoring", None) or "accuracy"
     return scoring if isinstance(scoring, str) else "score"

@@ -12,10 +12,13 @@ import numpy as np
 from sklearn_l2cnn._utils.sklearn_compat import check_matplotlib_support
 
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-ORANGE, SKY = "#E69F00", "#56B4E9"
-COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
+COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 DASHES = ("-", "--", "-.", ":")
+# The main curve of a panel, the one it is compared with, and that of held-out images.
+MAIN = {"color": BLUE, "marker": "o", "markersize": 5}
+OTHER = {"color": VERMILLION, "marker": "s", "linestyle": "--", "markersize": 5}
+HELD_OUT = {"color": GREEN, "marker": "^", "markersize": 5}
 
 # Width of a tick label of an axis of alpha, in inches.
 _LABEL = 0.5
@@ -45,11 +48,10 @@ def panels(display, ax, n, size, fewest=None):
     import matplotlib.pyplot as plt
 
     if ax is None:
-        layout = {"figsize": (size[0] * n, size[1]), "layout": "constrained"}
-        _, rows = plt.subplots(1, n, squeeze=False, **layout)
-        return rows[0]
+        figure = plt.figure(figsize=(size[0] * n, size[1]), layout="constrained")
+        return figure.subplots(1, n, squeeze=False)[0]
     axes = np.ravel(np.asarray(ax, dtype=object))
-    if not (n if fewest is None else fewest) <= len(axes) <= n:
+    if not (fewest or n) <= len(axes) <= n:
         raise ValueError(
             f"{caller} draws {n} panel{'s' * (n > 1)}, but ax holds {len(axes)}. "
             f"Pass the axes of plt.subplots(1, {n}), or ax=None."
@@ -174,16 +176,11 @@ def set_alpha_axis(ax, alphas):
     margin = (places[-1] / places[0]) ** 0.05 if len(places) > 1 else 3.0
     ax.set_xlim(places[0] / margin, places[-1] * margin)
     if (np.asarray(alphas) == 0).any() and len(places) > 1:
-        ax.plot(
-            [np.sqrt(places[0] * places[1])],
-            [0],
-            transform=ax.get_xaxis_transform(),
-            clip_on=False,
-            linestyle="none",
-            marker=[(-1, -2), (1, 2)],  # a slash across the axis
-            markersize=8,
-            markeredgecolor=ax.xaxis.label.get_color(),
-        )
+        # a slash across the axis
+        slash = {"marker": [(-1, -2), (1, 2)], "markersize": 8, "linestyle": "none"}
+        slash |= {"transform": ax.get_xaxis_transform(), "clip_on": False}
+        colour = ax.xaxis.label.get_color()
+        ax.plot([np.sqrt(places[0] * places[1])], [0], mec=colour, **slash)
 
 
 def set_log_y(ax, values):
@@ -201,18 +198,11 @@ def set_log_y(ax, values):
         ax.yaxis.set_minor_formatter(NullFormatter())
 
 
-def add_legend(ax, n, **more):
-    """Add a legend of n entries above a panel, where it covers no data."""
-    ax.legend(
-        loc="lower center",
-        bbox_to_anchor=(0.5, 1.0),
-        ncols=min(n, 2),
-        fontsize="small",
-        frameon=False,
-        handlelength=1.8,
-        columnspacing=1.2,
-        **more,
-    )
+def add_legend(ax, **more):
+    """Add a legend above a panel, where it covers no data."""
+    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 2}
+    spaces = {"handlelength": 1.8, "columnspacing": 1.2}
+    ax.legend(fontsize="small", frameon=False, **place, **spaces, **more)
 
 
 def draw_norms(ax, alphas, norms, names):
@@ -237,10 +227,9 @@ def draw_norms(ax, alphas, norms, names):
     set_alpha_axis(ax, alphas)
     set_log_y(ax, norms)
     ax.set_ylabel("norm of weights")
-    if len(lines) <= len(COLOURS):
-        add_legend(ax, len(lines))
-    else:
-        ends = [lines[0], lines[-1]]
+    if len(lines) > len(COLOURS):
         labels = [names[0], f"... {names[-1]}, {len(lines)} layers"]
-        add_legend(ax, 2, handles=ends, labels=labels)
+        add_legend(ax, handles=[lines[0], lines[-1]], labels=labels)
+    else:
+        add_legend(ax)
     return lines

@@ -1,16 +1,19 @@
 """EmbeddingDisplay: features in two dimensions, coloured by label."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.utils import check_array, check_consistent_length, get_tags
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_l2cnn.inspection._drawing import COLOURS, MARKERS, panels
+from sklearn_l2cnn.inspection._drawing import COLOURS, line_styles, panels
 
 _RESPONSES = ("transform", "decision_function", "predict_proba")
 
 
+@dataclass(kw_only=True, repr=False, eq=False)
 class EmbeddingDisplay:
     """Features of images in two dimensions, coloured by label.
 
@@ -58,10 +61,9 @@ class EmbeddingDisplay:
     ((200, 2), 10)
     """
 
-    def __init__(self, *, embedding, labels=None, projection_name="dimension"):
-        self.embedding = embedding
-        self.labels = labels
-        self.projection_name = projection_name
+    embedding: np.ndarray
+    labels: np.ndarray | None = None
+    projection_name: str = "dimension"
 
     @classmethod
     def from_estimator(
@@ -99,14 +101,8 @@ class EmbeddingDisplay:
         """
         check_is_fitted(estimator)
         features = getattr(estimator, _response(estimator, response_method))(X)
-        return cls.from_features(
-            features,
-            y,
-            projection=projection,
-            label_style=label_style,
-            ax=ax,
-            scatter_kw=scatter_kw,
-        )
+        options = {"projection": projection, "label_style": label_style}
+        return cls.from_features(features, y, ax=ax, scatter_kw=scatter_kw, **options)
 
     @classmethod
     def from_features(
@@ -178,26 +174,21 @@ class EmbeddingDisplay:
         self.figure_ = self.ax_.figure
         self.scatters_, self.texts_ = [], []
         groups = self._groups()
-        for k, (label, points) in enumerate(groups):
-            colour = COLOURS[k % len(COLOURS)]
+        for k, style in enumerate(line_styles(len(groups))):
+            label, points = groups[k]
             # points are hollow where colours repeat
             hollow = k // len(COLOURS) % 2
-            looks = {
-                "facecolor": "none" if hollow else colour,
-                "edgecolor": colour,
-                "marker": MARKERS[k % len(MARKERS)],
-                "s": 16,
-                "linewidths": 0.8,
-                **(scatter_kw or {}),
-            }
-            scatter = self.ax_.scatter(*points.T, label=label, **looks)
-            self.scatters_.append(scatter)
+            face = "none" if hollow else style["color"]
+            looks = {"facecolor": face, "edgecolor": style["color"]}
+            looks |= {"marker": style["marker"], "s": 16, "linewidths": 0.8}
+            looks |= scatter_kw or {}
+            self.scatters_.append(self.ax_.scatter(*points.T, label=label, **looks))
             if label_style == "direct" and label is not None:
                 self._write(label, points)
         if label_style == "legend" and self.labels is not None:
             self._add_legend(len(groups), outside)
-        for axis, k in ((self.ax_.xaxis, 1), (self.ax_.yaxis, 2)):
-            axis.set_label_text(f"{self.projection_name} {k}")
+        name = self.projection_name
+        self.ax_.set(xlabel=f"{name} 1", ylabel=f"{name} 2")
         return self
 
     def _groups(self):
@@ -205,22 +196,16 @@ class EmbeddingDisplay:
         if self.labels is None:
             return [(None, self.embedding)]
         labels, which = np.unique(self.labels, return_inverse=True)
-        return [
-            (str(label), self.embedding[which == k]) for k, label in enumerate(labels)
-        ]
+        points = [self.embedding[which == k] for k in range(len(labels))]
+        return list(zip(map(str, labels), points, strict=True))
 
     def _write(self, label, points):
         from matplotlib.patheffects import withStroke
 
         around = withStroke(linewidth=3, foreground=self.ax_.get_facecolor())
-        text = self.ax_.text(
-            *np.median(points, axis=0),
-            label,
-            ha="center",
-            va="center",
-            fontweight="bold",
-            path_effects=[around],
-        )
+        looks = {"ha": "center", "va": "center", "fontweight": "bold"}
+        text = self.ax_.text(*np.median(points, axis=0), label, **looks)
+        text.set_path_effects([around])
         self.texts_.append(text)
 
     def _add_legend(self, n, outside):

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from sklearn_l2cnn._data.pixels import as_float64
 from sklearn_l2cnn._utils.sklearn_compat import check_matplotlib_support
 
 # Both are readable with colour vision deficiencies, and in grey.
@@ -34,7 +33,9 @@ def as_pictures(images):
     >>> as_pictures(np.array([[[[0], [51]]]], dtype=np.uint8)).tolist()
     [[[0.0, 0.2]]]
     """
-    values = as_float64(np.asarray(images))
+    images = np.asarray(images)
+    white = 255.0 if images.dtype == np.uint8 else 1.0
+    values = images.astype(np.float64) / white
     low, high = values.min(initial=0), values.max(initial=1 if values.size == 0 else 0)
     if low < 0 or high > 1:
         values = (values - low) / (high - low)
@@ -118,18 +119,15 @@ class Grid:
         else:
             self.part = ax
         self._beside = beside
-        self.figure = self.part
-        while self.figure is not self.figure.figure:
-            self.figure = self.figure.figure
+        self.figure = self.part.figure
+        self._width, self._height = self.part.bbox.size / self.figure.dpi
         spaced = {}
         if self.figure.get_layout_engine() is None:
-            spaced = _spaces(self.part.bbox.height / self.figure.dpi, shape[0], lines)
+            spaced = _spaces(self._height, shape[0], lines)
         self.axes = self.part.subplots(*shape, squeeze=False, gridspec_kw=spaced)
         for one in self.axes.flat:
-            one.set_xticks([])
-            one.set_yticks([])
+            one.set(xticks=[], yticks=[], facecolor="none")
             one.spines[:].set_visible(False)
-            one.set_facecolor("none")
 
     def first(self, n):
         """Return the first n cells, row by row, and hide the others."""
@@ -140,20 +138,13 @@ class Grid:
     @property
     def cell_width(self):
         """Width of a cell in inches."""
-        width = self.part.bbox.width / self.figure.dpi - self._beside
         # labels of other axes of the figure may take some of the width
         share = 0.95 if self.part is self.figure else 0.82
-        return share * max(0.1, width) / self.axes.shape[1]
-
-    @property
-    def cell_height(self):
-        """Height of a cell in inches."""
-        return 0.7 * self.part.bbox.height / self.figure.dpi / self.axes.shape[0]
+        return share * max(0.1, self._width - self._beside) / self.axes.shape[1]
 
     def title(self, text):
         """Write a title over the grid, in a font size in which it fits."""
-        width = self.part.bbox.width / self.figure.dpi
-        size, [text] = fitted([text], 0.98 * width, most=11.0)
+        size, [text] = fitted([text], 0.98 * self._width, most=11.0)
         self.part.suptitle(text, fontsize=size)
 
     def label(self, axes, texts):
@@ -164,7 +155,7 @@ class Grid:
 
     def label_rows(self, axes, texts):
         """Write texts to the left of rows, vertically, in one font size."""
-        size, texts = fitted(texts, self.cell_height)
+        size, texts = fitted(texts, 0.7 * self._height / self.axes.shape[0])
         for one, text in zip(axes, texts, strict=True):
             one.set_ylabel(text, fontsize=size)
 
@@ -196,8 +187,7 @@ def _subfigure_at(ax):
             "plt.subplots(), a figure, or None for a new figure was expected."
         )
     ax.set_axis_off()
-    figure = ax.get_figure()
-    return figure.add_subfigure(place)
+    return ax.get_figure().add_subfigure(place)
 
 
 def fitted(texts, inches, most=_FONT_SIZES[1]):

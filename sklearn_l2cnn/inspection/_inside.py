@@ -55,19 +55,27 @@ class Inside(NamedTuple):
         """
         for step in self.steps:
             X = step.transform(X)
+        return self.checked(X)
+
+    def checked(self, X, name="X"):
+        """Return input of the classifier as images; `name` is for error messages."""
         images = as_images(
             X,
-            channels=getattr(self.classifier, "channels", "last"),
+            channels=self.channels,
             expected=self.classifier.image_shape_,
+            name=name,
             estimator=self.classifier,
         )
         return on_host(images)
 
+    @property
+    def channels(self):
+        """Where the classifier has the channels of an image, "first" or "last"."""
+        return getattr(self.classifier, "channels", "last")
+
     def as_given(self, images):
         """Return what `images` returned in the layout that the classifier takes."""
-        if getattr(self.classifier, "channels", "last") == "first":
-            return images.transpose(0, 3, 1, 2)
-        return images
+        return images.transpose(0, 3, 1, 2) if self.channels == "first" else images
 
     def network_input(self, images):
         """Return images as the network takes them.

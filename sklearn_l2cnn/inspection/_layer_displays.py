@@ -1,5 +1,7 @@
 """Displays of one layer: its output for an image, and its kernels."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -15,6 +17,7 @@ from sklearn_l2cnn.inspection._grid import (
 from sklearn_l2cnn.inspection._inside import look_inside
 
 
+@dataclass(repr=False, eq=False)
 class ActivationDisplay:
     """The output of a layer of the network for one image: its maps, side by side.
 
@@ -52,10 +55,9 @@ class ActivationDisplay:
     (32, 8, 8)
     """
 
-    def __init__(self, image, activations, layer=""):
-        self.image = image
-        self.activations = activations
-        self.layer = layer
+    image: np.ndarray
+    activations: np.ndarray
+    layer: str = ""
 
     @classmethod
     def from_estimator(cls, estimator, X, *, layer=0, row=0, ax=None, **kwargs):
@@ -86,8 +88,7 @@ class ActivationDisplay:
         images = inside.images(X)
         if not -len(images) <= row < len(images):
             raise ValueError(f"row={row}, but there are {len(images)} images in X.")
-        image = images[row][np.newaxis]
-        module = inside.module
+        image, module = images[row][np.newaxis], inside.module
         with at_rest(module), torch.no_grad():
             _, outputs = layer_outputs(module, inside.network_input(image), [name])
         output = on_host(outputs[name][0].to(torch.float64))
@@ -136,6 +137,7 @@ class ActivationDisplay:
         return self
 
 
+@dataclass(repr=False, eq=False)
 class FilterDisplay:
     """The kernels of a convolution as small images.
 
@@ -177,9 +179,8 @@ class FilterDisplay:
     ('conv1', (32, 1, 3, 3), 0)
     """
 
-    def __init__(self, kernels, layer=""):
-        self.kernels = kernels
-        self.layer = layer
+    kernels: np.ndarray
+    layer: str = ""
 
     @classmethod
     def from_estimator(cls, estimator, *, layer=0, ax=None, **kwargs):
@@ -203,11 +204,7 @@ class FilterDisplay:
         display : FilterDisplay
         """
         layers = look_inside(estimator).layers()
-        convolutions = [
-            entry
-            for entry in layers
-            if getattr(getattr(entry[1], "weight", None), "ndim", 0) == 4
-        ]
+        convolutions = [entry for entry in layers if _has_kernels(entry[1])]
         if not convolutions:
             raise ValueError(
                 "This network has no convolution, and so no kernels: its layers are "
@@ -274,6 +271,10 @@ class FilterDisplay:
         if self.zero_.any():
             text += f", {self.zero_.sum()} zero (crossed out)"
         return text
+
+
+def _has_kernels(layer):
+    return getattr(getattr(layer, "weight", None), "ndim", 0) == 4
 
 
 def _in_lines(values):

@@ -5,10 +5,10 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
+from torch import nn
 
 from sklearn_l2cnn._data.arrays import on_host
 from sklearn_l2cnn._data.framing import two_sides
-from sklearn_l2cnn._data.images import as_images
 from sklearn_l2cnn._utils.sklearn_compat import Interval, StrOptions, validate_params
 from sklearn_l2cnn._utils.trace import at_rest, chosen_layer
 from sklearn_l2cnn.inspection._inside import look_inside
@@ -17,7 +17,6 @@ from sklearn_l2cnn.inspection._saliency import (
     grad_cam,
     gradient,
     integrated_gradients,
-    last_convolution,
     occlusion,
 )
 
@@ -120,15 +119,7 @@ def saliency(
     (4, 8, 8)
     """
     inside = look_inside(estimator)
-    images = inside.images(X)
-    options = {"n_steps": n_steps, "layer": layer, "patch": patch, "stride": stride}
-    return maps_of(inside, images, y, method, baseline, **options)
-
-
-def maps_of(inside, images, y, method, baseline, *, n_steps, layer, patch, stride):
-    """Return the maps of `saliency` for images that the classifier gets."""
-    inputs = inside.network_input(images)
-    module = inside.module
+    inputs, module = inside.network_input(inside.images(X)), inside.module
     if method == "grad_cam":
         layer = _layer_with_maps(inside.layers(), layer)
     if method in ("integrated_gradients", "occlusion"):
@@ -144,7 +135,7 @@ def maps_of(inside, images, y, method, baseline, *, n_steps, layer, patch, strid
         elif method == "grad_cam":
             maps = grad_cam(module, inputs, targets, layer)
         else:
-            patch, stride = _window(images.shape[1:3], patch, stride)
+            patch, stride = _window(inputs.shape[2:], patch, stride)
             maps = occlusion(module, inputs, baseline, targets, patch, stride)
     # numpy has no bfloat16
     return on_host(maps if maps.dtype == torch.float64 else maps.float())
@@ -180,16 +171,14 @@ def _targets(inside, module, inputs, y):
             f"y has shape {labels.shape}, but there are {len(inputs)} images: a label "
             "for each of them, or one for all, was expected."
         )
-    classes = on_host(inside.classifier.classes_).tolist()
-    indices = {label: index for index, label in enumerate(classes)}
-    unknown = [label for label in labels.tolist() if label not in indices]
-    if unknown:
-        raise ValueError(
-            f"y has {unknown[0]!r}, which the classifier does not know: its classes_ "
-            f"are {', '.join(map(repr, indices))}."
-        )
-    targets = [indices[label] for label in labels.tolist()]
-    return torch.tensor(targets, device=inputs.device)
+    labels, classes = labels.tolist(), on_host(inside.classifier.classes_).tolist()
+    for label in labels:
+        if label not in classes:
+            raise ValueError(
+                f"y has {label!r}, which the classifier does not know: its classes_ "
+                f"are {', '.join(map(repr, classes))}."
+            )
+    return torch.tensor([classes.index(label) for label in labels]).to(inputs.device)
 
 
 def _baseline(inside, baseline):
@@ -201,29 +190,23 @@ def _baseline(inside, baseline):
     elif np.ndim(baseline) == 0:
         image = np.full(shape, float(baseline))
     else:
-        image = as_images(
-            on_host(baseline)[np.newaxis],
-            channels=getattr(inside.classifier, "channels", "last"),
-            expected=shape,
-            name="baseline",
-            estimator=inside.classifier,
-        )[0]
+        [image] = inside.checked(on_host(baseline)[np.newaxis], name="baseline")
     return inside.network_input(image[np.newaxis])[0]
 
 
 def _layer_with_maps(layers, layer):
     """Return the name of a layer that outputs maps."""
-    maps = [entry for entry in layers if len(entry[2]) == 3]
     if layer is None:
-        layer = last_convolution(layers)
-        if layer is None:
+        convolutions = [name for name, part, _ in layers if isinstance(part, nn.Conv2d)]
+        if not convolutions:
             raise ValueError(
                 "method='grad_cam' needs a layer that outputs maps, and this network "
                 "has no convolution. Name one with layer=, or use another method."
             )
+        layer = convolutions[-1]
     name, _, shape = chosen_layer(layers, layer)
     if len(shape) != 3:
-        names = ", ".join(repr(entry[0]) for entry in maps)
+        names = ", ".join(repr(name) for name, _, shape in layers if len(shape) == 3)
         raise ValueError(
             f"layer={layer!r} outputs {' x '.join(map(str, shape))} numbers, but "
             "Grad-CAM needs maps, channels x height x width. Layers with maps are "

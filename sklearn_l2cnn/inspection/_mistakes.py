@@ -1,5 +1,7 @@
 """MistakesDisplay: misclassified images, the most confident predictions first."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import check_consistent_length
@@ -10,6 +12,7 @@ from sklearn_l2cnn.inspection._grid import Grid, as_pictures, draw_image, grid_s
 from sklearn_l2cnn.inspection._inside import look_inside
 
 
+@dataclass(repr=False, eq=False)
 class MistakesDisplay:
     """The mistakes of a classifier as images, the most confident first.
 
@@ -60,21 +63,12 @@ class MistakesDisplay:
     True
     """
 
-    def __init__(
-        self,
-        images,
-        true_labels,
-        predicted_labels,
-        confidences=None,
-        indices=None,
-        n_images=None,
-    ):
-        self.images = images
-        self.true_labels = true_labels
-        self.predicted_labels = predicted_labels
-        self.confidences = confidences
-        self.indices = indices
-        self.n_images = n_images
+    images: np.ndarray
+    true_labels: np.ndarray
+    predicted_labels: np.ndarray
+    confidences: np.ndarray | None = None
+    indices: np.ndarray | None = None
+    n_images: int | None = None
 
     @classmethod
     def from_estimator(cls, estimator, X, y, *, images=None, ax=None, **kwargs):
@@ -150,14 +144,9 @@ class MistakesDisplay:
         if confidences is not None:
             wrong = wrong[np.argsort(-confidences[wrong], kind="stable")]
             confidences = confidences[wrong]
-        display = cls(
-            as_pictures(images)[wrong],
-            y_true[wrong],
-            y_pred[wrong],
-            confidences,
-            wrong,
-            len(y_true),
-        )
+        labels = y_true[wrong], y_pred[wrong]
+        images = as_pictures(images)[wrong]
+        display = cls(images, *labels, confidences, wrong, len(y_true))
         return display.plot(ax=ax, **kwargs)
 
     def plot(self, *, ax=None, n_images=16, n_columns=None):

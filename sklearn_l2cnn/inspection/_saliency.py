@@ -15,7 +15,6 @@ R. Fergus, "Visualizing and understanding convolutional networks" (2014).
 import math
 
 import torch
-from torch import nn
 from torch.nn.functional import interpolate
 
 from sklearn_l2cnn._utils.trace import layer_outputs
@@ -190,12 +189,6 @@ def windows(size, patch, stride):
     down, right = axes
     hidden = down[:, None, :, None] & right[None, :, None, :]
     return hidden.reshape(-1, *size)
-
-
-def last_convolution(layers):
-    """Return the name of the convolution that runs last, None if there is none."""
-    names = [name for name, layer, _ in layers if isinstance(layer, nn.Conv2d)]
-    return names[-1] if names else None
 
 
 def _derivative(logits, values):

@@ -1,5 +1,7 @@
 """SaliencyDisplay: images, and maps of the pixels that speak for a class."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from sklearn_l2cnn._data.arrays import on_host
@@ -22,6 +24,7 @@ _NAMES = {
 }
 
 
+@dataclass(repr=False, eq=False)
 class SaliencyDisplay:
     """Images, and maps of the pixels that speak for a class in each of them.
 
@@ -69,10 +72,9 @@ class SaliencyDisplay:
     ((4, 8, 8), (3, 4))
     """
 
-    def __init__(self, images, maps, labels=None):
-        self.images = images
-        self.maps = maps
-        self.labels = labels
+    images: np.ndarray
+    maps: dict
+    labels: list | None = None
 
     @classmethod
     def from_estimator(
@@ -134,12 +136,10 @@ class SaliencyDisplay:
             name: saliency(classifier, inputs, explained, method=name, **options)
             for name in methods
         }
-        explained = np.broadcast_to(explained, len(images))
-        places = (classes == explained[:, np.newaxis]).argmax(axis=1)
-        shares = probabilities[np.arange(len(images)), places]
+        explained = np.broadcast_to(explained, len(images)).tolist()
         labels = [
-            f"{label}, {share:.2f}"
-            for label, share in zip(explained.tolist(), shares, strict=True)
+            f"{label}, {row[classes.tolist().index(label)]:.2f}"
+            for label, row in zip(explained, probabilities, strict=True)
         ]
         display = cls(as_pictures(images), maps, labels)
         return display.plot(ax=ax, **kwargs)
@@ -176,9 +176,8 @@ class SaliencyDisplay:
         cells = blocks.swapaxes(0, 1).reshape(height, -1)
         for cell in cells[:, n:].ravel():
             cell.set_visible(False)
-        if not overlay:
-            for cell, picture in zip(cells[0, :n], self.images, strict=True):
-                draw_image(cell, picture)
+        for cell, picture in zip(cells[:above, :n].ravel(), self.images, strict=False):
+            draw_image(cell, picture)
         if self.labels is not None:
             grid.label(cells[0, :n], self.labels)
         for row, (method, maps) in zip(cells[above:], self.maps.items(), strict=True):
@@ -211,13 +210,7 @@ class SaliencyDisplay:
                 strength = np.clip(np.abs(values) / limit, 0, 1) ** 0.5
                 scale["alpha"] = 0.85 * strength
             shown = draw_image(cell, values, **scale)
-        if overlay:
-            shown = _opaque(shown)
-        return shown, extend
+        from matplotlib.cm import ScalarMappable
 
-
-def _opaque(image):
-    """Return the colours of an image without its transparency, for a colour bar."""
-    from matplotlib.cm import ScalarMappable
-
-    return ScalarMappable(norm=image.norm, cmap=image.cmap)
+        # without the transparency of an overlay, for the colour bar
+        return ScalarMappable(norm=shown.norm, cmap=shown.cmap), extend

@@ -1,5 +1,7 @@
 """ShrinkageDisplay: the effect of the penalty on the weights."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from sklearn_l2cnn.inspection._drawing import (
@@ -13,6 +15,7 @@ from sklearn_l2cnn.inspection._drawing import (
 from sklearn_l2cnn.inspection._fitted import fitted_part, layer_weights, sorted_path
 
 
+@dataclass(kw_only=True, repr=False, eq=False)
 class ShrinkageDisplay:
     """Norms of the layers against alpha, and a histogram of the weights.
 
@@ -69,12 +72,11 @@ class ShrinkageDisplay:
     (['conv1', 'conv2', 'dense1', 'logits'], True)
     """
 
-    def __init__(self, *, alphas, norms, layer_names, weights, weight_alphas):
-        self.alphas = alphas
-        self.norms = norms
-        self.layer_names = layer_names
-        self.weights = weights
-        self.weight_alphas = weight_alphas
+    alphas: np.ndarray
+    norms: np.ndarray
+    layer_names: list
+    weights: list
+    weight_alphas: list
 
     @classmethod
     def from_estimator(cls, estimator, *, ax=None, bins=60):
@@ -103,14 +105,11 @@ class ShrinkageDisplay:
             "list to from_estimators.",
         )
         _, path = sorted_path(cv)
-        kept = {}
+        weights, alphas = [], []
         if hasattr(cv, "module_"):
-            kept[float(cv.alpha_)] = _flat(layer_weights(cv.module_))
-        display = cls(
-            **path,
-            weights=list(kept.values()),
-            weight_alphas=list(kept),
-        )
+            weights = [_flat(layer_weights(cv.module_))]
+            alphas = [float(cv.alpha_)]
+        display = cls(**path, weights=weights, weight_alphas=alphas)
         return display.plot(ax=ax, bins=bins)
 
     @classmethod
@@ -192,18 +191,12 @@ class ShrinkageDisplay:
         edges = np.geomspace(largest / 1e4, largest, bins + 1)
         for k, (size, alpha) in enumerate(zip(sizes, self.weight_alphas, strict=True)):
             counts, _ = np.histogram(size.clip(edges[0], edges[-1]), edges)
-            self.histograms_.append(
-                ax.stairs(
-                    counts / len(size),
-                    edges,
-                    label=f"alpha {alpha:.3g}",
-                    color=COLOURS[k % len(COLOURS)],
-                    linestyle=DASHES[k % len(DASHES)],
-                    linewidth=1.6,
-                )
-            )
+            looks = {"color": COLOURS[k % len(COLOURS)], "ls": DASHES[k % len(DASHES)]}
+            label = f"alpha {alpha:.3g}"
+            steps = ax.stairs(counts / len(size), edges, label=label, lw=1.6, **looks)
+            self.histograms_.append(steps)
         ax.set(xscale="log", xlabel="absolute value", ylabel="share of weights")
-        add_legend(ax, len(sizes))
+        add_legend(ax)
 
 
 def _flat(weights):

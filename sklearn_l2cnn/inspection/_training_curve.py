@@ -1,11 +1,13 @@
 """TrainingCurveDisplay: losses and accuracy of every epoch."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from sklearn_l2cnn.inspection._drawing import (
-    BLUE,
-    GREEN,
-    VERMILLION,
+    HELD_OUT,
+    MAIN,
+    OTHER,
     add_legend,
     panels,
     set_log_y,
@@ -13,6 +15,7 @@ from sklearn_l2cnn.inspection._drawing import (
 from sklearn_l2cnn.inspection._fitted import fitted_part
 
 
+@dataclass(kw_only=True, repr=False, eq=False)
 class TrainingCurveDisplay:
     """Data loss, penalty and validation accuracy of every epoch.
 
@@ -60,11 +63,10 @@ class TrainingCurveDisplay:
     ((3,), 2)
     """
 
-    def __init__(self, *, data_loss, penalty, validation_scores=None, best_epoch=None):
-        self.data_loss = data_loss
-        self.penalty = penalty
-        self.validation_scores = validation_scores
-        self.best_epoch = best_epoch
+    data_loss: np.ndarray
+    penalty: np.ndarray
+    validation_scores: np.ndarray | None = None
+    best_epoch: int | None = None
 
     @classmethod
     def from_estimator(cls, estimator, *, ax=None, line_kw=None):
@@ -118,11 +120,7 @@ class TrainingCurveDisplay:
         self.axes_ = panels(self, ax, n_panels, (4.6, 3.4), fewest=1)
         self.figure_ = self.axes_[0].figure
         epochs = np.arange(1, 1 + len(self.data_loss))
-        style = {
-            "markersize": 5,
-            "markevery": max(1, len(epochs) // 10),
-            **(line_kw or {}),
-        }
+        style = {"markevery": max(1, len(epochs) // 10), **(line_kw or {})}
         self._draw_losses(self.axes_[0], epochs, style)
         self.validation_line_ = None
         if len(self.axes_) == 2:
@@ -131,14 +129,14 @@ class TrainingCurveDisplay:
             self._mark_best(panel)
             panel.set_xlabel("epoch")
             panel.xaxis.get_major_locator().set_params(integer=True)
-            add_legend(panel, len(panel.lines))
+            add_legend(panel)
         return self
 
     def _draw_losses(self, ax, epochs, style):
-        looks = {"color": BLUE, "marker": "o", **style}
+        looks = {**MAIN, **style}
         [self.loss_line_] = ax.plot(epochs, self.data_loss, label="data loss", **looks)
         label = "penalty" if np.any(self.penalty) else "penalty (0 throughout)"
-        looks = {"color": VERMILLION, "marker": "s", "linestyle": "--", **style}
+        looks = {**OTHER, **style}
         [self.penalty_line_] = ax.plot(epochs, self.penalty, label=label, **looks)
         if self.data_loss.max() > 4 * self.data_loss.min():  # a flat curve is linear
             losses = [self.data_loss, self.penalty[self.penalty != 0]]
@@ -146,22 +144,12 @@ class TrainingCurveDisplay:
         ax.set_ylabel("loss in training")
 
     def _draw_validation(self, ax, epochs, style):
-        scores = self.validation_scores
-        looks = {"color": GREEN, "marker": "^", **style}
-        [self.validation_line_] = ax.plot(
-            epochs[len(epochs) - len(scores) :],
-            scores,
-            label="validation",
-            **looks,
-        )
+        scores, looks = self.validation_scores, {**HELD_OUT, **style}
+        last = epochs[len(epochs) - len(scores) :]
+        [self.validation_line_] = ax.plot(last, scores, label="validation", **looks)
         ax.set_ylabel("accuracy")
 
     def _mark_best(self, ax):
-        if self.best_epoch is None:
-            return
-        ax.axvline(
-            self.best_epoch,
-            color=ax.xaxis.label.get_color(),
-            linestyle=":",
-            label=f"best epoch: {self.best_epoch}",
-        )
+        if self.best_epoch is not None:
+            colour, label = ax.xaxis.label.get_color(), f"best epoch: {self.best_epoch}"
+            ax.axvline(self.best_epoch, color=colour, linestyle=":", label=label)
