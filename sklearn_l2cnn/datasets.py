@@ -185,16 +185,16 @@ def read_image_folder(path, *, return_X_y=False, as_frame=False):
     )
     paths, target, others = [], [], []
     for name in classes:
-        for folder, _, files in sorted(os.walk(path / name)):
-            for file in sorted(files):
-                if file.startswith("."):
-                    continue  # of operating systems and editors
-                found = os.path.join(folder, file)
-                if file.lower().endswith(_EXTENSIONS):
-                    paths.append(found)
-                    target.append(name)
-                else:
-                    others.append(found)
+        found = [
+            os.path.join(folder, file)
+            for folder, _, files in sorted(os.walk(path / name))
+            for file in sorted(files)
+            if not file.startswith(".")  # of operating systems and editors
+        ]
+        images = [file for file in found if file.lower().endswith(_EXTENSIONS)]
+        paths += images
+        target += [name] * len(images)
+        others += [file for file in found if not file.lower().endswith(_EXTENSIONS)]
     if not paths:
         raise FileNotFoundError(_no_images_message(path, classes, others))
     data = Bunch(
@@ -257,8 +257,7 @@ def load_image_folder(path, size=None, *, mode="RGB", aspect="crop", return_X_y=
             f"The images in {str(path)!r} have {len(sizes)} sizes: {shown} ... Pass "
             "the size to resize them to, such as size=(64, 64)."
         )
-    images = np.stack(images)
-    data = Bunch(images=images, **data)
+    data = Bunch(images=np.stack(images), **data)
     return (data.images, data.target) if return_X_y else data
 
 
@@ -339,11 +338,16 @@ def _load_from_torchvision(kind, data_home, subset, download, place, address):
         raise ValueError(f"subset={subset!r}; 'train', 'test' or 'all' was expected.")
     home = data_home or os.environ.get("SCIKIT_LEARN_DATA", "~/scikit_learn_data")
     home = Path(home).expanduser()
-    parts = []
+    parts, quiet = [], io.StringIO()  # for the output of a download
     for part in ("train", "test"):
         if subset in (part, "all"):
             try:
-                parts.append(_build_quietly(kind, home, part == "train", download))
+                with (
+                    contextlib.redirect_stdout(quiet),
+                    contextlib.redirect_stderr(quiet),
+                ):
+                    train = part == "train"
+                    parts.append(kind(str(home), train=train, download=download))
             except (OSError, RuntimeError, ValueError) as error:
                 raise OSError(
                     _missing_message(kind, home, download, place, address, error)
@@ -351,13 +355,6 @@ def _load_from_torchvision(kind, data_home, subset, download, place, address):
     images = np.concatenate([np.asarray(part.data) for part in parts])
     target = np.concatenate([np.asarray(part.targets) for part in parts])
     return images, target, parts[0].classes
-
-
-def _build_quietly(kind, home, train, download):
-    """Build a data set of torchvision without the output of its download."""
-    quiet = io.StringIO()
-    with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
-        return kind(str(home), train=train, download=download)
 
 
 def _missing_message(kind, home, download, place, address, error):

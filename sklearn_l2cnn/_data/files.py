@@ -25,15 +25,7 @@ _REDUCING_GAP = 2.0
 # whether rows and columns of the upright image are stored in reverse order.
 _ORIENTATION = 0x0112
 _SWAPPED = (5, 6, 7, 8)
-_REVERSED = {
-    2: (0, 1),
-    3: (1, 1),
-    4: (1, 0),
-    5: (0, 0),
-    6: (0, 1),
-    7: (1, 1),
-    8: (1, 0),
-}
+_FLIPPED = {2: (0, 1), 3: (1, 1), 4: (1, 0), 5: (0, 0), 6: (0, 1), 7: (1, 1), 8: (1, 0)}
 
 
 class ReadOptions(NamedTuple):
@@ -69,11 +61,10 @@ def is_file(source):
 
 
 def is_pil(source):
-    """Return whether an object is a Pillow image, without importing Pillow."""
-    return any(
-        kind.__module__ == "PIL.Image" and kind.__name__ == "Image"
-        for kind in type(source).__mro__
-    )
+    """Return whether an object is a Pillow image."""
+    from PIL import Image
+
+    return isinstance(source, Image.Image)
 
 
 def read_image(source, options):
@@ -252,12 +243,12 @@ def _load_upright(image, options, whole):
         image.draft(mode, tuple(max(1, int(side * _REDUCING_GAP)) for side in wanted))
     factor = next(k for k in (1, 2, 4, 8) if -(-stored[0] // k) == image.size[0])
     image.load()
-    if orientation in _REVERSED:
+    if orientation in _FLIPPED:
         image = ImageOps.exif_transpose(image)
     before = (
         (own - whole / factor) * is_reversed
         for own, whole, is_reversed in zip(
-            image.size[::-1], shape, _REVERSED.get(orientation, (0, 0)), strict=True
+            image.size[::-1], shape, _FLIPPED.get(orientation, (0, 0)), strict=True
         )
     )
     return image, Scale(shape, factor, tuple(before))
@@ -311,15 +302,16 @@ def _to_mode(image, options):
     from PIL import Image
 
     if image.mode in ("LA", "RGBA") and options.mode != "RGBA":
-        behind = Image.new("RGBA", image.size, _grey_level(options.background, "RGBA"))
+        behind = _grey(image.size, options.background, "RGBA")
         image = Image.alpha_composite(behind, image.convert("RGBA"))
     return image if image.mode == options.mode else image.convert(options.mode)
 
 
-def _grey_level(share, mode):
-    """Return a grey level as a colour of Pillow in the given mode."""
-    level = round(255 * share)
-    return {"L": level, "RGB": (level,) * 3, "RGBA": (level,) * 3 + (255,)}[mode]
+def _grey(size, share, mode):
+    """Return an opaque image of a single grey level."""
+    from PIL import Image
+
+    return Image.new("L", size, round(255 * share)).convert(mode)
 
 
 def _to_size(image, scale, options):
@@ -342,7 +334,7 @@ def _to_size(image, scale, options):
     )
     if tuple(inner) == size:
         return image
-    frame = Image.new(options.mode, size[::-1], _grey_level(options.fill, options.mode))
+    frame = _grey(size[::-1], options.fill, options.mode)
     frame.paste(image, place)
     return frame
 

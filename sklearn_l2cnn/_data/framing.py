@@ -71,12 +71,7 @@ def inner_place(shape, size):
     >>> inner_place((100, 300), (32, 32))
     (10, 0, 11, 32)
     """
-    scale = min(size[0] / shape[0], size[1] / shape[1])
-    height, width = (
-        min(side, max(1, round(whole * scale)))
-        for whole, side in zip(shape, size, strict=True)
-    )
-    return (size[0] - height) // 2, (size[1] - width) // 2, height, width
+    return central_box(size, shape)  # of the frame, with the image's aspect ratio
 
 
 def reflected(places, side):

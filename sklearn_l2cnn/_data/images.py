@@ -54,11 +54,7 @@ def as_images(
     images : Tensor of shape (n, height, width, channels)
         uint8, float32 or float64, only to be read: a view of X where that is possible.
     """
-    tensor = as_tensor_if_dispatched(X)
-    if tensor is None:
-        X = as_tensor(_as_numbers(X, name, estimator))
-    else:
-        X = _as_tensor_of_numbers(tensor, name, estimator)
+    X = _as_numbers(X, name, estimator)
     if expected is not None:
         shape = _matching_shape(tuple(X.shape), expected, channels, name, estimator)
     else:
@@ -70,12 +66,15 @@ def as_images(
 
 
 def _as_numbers(X, name, estimator):
-    """Return X as a finite real array of a dtype that the package works in."""
-    X = tensor_to_numpy(X)
-    X = _stack_lists(X, name)
+    """Return X as a finite real tensor of a dtype that the package works in."""
+    tensor = as_tensor_if_dispatched(X)
+    X = _stack_lists(tensor_to_numpy(X), name) if tensor is None else tensor
     kind = getattr(getattr(X, "dtype", None), "kind", None)
-    if kind == "c":
-        raise ValueError(_complex(X, name))
+    if kind == "c" or (tensor is not None and X.is_complex()):
+        raise ValueError(
+            f"Complex data not supported: {name} has dtype {X.dtype}, real numbers "
+            f"were expected. Pass {name}.real, or np.abs({name}) for magnitudes."
+        )
     if kind in ("U", "S"):
         raise ValueError(
             f"{name} holds text (dtype {X.dtype}), numbers were expected. {_READER}"
@@ -84,45 +83,24 @@ def _as_numbers(X, name, estimator):
         raise ValueError(
             f"{name} holds dates or durations (dtype {X.dtype}), numbers were expected."
         )
+    if tensor is not None:
+        X = X.to(getattr(torch, _working_dtype(X)))
     try:
-        X = check_array(
-            X,
-            dtype="numeric",
-            allow_nd=True,
-            input_name=name,
-            estimator=estimator,
-        )
+        X = check_array(X, allow_nd=True, input_name=name, estimator=estimator)
     except ValueError as error:
-        if any(isinstance(value, str) for value in np.asarray(X).flat):
+        if tensor is None and any(
+            isinstance(value, str) for value in np.asarray(X).flat
+        ):
             raise ValueError(f"{name} holds text: {error}. {_READER}") from error
         raise
-    _refuse_no_pixels(X, name)
-    return X.astype(_working_dtype(dtype_name(X), X.dtype.itemsize), copy=False)
-
-
-def _as_tensor_of_numbers(X, name, estimator):
-    """Return a tensor as a finite real one of a dtype that the package works in."""
-    if X.is_complex():
-        raise ValueError(_complex(X, name))
-    X = X.to(getattr(torch, _working_dtype(dtype_name(X), X.element_size())))
-    X = check_array(X, allow_nd=True, input_name=name, estimator=estimator, dtype=None)
-    _refuse_no_pixels(X, name)
-    return X
-
-
-def _complex(X, name):
-    return (
-        f"Complex data not supported: {name} has dtype {X.dtype}, real numbers were "
-        f"expected. Pass {name}.real, or np.abs({name}) for magnitudes."
-    )
-
-
-def _refuse_no_pixels(X, name):
     if X.ndim > 2 and 0 in X.shape:
         raise ValueError(
             f"Found images without pixels: {name} has shape {tuple(X.shape)}, and "
             "every dimension must be at least 1."
         )
+    if tensor is not None:
+        return X
+    return as_tensor(X.astype(_working_dtype(X), copy=False))
 
 
 def _stack_lists(X, name):
@@ -142,12 +120,13 @@ def _stack_lists(X, name):
         ) from error
 
 
-def _working_dtype(name, itemsize):
-    """Say which of uint8, float32, float64 holds every value of a dtype."""
+def _working_dtype(X):
+    """Say which of uint8, float32, float64 holds every value of the dtype of X."""
+    name = dtype_name(X)
     if name in ("uint8", "float32"):
         return name
     # bool, int8, int16, uint16, float16, bfloat16; or anything larger
-    return "float32" if itemsize <= 2 else "float64"
+    return "float32" if X.dtype.itemsize <= 2 else "float64"
 
 
 def _matching_shape(shape, expected, channels, name, estimator):

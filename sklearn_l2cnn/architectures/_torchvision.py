@@ -20,12 +20,8 @@ _SMALL = 64
 
 _HIDDEN = 128
 
-# Options of the networks that have a second head in training: leave it out.
-_OPTIONS = {
-    "googlenet": {"aux_logits": False, "init_weights": True},
-    "inception_v3": {"aux_logits": False, "init_weights": True},
-}
-_WITH_BATCH_NORM = {"vgg11": "vgg11_bn"}
+# Networks that have a second head in training.
+_TWO_HEADS = ("googlenet", "inception_v3")
 
 # Sides to suggest from, for images of a size that a network does not take.
 _SIDES = (8, 16, 32, 48, 64, 75, 96, 112, 128, 160, 192, 224, 256, 299)
@@ -72,42 +68,35 @@ def published_network(name, input_shape, pretrained=False):
     """Build a network as torchvision does, for three channels and 1,000 classes."""
     from torchvision import models
 
-    name = _WITH_BATCH_NORM.get(name, name)
+    name = "vgg11_bn" if name == "vgg11" else name
     if pretrained:
-        weights = models.get_model_weights(name).DEFAULT
-        # no options: the weights set their own
-        quiet = io.StringIO()  # torch reports downloads on stdout or stderr
-        with (
-            _download(name, weights),
-            contextlib.redirect_stdout(quiet),
-            contextlib.redirect_stderr(quiet),
-        ):
-            network = models.get_model(name, weights=weights, progress=False)
-        return _without_second_head(network)
-    options = _OPTIONS.get(name, {})
-    height, width = input_shape[1:]
-    if name.startswith("vit_"):
+        network = _pretrained_network(name)
+        if name in _TWO_HEADS:
+            network.aux_logits = False
+            for head in ("AuxLogits", "aux1", "aux2"):
+                if hasattr(network, head):
+                    setattr(network, head, None)
+        return network
+    options, (height, width) = {}, input_shape[1:]
+    if name in _TWO_HEADS:
+        options = {"aux_logits": False, "init_weights": True}
+    elif name.startswith("vit_"):
         options = {"image_size": height}  # only these two depend on a size
     elif name.startswith("maxvit_"):
         options = {"input_size": (height, width)}
     return models.get_model(name, weights=None, **options)
 
 
-def _without_second_head(network):
-    """Remove the second head, so that a network has one output in training too."""
-    if getattr(network, "aux_logits", False):
-        network.aux_logits = False
-        for name in ("AuxLogits", "aux1", "aux2"):
-            if hasattr(network, name):
-                setattr(network, name, None)
-    return network
+def _pretrained_network(name):
+    """Build a network with its published weights, or say where to put their file."""
+    from torchvision import models
 
-
-@contextlib.contextmanager
-def _download(name, weights):
-    """Add to download errors where to put the file instead."""
+    weights = models.get_model_weights(name).DEFAULT
+    quiet = io.StringIO()  # torch reports downloads on stdout or stderr
     try:
-        yield
+        with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+            # no options: the weights set their own
+            return models.get_model(name, weights=weights, progress=False)
     except (OSError, RuntimeError) as error:
         folder = os.path.join(torch.hub.get_dir(), "checkpoints")
         file = os.path.join(folder, os.path.basename(weights.url))
@@ -148,23 +137,19 @@ def adapt(network, input_shape, n_classes, keep=False):
         network.transform_input = False  # which rescales red, green and blue
     name, last = last_layer(network)
     if isinstance(network, ResNet):
-        head = OrderedDict(
+        layers = OrderedDict(
             dense=nn.Linear(last.in_features, _HIDDEN),
             norm=nn.BatchNorm1d(_HIDDEN),
             relu=nn.ReLU(),
             logits=nn.Linear(_HIDDEN, n_classes),
         )
-        replace_layer(network, name, nn.Sequential(head))
+        head = nn.Sequential(layers)
+    elif isinstance(last, nn.Conv2d):
+        head = nn.Conv2d(last.in_channels, n_classes, last.kernel_size)
     else:
-        replace_layer(network, name, _last_layer_like(last, n_classes))
+        head = nn.Linear(last.in_features, n_classes)
+    replace_layer(network, name, head)
     return network
-
-
-def _last_layer_like(last, n_classes):
-    """Return a new last layer like the given one, with one output per class."""
-    if isinstance(last, nn.Conv2d):
-        return nn.Conv2d(last.in_channels, n_classes, last.kernel_size)
-    return nn.Linear(last.in_features, n_classes)
 
 
 def _adapt_first_layer(network, depth, keep):

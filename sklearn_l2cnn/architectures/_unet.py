@@ -67,15 +67,11 @@ class UNet(nn.Module):
 
     def forward(self, images):
         """Return the logits of a batch of images."""
-        *skips, maps = self._encode(images)
-        for block, skip in zip(self.up, skips[::-1], strict=True):
+        maps, skips = images, []
+        for level, block in enumerate(self.down):
+            maps = block(self.pool(maps) if level else maps)
+            skips.append(maps)
+        for block, skip in zip(self.up, skips[-2::-1], strict=True):
             larger = interpolate(maps, size=skip.shape[2:])
             maps = block(torch.cat([larger, skip], dim=1))
         return self.logits(maps.mean(dim=(2, 3)))
-
-    def _encode(self, images):
-        """Yield the maps of every level, the largest first."""
-        maps = images
-        for level, block in enumerate(self.down):
-            maps = block(self.pool(maps) if level else maps)
-            yield maps

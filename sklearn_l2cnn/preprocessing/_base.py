@@ -63,10 +63,15 @@ class ImageTransformer(ParametersMixin, TransformerMixin, BaseEstimator):
     ``(n, channels, height, width)``, and `_learn` if they have fitted attributes.
     """
 
+    _parameter_constraints: dict = {**FORM}
     # Whether output feature i corresponds to input feature i.
     _one_to_one = True
     # Whether to warn about images in other units than those in fit.
     _checks_units = False
+
+    def __init__(self, *, image_shape=None, channels="last"):
+        self.image_shape = image_shape
+        self.channels = channels
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None):

@@ -6,7 +6,7 @@ import torch
 
 from sklearn_l2cnn._utils.sklearn_compat import Options
 from sklearn_l2cnn.preprocessing._base import FORM, NUMBER, ImageTransformer
-from sklearn_l2cnn.preprocessing._values import as_floating, cast_like, white_of
+from sklearn_l2cnn.preprocessing._values import as_floats_like, cast_like, white_of
 
 # Weights of red, green and blue in the luma of ITU-R BT.601.
 _LUMA = (0.299, 0.587, 0.114)
@@ -23,14 +23,14 @@ def blend_alpha(images, background):
         0 is black, 1 is white.
     """
     white = white_of(images)
-    values = as_floating(images)
+    values = as_floats_like(images, images)
     colour, alpha = values[:, :-1], values[:, -1:] / white
     return cast_like(colour * alpha + background * white * (1 - alpha), images)
 
 
 def _to_luma(images):
     """Return the luma of images with three channels."""
-    values = as_floating(images)
+    values = as_floats_like(images, images)
     red, green, blue = values.unbind(1)
     luma = red * _LUMA[0] + green * _LUMA[1] + blue * _LUMA[2]
     return cast_like(luma.unsqueeze(1), images)
@@ -119,8 +119,7 @@ class ToChannels(ImageTransformer):
     ):
         self.n_channels = n_channels
         self.background = background
-        self.image_shape = image_shape
-        self.channels = channels
+        super().__init__(image_shape=image_shape, channels=channels)
 
     def _transform(self, images):
         return convert_channels(images, self.n_channels, self.background)
@@ -174,8 +173,7 @@ class ToGray(ImageTransformer):
 
     def __init__(self, *, background=1.0, image_shape=None, channels="last"):
         self.background = background
-        self.image_shape = image_shape
-        self.channels = channels
+        super().__init__(image_shape=image_shape, channels=channels)
 
     def _transform(self, images):
         return convert_channels(images, 1, self.background)

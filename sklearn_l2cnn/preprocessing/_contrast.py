@@ -4,9 +4,10 @@ from numbers import Integral, Real
 
 import torch
 
+from sklearn_l2cnn._data.pixels import as_float64
 from sklearn_l2cnn._utils.sklearn_compat import Interval
 from sklearn_l2cnn.preprocessing._base import FORM, ImageTransformer
-from sklearn_l2cnn.preprocessing._values import as_double, as_floats_like, cast_like
+from sklearn_l2cnn.preprocessing._values import as_floats_like, cast_like
 
 
 class ContrastNormalizer(ImageTransformer):
@@ -70,8 +71,7 @@ class ContrastNormalizer(ImageTransformer):
     def __init__(self, window=None, *, epsilon=0.01, image_shape=None, channels="last"):
         self.window = window
         self.epsilon = epsilon
-        self.image_shape = image_shape
-        self.channels = channels
+        super().__init__(image_shape=image_shape, channels=channels)
 
     def _transform(self, images):
         if self.window is not None and self.window % 2 == 0:
@@ -79,7 +79,7 @@ class ContrastNormalizer(ImageTransformer):
                 f"window={self.window} has no middle pixel; an odd number was "
                 f"expected, such as {self.window + 1}."
             )
-        values = as_double(images)
+        values = as_float64(images)
         if self.window is None:
             values = values - values.mean(dim=(1, 2, 3), keepdim=True)
             variance = values.square().mean(dim=(1, 2, 3), keepdim=True)
@@ -148,12 +148,6 @@ class HistogramEqualizer(ImageTransformer):
     array([[[  0,  85],
             [170, 255]]], dtype=uint8)
     """
-
-    _parameter_constraints: dict = {**FORM}
-
-    def __init__(self, *, image_shape=None, channels="last"):
-        self.image_shape = image_shape
-        self.channels = channels
 
     def _transform(self, images):
         counts = _ranks(images.flatten(2)).reshape(images.shape).double()

@@ -101,8 +101,7 @@ class ImageResizer(ImageTransformer):
         self.aspect = aspect
         self.fill = fill
         self.interpolation = interpolation
-        self.image_shape = image_shape
-        self.channels = channels
+        super().__init__(image_shape=image_shape, channels=channels)
 
     def _transform(self, images):
         return resize_to(
@@ -114,32 +113,32 @@ def resize_to(images, size, aspect, fill, interpolation):
     """Resize a tensor of images as :class:`ImageResizer` does."""
     shape = tuple(images.shape[2:])
     if aspect == "crop":
-        top, left, height, width = central_box(shape, size)
-        images = images[:, :, top : top + height, left : left + width]
+        images = _middle(images, central_box(shape, size)[2:])
     if aspect != "pad":
         return _resize(images, size, interpolation)
-    top, left, height, width = inner_place(shape, size)
-    inner = _resize(images, (height, width), interpolation)
-    return _place_in_frame(inner, size, (top, left), fill)
+    inner = _resize(images, inner_place(shape, size)[2:], interpolation)
+    return _in_frame(inner, size, fill)
 
 
-def _resize(images, size, interpolation="bilinear"):
+def _resize(images, size, interpolation):
     """Resize a tensor of images with antialiasing, keeping its dtype."""
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms.v2 import functional
 
-    if tuple(images.shape[2:]) == tuple(size):
-        return images
-    exact = "-exact" if interpolation == "nearest" else ""  # as in Pillow
-    mode = InterpolationMode(interpolation + exact)
-    antialias = interpolation != "nearest"
-    return functional.resize(images, list(size), mode, antialias=antialias)
+    # as in Pillow
+    mode = InterpolationMode(interpolation.replace("nearest", "nearest-exact"))
+    return functional.resize(images, list(size), mode)
 
 
-def _place_in_frame(images, size, place, fill):
-    """Put images at a place (top, left) in larger frames, and fill the rest."""
-    n, depth, height, width = images.shape
-    top, left = place
+def _middle(images, size):
+    """Return a view of the middle of images."""
+    shape = images.shape[2:]
+    top, left = ((whole - side) // 2 for whole, side in zip(shape, size, strict=True))
+    return images[:, :, top : top + size[0], left : left + size[1]]
+
+
+def _in_frame(images, size, fill):
+    """Put images in the middle of larger frames, and fill the rest."""
     if images.dtype == torch.uint8 and not 0 <= fill <= 1:
         raise ValueError(
             f"fill={fill:g} is not a valid value for uint8 images: 0 is black, and 1 "
@@ -147,8 +146,8 @@ def _place_in_frame(images, size, place, fill):
         )
     level = fill * white_of(images)
     level = level if images.is_floating_point() else round(level)
-    frames = images.new_full((n, depth, *size), level)
-    frames[:, :, top : top + height, left : left + width] = images
+    frames = images.new_full((*images.shape[:2], *size), level)
+    _middle(frames, images.shape[2:])[:] = images
     return frames
 
 
@@ -199,15 +198,11 @@ class CenterCropper(ImageTransformer):
 
     def __init__(self, size=(32, 32), *, image_shape=None, channels="last"):
         self.size = size
-        self.image_shape = image_shape
-        self.channels = channels
+        super().__init__(image_shape=image_shape, channels=channels)
 
     def _transform(self, images):
-        height, width = images.shape[2:]
-        rows, columns = two_sides(self.size)
-        rows, columns = min(rows, height), min(columns, width)
-        top, left = (height - rows) // 2, (width - columns) // 2
-        return images[:, :, top : top + rows, left : left + columns]
+        sides = zip(two_sides(self.size), images.shape[2:], strict=True)
+        return _middle(images, list(map(min, sides)))
 
 
 class ImagePadder(InvertibleMixin, ImageTransformer):
@@ -278,28 +273,21 @@ class ImagePadder(InvertibleMixin, ImageTransformer):
         self.size = size
         self.mode = mode
         self.fill = fill
-        self.image_shape = image_shape
-        self.channels = channels
-
-    def _place(self):
-        """Return the size of the image, of the frame, and the place (top, left)."""
-        shape = self.image_shape_[:2]
-        size = [max(pair) for pair in zip(two_sides(self.size), shape, strict=True)]
-        place = [(whole - side) // 2 for whole, side in zip(size, shape, strict=True)]
-        return shape, size, place
+        super().__init__(image_shape=image_shape, channels=channels)
 
     def _transform(self, images):
-        shape, size, place = self._place()
+        sides = zip(two_sides(self.size), images.shape[2:], strict=True)
+        size = list(map(max, sides))
         if self.mode == "constant":
-            return _place_in_frame(images, size, place, self.fill)
-        for axis in (0, 1):
-            after = size[axis] - place[axis] - shape[axis]
-            images = pad_axis(images, place[axis], after, 2 + axis, self.mode)
+            return _in_frame(images, size, self.fill)
+        for axis in (2, 3):
+            added = size[axis - 2] - images.shape[axis]
+            before = added // 2
+            images = pad_axis(images, before, added - before, axis, self.mode)
         return images
 
     def _inverse_transform(self, images):
-        (height, width), _, (top, left) = self._place()
-        return images[:, :, top : top + height, left : left + width]
+        return _middle(images, self.image_shape_[:2])
 
 
 def pad_axis(images, before, after, axis, mode="reflect"):

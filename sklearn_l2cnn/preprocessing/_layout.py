@@ -1,7 +1,6 @@
 """Layout of images: position of the channels, and images as rows."""
 
 from sklearn_l2cnn.preprocessing._base import (
-    FORM,
     IMAGE_SHAPE,
     ImageTransformer,
     InvertibleMixin,
@@ -132,11 +131,8 @@ class RowsToImages(InvertibleMixin, ImageTransformer):
     (1797, 8, 8)
     """
 
-    _parameter_constraints: dict = {**FORM}
-
     def __init__(self, image_shape=None, *, channels="last"):
-        self.image_shape = image_shape
-        self.channels = channels
+        super().__init__(image_shape=image_shape, channels=channels)
 
     def _ndim_out(self, ndim):
         if ndim > 2:
@@ -186,11 +182,6 @@ class ImagesToRows(InvertibleMixin, ImageTransformer):
     """
 
     _one_to_one = False
-    _parameter_constraints: dict = {**FORM}
-
-    def __init__(self, *, image_shape=None, channels="last"):
-        self.image_shape = image_shape
-        self.channels = channels
 
     def _ndim_out(self, ndim):
         return 2

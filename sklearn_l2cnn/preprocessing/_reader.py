@@ -11,10 +11,7 @@ import torch
 from joblib import effective_n_jobs
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_l2cnn._data.arrays import (
-    is_tensor,
-    tensor_to_numpy,
-)
+from sklearn_l2cnn._data.arrays import is_tensor, tensor_to_numpy
 from sklearn_l2cnn._data.files import (
     MODES,
     ReadOptions,
@@ -26,12 +23,13 @@ from sklearn_l2cnn._data.files import (
 )
 from sklearn_l2cnn._data.framing import ASPECTS, two_sides
 from sklearn_l2cnn._data.images import as_images
+from sklearn_l2cnn._data.pixels import as_float64
 from sklearn_l2cnn._data.validation import check_weight
 from sklearn_l2cnn._utils.sklearn_compat import Interval, StrOptions
 from sklearn_l2cnn.preprocessing._base import FORM, ImageTransformer
 from sklearn_l2cnn.preprocessing._colour import convert_channels
 from sklearn_l2cnn.preprocessing._geometry import INTERPOLATIONS, SIZE, resize_to
-from sklearn_l2cnn.preprocessing._values import as_double, cast_like
+from sklearn_l2cnn.preprocessing._values import cast_like
 
 # Number of files per task of a thread.
 _FILES = 16
@@ -187,8 +185,7 @@ class ImageReader(ImageTransformer):
         self.on_error = on_error
         self.max_pixels = max_pixels
         self.n_jobs = n_jobs
-        self.image_shape = image_shape
-        self.channels = channels
+        super().__init__(image_shape=image_shape, channels=channels)
 
     def transform(self, X):
         """Read images.
@@ -257,19 +254,20 @@ class ImageReader(ImageTransformer):
 
     def _transform(self, images):
         images = convert_channels(images, MODES[self.mode], self.background)
-        options = two_sides(self.size), self.aspect
+
+        def resized(part, fill):
+            size = two_sides(self.size)
+            return resize_to(part, size, self.aspect, fill, self.interpolation)
+
         if self.mode != "RGBA":
-            return resize_to(images, *options, self.fill, self.interpolation)
+            return resized(images, self.fill)
         if self.interpolation == "nearest":
-            parts = (images[:, :3], self.fill), (images[:, 3:], 1.0)  # opaque padding
-            found = [resize_to(part, *options, fill, "nearest") for part, fill in parts]
-            return torch.cat(found, dim=1)
+            parts = resized(images[:, :3], self.fill), resized(images[:, 3:], 1.0)
+            return torch.cat(parts, dim=1)  # padding is opaque
         # weighted by alpha: transparent pixels must not tint their neighbours
-        share = as_double(images)
-        opaque = resize_to(share[:, 3:], *options, 1.0, self.interpolation)
-        colour = resize_to(
-            share[:, :3] * share[:, 3:], *options, self.fill, self.interpolation
-        )
+        share = as_float64(images)
+        opaque = resized(share[:, 3:], 1.0)
+        colour = resized(share[:, :3] * share[:, 3:], self.fill)
         colour = torch.where(opaque > 0, colour / opaque, 0.0)
         return cast_like(255 * torch.cat([colour, opaque], dim=1), images)
 
@@ -277,16 +275,7 @@ class ImageReader(ImageTransformer):
 
     def _read(self, sources):
         """Read sources in several threads, and raise the error of the first failure."""
-        options = ReadOptions(
-            two_sides(self.size),
-            self.mode,
-            self.aspect,
-            self.interpolation,
-            self.fill,
-            self.background,
-            self.max_pixels,
-            self.root,
-        )
+        options = ReadOptions(*(getattr(self, name) for name in ReadOptions._fields))
         shape = (len(sources), *two_sides(self.size), MODES[self.mode])
         images = np.full(shape, round(255 * self.fill), dtype=np.uint8)
         if self.n_jobs is not None:

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from sklearn_l2cnn._data.pixels import chunks
+from sklearn_l2cnn._data.pixels import as_float64, chunks
 from sklearn_l2cnn._utils.sklearn_compat import StrOptions
 from sklearn_l2cnn.preprocessing._base import (
     FORM,
@@ -11,7 +11,7 @@ from sklearn_l2cnn.preprocessing._base import (
     InvertibleMixin,
     PartialFitMixin,
 )
-from sklearn_l2cnn.preprocessing._values import as_double, as_floats_like
+from sklearn_l2cnn.preprocessing._values import as_floats_like
 
 
 class PixelScaler(InvertibleMixin, PartialFitMixin, ImageTransformer):
@@ -87,8 +87,7 @@ class PixelScaler(InvertibleMixin, PartialFitMixin, ImageTransformer):
     ):
         self.feature_range = feature_range
         self.pixel_range = pixel_range
-        self.image_shape = image_shape
-        self.channels = channels
+        super().__init__(image_shape=image_shape, channels=channels)
 
     def _learn(self, images, weight, first):
         _check_range(self.feature_range, "feature_range")
@@ -103,11 +102,11 @@ class PixelScaler(InvertibleMixin, PartialFitMixin, ImageTransformer):
         return {"pixel_range_": (low, high)}
 
     def _transform(self, images):
-        values = _rescale(as_double(images), self.pixel_range_, self.feature_range)
+        values = _rescale(as_float64(images), self.pixel_range_, self.feature_range)
         return as_floats_like(values, images)
 
     def _inverse_transform(self, images):
-        values = _rescale(as_double(images), self.feature_range, self.pixel_range_)
+        values = _rescale(as_float64(images), self.feature_range, self.pixel_range_)
         return as_floats_like(values, images)
 
 

@@ -12,23 +12,17 @@ from sklearn_l2cnn._data.pixels import (
     merge_statistics,
 )
 from sklearn_l2cnn.preprocessing._base import (
-    FORM,
     ImageTransformer,
     InvertibleMixin,
     PartialFitMixin,
 )
-from sklearn_l2cnn.preprocessing._values import as_double, as_floats_like
+from sklearn_l2cnn.preprocessing._values import as_floats_like
 
 
 class _Standardizer(InvertibleMixin, PartialFitMixin, ImageTransformer):
     """Base class of the transformers that subtract a mean and divide by a scale."""
 
     _checks_units = True
-    _parameter_constraints: dict = {**FORM}
-
-    def __init__(self, *, image_shape=None, channels="last"):
-        self.image_shape = image_shape
-        self.channels = channels
 
     def _mean_and_scale(self, images):
         """Yield mean and scale as tensors that broadcast over images."""
@@ -38,11 +32,11 @@ class _Standardizer(InvertibleMixin, PartialFitMixin, ImageTransformer):
 
     def _transform(self, images):
         mean, scale = self._mean_and_scale(images)
-        return as_floats_like((as_double(images) - mean) / scale, images)
+        return as_floats_like((as_float64(images) - mean) / scale, images)
 
     def _inverse_transform(self, images):
         mean, scale = self._mean_and_scale(images)
-        return as_floats_like(as_double(images) * scale + mean, images)
+        return as_floats_like(as_float64(images) * scale + mean, images)
 
 
 class ChannelStandardizer(_Standardizer):

@@ -90,8 +90,7 @@ class TorchvisionTransformer(ImageTransformer):
         self.func = func
         self.one_by_one = one_by_one
         self.random_state = random_state
-        self.image_shape = image_shape
-        self.channels = channels
+        super().__init__(image_shape=image_shape, channels=channels)
 
     def _learn(self, images, weight, first):
         generator = check_random_state(self.random_state)

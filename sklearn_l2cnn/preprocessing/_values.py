@@ -8,11 +8,6 @@ def white_of(images):
     return 255 if images.dtype == torch.uint8 else 1.0
 
 
-def as_floating(images):
-    """Return images as floats with the same values."""
-    return images if images.is_floating_point() else images.float()
-
-
 def cast_like(values, images):
     """Cast floats to the dtype of images, rounded and clipped if it is uint8."""
     if images.dtype == torch.uint8:
@@ -20,12 +15,6 @@ def cast_like(values, images):
     return values.to(images.dtype)
 
 
-def as_double(images):
-    """Return images as float64, uint8 scaled to [0, 1]."""
-    return images.double() / white_of(images)
-
-
 def as_floats_like(values, images):
-    """Cast float64 to the dtype of images, or to float32 if it is uint8."""
-    uint8 = images.dtype == torch.uint8
-    return values.to(torch.float32 if uint8 else images.dtype)
+    """Cast values to the dtype of images, or to float32 if it is uint8."""
+    return values.to(torch.promote_types(images.dtype, torch.float32))

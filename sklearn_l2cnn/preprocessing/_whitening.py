@@ -6,11 +6,11 @@ import numpy as np
 import torch
 
 from sklearn_l2cnn._data.arrays import as_tensor, on_host
-from sklearn_l2cnn._data.pixels import chunks
+from sklearn_l2cnn._data.pixels import as_float64, chunks
 from sklearn_l2cnn._utils.sklearn_compat import Interval
 from sklearn_l2cnn.preprocessing._base import FORM, ImageTransformer, PartialFitMixin
 from sklearn_l2cnn.preprocessing._geometry import pad_axis
-from sklearn_l2cnn.preprocessing._values import as_double, as_floats_like
+from sklearn_l2cnn.preprocessing._values import as_floats_like
 
 
 class PatchWhitener(PartialFitMixin, ImageTransformer):
@@ -106,8 +106,7 @@ class PatchWhitener(PartialFitMixin, ImageTransformer):
         self.patch_size = patch_size
         self.epsilon = epsilon
         self.stride = stride
-        self.image_shape = image_shape
-        self.channels = channels
+        super().__init__(image_shape=image_shape, channels=channels)
 
     def _sides(self):
         return [min(self.patch_size, side) for side in self.image_shape_[:2]]
@@ -119,7 +118,7 @@ class PatchWhitener(PartialFitMixin, ImageTransformer):
             moments = [self._learnt_[name] for name in names]
         rows = np.flatnonzero(weight > 0)
         for part in chunks(len(rows), images.shape[1:]):
-            chunk = as_double(as_tensor(images[rows[part]]).permute(0, 3, 1, 2))
+            chunk = as_float64(as_tensor(images[rows[part]]).permute(0, 3, 1, 2))
             patches = torch.nn.functional.unfold(
                 chunk, self._sides(), stride=self.stride
             )
@@ -146,7 +145,7 @@ class PatchWhitener(PartialFitMixin, ImageTransformer):
 
     def _transform(self, images):
         depth, (height, width) = images.shape[1], self._sides()
-        values = as_double(images)
+        values = as_float64(images)
         filters, mean = (
             torch.as_tensor(self._learnt_[name], device=images.device)
             for name in ("filters_", "mean_")
