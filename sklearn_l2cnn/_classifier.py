@@ -116,8 +116,8 @@ class L2CNNClassifier(
         rows are flattened from.
 
     standardize : bool, default=True
-        Whether the network sees ``(x - mean) / deviation`` of every channel, both over
-        the weighted training set, so that pixels of 0 to 255 and of 0 to 1 train alike.
+        Whether each channel is standardised by its mean and standard deviation over the
+        weighted training set, so that pixels of 0 to 255 and of 0 to 1 train alike.
 
     optimizer : {"adam", "adamw", "sgd", "sgdw"} or callable, default="adam"
         ``"adam"`` and ``"sgd"`` are torch's, with their defaults. With ``"adamw"`` and
@@ -182,7 +182,7 @@ class L2CNNClassifier(
 
     class_weight : dict or "balanced", default=None
         Factors ``{label: weight}`` on the sample weights. ``"balanced"`` gives every
-        class the same total; in :meth:`partial_fit`, over all that was seen so far.
+        class the same total; in :meth:`partial_fit`, over all images so far.
 
     augment : str, Augmentation, callable or list of such, default=None
         How images are varied at random while the network is trained, and not when it
@@ -205,12 +205,12 @@ class L2CNNClassifier(
 
     device : str or torch.device, default="auto"
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...; ``"auto"`` is CUDA where there is one.
-        On a CPU the numbers do not depend on how many threads torch may use: several
-        work on a batch only where the network is a sequence of layers that treat every
-        image by itself, as ``"plain"`` is; any other network is trained in one thread,
-        and `n_jobs` of a search uses the others. CUDA multiplies in its own precision
-        and adds in its own order: the tests hold probabilities of one network to within
-        0.002 of the CPU's, and those of a fit of two epochs to within 0.01.
+        On a CPU the numbers do not depend on the number of torch's threads: several
+        threads work on a batch only where the network is a sequence of layers that
+        treat every image by itself, as ``"plain"`` is; any other network is trained in
+        one thread, and `n_jobs` of a search uses the others. CUDA multiplies in its own
+        precision and adds in its own order: in the tests probabilities of one network
+        are within 0.002 of the CPU's, and those of a fit of two epochs within 0.01.
 
     precision : {"float32", "bfloat16", "auto"}, default="float32"
         What convolutions and matrix products are computed in. ``"bfloat16"`` rounds
@@ -247,12 +247,12 @@ class L2CNNClassifier(
         ``(height, width, channels)``.
 
     channel_mean_ : ndarray of shape (channels,)
-        What is taken off the pixels before the network sees them, uint8 counted as
-        [0, 1]: the mean over the weighted training set. Zeros without `standardize`.
+        The mean over the weighted training set, uint8 counted as [0, 1], which is
+        subtracted from the pixels. Zeros without `standardize`.
 
     channel_scale_ : ndarray of shape (channels,)
-        What they are divided by then: their deviation, 1 for a constant channel. Ones
-        without `standardize`.
+        The standard deviation, by which the pixels are divided; 1 for a constant
+        channel. Ones without `standardize`.
 
     device_ : str
         The device that the network computes on. After :meth:`fit` on CUDA it waits on
@@ -300,7 +300,7 @@ class L2CNNClassifier(
     -----
     The training set is a weighted set of images. An image of weight 0 is as if it were
     not there, weight k is the same as k repeats, a constant factor on all weights and
-    the order of the rows mean nothing: not approximately, but bit for bit.
+    the order of the rows have no effect: not approximately, but bit for bit.
 
     The `alpha` that makes the same objective: of ``SGDClassifier`` and of torch's
     `weight_decay` on the weights, `alpha` itself; of ``LogisticRegression(C=C)`` on n
@@ -310,8 +310,8 @@ class L2CNNClassifier(
     act as a decay of equal strength on all.
 
     With ``sklearn.config_context(array_api_dispatch=True)`` torch tensors, and arrays
-    of other array API libraries, are taken where they lie, nothing is copied to numpy,
-    and what comes out is of their kind and on their device.
+    of other array API libraries, are taken where they lie, images are never copied
+    whole to numpy, and results are of their kind and on their device.
 
     Examples
     --------
@@ -426,7 +426,7 @@ class L2CNNClassifier(
         sample_weight : array-like of shape (n,), default=None
             Weights of the images; None is 1 for each.
         X_val, y_val, sample_weight_val : array-like, default=None
-            Images to watch the training on, instead of a held-out part of X: with
+            Validation data, instead of a held-out part of X: with
             `early_stopping` they end it, without they are only scored.
 
         Returns
@@ -442,7 +442,7 @@ class L2CNNClassifier(
         """Go over some images once, going on from where the last call ended.
 
         The statistics that pixels are standardised with, and the totals of a balanced
-        `class_weight`, are those of all images seen so far. `early_stopping` and
+        `class_weight`, are those of all images so far. `early_stopping` and
         `max_epochs` play no part.
 
         Parameters

@@ -40,7 +40,7 @@ class L2CNNClassifierCV(
 
     A network is trained for every alpha on every fold, all of them together, and one
     with the best alpha on all images: that is what predicts. With an int as
-    `random_state` these are, but for rounding, the networks of
+    `random_state` these are, up to rounding, the networks of
     ``GridSearchCV(L2CNNClassifier(...), {"alpha": alphas}, cv=cv)``.
 
     Parameters
@@ -50,8 +50,9 @@ class L2CNNClassifierCV(
         layers to numbers. An int is a number of them on a logarithmic grid from
         :math:`10^{-4}\, a` to :math:`a = H / \Omega_0`, where :math:`H` is the entropy
         of the shares of the classes, the data loss of the best constant prediction, and
-        :math:`\Omega_0` the penalty at a strength of 1 of the network as it is drawn:
-        at :math:`a` its weights cost as much as all that can be learnt is worth. Each
+        :math:`\Omega_0` the penalty at a strength of 1 of the initial
+        network: at :math:`a` its weights cost as much as all that can be learnt is worth.
+        Each
         is rounded to three digits.
 
     cv : int, cross-validation generator or iterable, default=None
@@ -70,8 +71,8 @@ class L2CNNClassifierCV(
 
     one_standard_error : bool, default=False
         Whether the best alpha is the largest whose mean score is at most one standard
-        error below the highest mean: that of the highest, its deviation over the folds
-        divided by the root of their number.
+        error below the highest mean: the standard deviation of the highest over the
+        folds, divided by the root of their number.
 
     path : {"independent", "warm"}, default="independent"
         ``"warm"`` goes from the largest alpha to the smallest and starts each network
@@ -159,8 +160,8 @@ class L2CNNClassifierCV(
         rows are flattened from.
 
     standardize : bool, default=True
-        Whether the network sees ``(x - mean) / deviation`` of every channel, both over
-        the weighted training set, so that pixels of 0 to 255 and of 0 to 1 train alike.
+        Whether each channel is standardised by its mean and standard deviation over the
+        weighted training set, so that pixels of 0 to 255 and of 0 to 1 train alike.
 
     optimizer : {"adam", "adamw", "sgd", "sgdw"} or callable, default="adam"
         ``"adam"`` and ``"sgd"`` are torch's, with their defaults. With ``"adamw"`` and
@@ -243,12 +244,12 @@ class L2CNNClassifierCV(
 
     device : str or torch.device, default="auto"
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...; ``"auto"`` is CUDA where there is one.
-        On a CPU the numbers do not depend on how many threads torch may use: several
-        work on a batch only where the network is a sequence of layers that treat every
-        image by itself, as ``"plain"`` is; any other network is trained in one thread,
-        and `n_jobs` of a search uses the others. CUDA multiplies in its own precision
-        and adds in its own order: the tests hold probabilities of one network to within
-        0.002 of the CPU's, and those of a fit of two epochs to within 0.01.
+        On a CPU the numbers do not depend on the number of torch's threads: several
+        threads work on a batch only where the network is a sequence of layers that
+        treat every image by itself, as ``"plain"`` is; any other network is trained in
+        one thread, and `n_jobs` of a search uses the others. CUDA multiplies in its own
+        precision and adds in its own order: in the tests probabilities of one network
+        are within 0.002 of the CPU's, and those of a fit of two epochs within 0.01.
 
     precision : {"float32", "bfloat16", "auto"}, default="float32"
         What convolutions and matrix products are computed in. ``"bfloat16"`` rounds
@@ -293,16 +294,16 @@ class L2CNNClassifierCV(
         nan; a fit time is that of the epochs, its share where all train together.
 
     scores_path_ : ndarray of shape (n_alphas, n_splits, `max_epochs`)
-        Weighted accuracy after every epoch on what training was watched on: the test
-        rows of the fold or, with `early_stopping`, the part that it held out. nan after
-        a training that ended early, and where nothing is watched, because it would
+        Weighted accuracy after every epoch on the validation data: the test rows of the
+        fold or, with `early_stopping`, the part that it held out. nan after a training
+        that ended early, and where there are no validation data, because they would
         have a say in the training: with ``lr_schedule="plateau"`` and with `callbacks`.
 
     losses_path_ : ndarray of shape (n_alphas, n_splits, `max_epochs`)
         Data loss of the training in every epoch.
 
     validation_losses_path_ : ndarray of shape (n_alphas, n_splits, `max_epochs`)
-        Weighted cross-entropy on what training was watched on.
+        Weighted cross-entropy on the validation data.
 
     norms_path_ : ndarray of shape (n_alphas, n_layers)
         Frobenius norm of the weights of every layer, of two or more dimensions, in the
@@ -351,10 +352,11 @@ class L2CNNClassifierCV(
 
     Notes
     -----
-    Networks that are sequences of torch's own layers are trained together, as one that
-    holds them all: the same as one by one, but for rounding and for what dropout draws,
-    of which each network has a stream of its own. Where a fleet cannot hold them they
-    are trained one by one; the logger ``"sklearn_l2cnn"`` says why, at level INFO.
+    Networks that are sequences of torch's own layers are stacked and trained as one:
+    the result is that of training them one by one, up to rounding and to the masks of
+    dropout, for which each network has a stream of random numbers of its own. Other
+    networks are trained one by one; the logger ``"sklearn_l2cnn"`` says why, at level
+    INFO.
 
     Without `refit` there are no methods that predict, and none of the attributes of
     `best_estimator_`. A search begins with new networks: there is no `warm_start`, and

@@ -69,7 +69,7 @@ def give_back(tensor, X):
 
 
 def give_back_numbers(array, X):
-    """Return a numpy array as `give_back` does, itself where it holds no numbers."""
+    """Return a numpy array as `give_back` does, unchanged if it has no numbers."""
     if not is_dispatched(X) or not holds_numbers(array):
         return array
     return give_back(torch.from_numpy(array), X)
@@ -116,7 +116,10 @@ def as_tensor(array):
     """Return an array as a tensor that shares its memory, and is only to be read."""
     if is_tensor(array):
         return array
-    if any(stride < 0 for stride in array.strides):
+    whole = all(
+        stride >= 0 and stride % array.itemsize == 0 for stride in array.strides
+    )
+    if not (whole and array.flags.aligned):  # torch takes no such memory
         array = np.array(array, order="C")
     if not array.flags.writeable:
         array = np.asarray(_Memory(array))

@@ -71,7 +71,7 @@ def canonical_set(images, labels, weight, rows=None, hashes=None):
     key = row_hashes(images, rows) if hashes is None else hashes[rows]
     order, starts = _groups(key, labels, weight)
     if not _groups_are_equal(images, rows[order], starts):
-        # Two different images share a hash. It has never been seen with 64 bits, but
+        # Two different images share a hash. It has never happened with 64 bits, but
         # then the promise is "exactly": rank the rows by their bytes.
         key = _byte_ranks(images, rows)
         order, starts = _groups(key, labels, weight)

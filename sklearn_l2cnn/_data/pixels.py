@@ -146,10 +146,10 @@ def warn_about_units(images, unit):
     highest = float(images.max())
     if (largest if is_byte else highest) <= 2:
         return  # the floats are in [0, 1] too, give or take
-    seen = "uint8" if was_byte else f"{dtype} with values up to {largest:g}"
+    trained = "uint8" if was_byte else f"{dtype} with values up to {largest:g}"
     come = "uint8" if is_byte else f"{dtype_name(images)} with values up to {highest:g}"
     warnings.warn(
-        f"The training images were {seen}, these are {come}. uint8 pixels count as "
+        f"The training images were {trained}, these are {come}. uint8 pixels count as "
         "[0, 1], all other numbers as they are, so that the same image means something "
         "else here. Pass the same dtype, or divide by 255.",
         UserWarning,

@@ -41,9 +41,9 @@ def class_factors(class_weight, classes, mass):
     factors : ndarray of float64 of shape (n_classes,)
     """
     if class_weight == "balanced":
-        seen = mass > 0
+        present = mass > 0
         factors = np.ones(len(classes))
-        factors[seen] = mass.sum() / (seen.sum() * mass[seen])
+        factors[present] = mass.sum() / (present.sum() * mass[present])
         return factors
     return compute_class_weight(class_weight, classes=classes, y=classes)
 

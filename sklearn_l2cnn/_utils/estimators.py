@@ -108,20 +108,20 @@ class ParametersMixin(DocumentationMixin):
 
     def __sklearn_clone__(self):
         params = self.get_params(deep=False)
-        strange = {k: v for k, v in params.items() if _is_strange(v)}
+        foreign = {k: v for k, v in params.items() if _is_foreign(v)}
         plain = copy.copy(self)
-        for name in strange:
+        for name in foreign:
             setattr(plain, name, None)
         twin = clone_parametrized(plain)
-        for name, value in strange.items():
+        for name, value in foreign.items():
             setattr(twin, name, copy.deepcopy(value))
         return twin
 
 
-def _is_strange(value):
+def _is_foreign(value):
     """Say whether a value has parameters, but not those of an estimator."""
     if isinstance(value, list | tuple):
-        return any(map(_is_strange, value))
+        return any(map(_is_foreign, value))
     mine, scikit_learns = hasattr(value, "get_params"), hasattr(value, "set_params")
     return mine and not scikit_learns and not isinstance(value, type)
 

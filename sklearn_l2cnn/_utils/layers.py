@@ -7,7 +7,7 @@ layer costs can be counted, and some layers can change places.
 import torch
 from torch import nn
 
-# Activations that do the same to every number, whatever stands beside it.
+# Activations that do the same to every number, whatever stands next to it.
 ELEMENTWISE = (
     nn.CELU,
     nn.ELU,
@@ -58,7 +58,7 @@ _HOOKS = (
 
 
 def has_hooks(module):
-    """Say whether something is called beside the forward function of a layer."""
+    """Say whether something is called besides the forward function of a layer."""
     return any(getattr(module, hooks) for hooks in _HOOKS)
 
 

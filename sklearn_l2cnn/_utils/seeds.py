@@ -1,4 +1,4 @@
-"""Seeds for the generators that belong to everybody, and their states given back."""
+"""Seeds of random number generators; global ones get their states back."""
 
 import random
 import threading
@@ -20,7 +20,7 @@ def seeded(seed, device):
     ----------
     seed : int
     device : torch.device
-        Whose generator is seeded beside the CPU's.
+        Its generator is seeded with the CPU's.
     """
     forked = [device.index or 0] if device.type == "cuda" else []
     with _lock:

@@ -261,3 +261,10 @@ def test_what_comes_out_can_be_computed_with(digits, dispatch):
         weight = torch.ones(found.shape, requires_grad=True)
         (weight * found).sum().backward()
         assert torch.equal(weight.grad, found.to(weight.dtype))
+
+
+def test_memory_that_torch_does_not_take_is_copied():
+    records = np.zeros(3, dtype=[("name", "u1"), ("image", "f4", (2, 2))])
+    records["image"] = np.arange(12.0).reshape(3, 2, 2)
+    tensor = as_tensor(records["image"])
+    assert np.array_equal(tensor.numpy(), records["image"])
