@@ -50,10 +50,9 @@ class L2CNNClassifierCV(
         layers to numbers. An int is a number of them on a logarithmic grid from
         :math:`10^{-4}\, a` to :math:`a = H / \Omega_0`, where :math:`H` is the entropy
         of the shares of the classes, the data loss of the best constant prediction, and
-        :math:`\Omega_0` the penalty at a strength of 1 of the initial
-        network: at :math:`a` its weights cost as much as all that can be learnt is worth.
-        Each
-        is rounded to three digits.
+        :math:`\Omega_0` the penalty at a strength of 1 of the initial network: at
+        :math:`a` its weights cost as much as all that can be learnt is worth. Each is
+        rounded to three digits.
 
     cv : int, cross-validation generator or iterable, default=None
         The folds: None is 5, an int their number, stratified and in the order of the
