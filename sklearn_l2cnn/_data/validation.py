@@ -185,7 +185,7 @@ def check_targets(estimator, y, sample_weight, images, suffix=""):
     y = without_namespace(y)
     if y is not None:
         check_consistent_length(images, y)
-    shape = np.shape(y)
+    shape = np.asarray(y).shape
     if len(shape) == 2 and shape[1] > 1:
         raise ValueError(
             f"Multioutput target data is not supported: y{suffix} has shape {shape}, "
