@@ -96,14 +96,10 @@ def training_data(clf, labelled, validation=(None, None, None)):
     """
     valid = check_validation_data(clf, *validation, labelled.info)
     classes = labelled.classes()
-    labels = encode_labels(labelled.y, labelled.weight, classes, "y")
-    train = canonical_set(labelled.images, labels, labelled.weight)
+    train = labelled_set(labelled.images, labelled.y, labelled.weight, classes)
     if valid is not None:
-        images, y, weight = valid
-        valid = canonical_set(
-            images, encode_labels(y, weight, classes, "y_val"), weight
-        )
-    return _seeded(clf, labelled, classes, train, valid)
+        valid = labelled_set(*valid, classes, name="y_val")
+    return seeded(clf, labelled, classes, train, valid, clf.early_stopping)
 
 
 def fold_data(clf, labelled, hashes, train, valid):
@@ -126,18 +122,24 @@ def fold_data(clf, labelled, hashes, train, valid):
 
     def image_set(rows):
         y, weight = labelled.y[rows], labelled.weight[rows]
-        labels = encode_labels(y, weight, classes, "y")
-        return canonical_set(labelled.images, labels, weight, rows, hashes)
+        return labelled_set(labelled.images, y, weight, classes, rows, hashes)
 
     valid = image_set(valid) if len(valid) else None
-    return _seeded(clf, labelled, classes, image_set(train), valid)
+    train = image_set(train)
+    return seeded(clf, labelled, classes, train, valid, clf.early_stopping)
 
 
-def _seeded(clf, labelled, classes, train, valid):
+def labelled_set(images, y, weight, classes, rows=None, hashes=None, name="y"):
+    """Bring images and their labels to canonical form; see `canonical_set`."""
+    labels = encode_labels(y, weight, classes, name)
+    return canonical_set(images, labels, weight, rows, hashes)
+
+
+def seeded(clf, labelled, classes, train, valid=None, holds_out=False):
     """Draw the seeds of a fit, hold out images where it asks for them, summarise."""
     mass = train.class_mass(len(classes))
     seed, split_seed, order_seed = draw_seeds(clf.random_state, 3)
-    if valid is None and clf.early_stopping:
+    if valid is None and holds_out:
         generator = np.random.RandomState(split_seed)
         rows, others = held_out(train.labels, clf.validation_fraction, generator)
         train, valid = train.take(rows), train.take(others)

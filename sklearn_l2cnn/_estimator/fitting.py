@@ -10,17 +10,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import unique_labels
 
 from sklearn_l2cnn._data.arrays import give_back_numbers, on_host, without_namespace
-from sklearn_l2cnn._data.canonical import canonical_set
-from sklearn_l2cnn._data.pixels import unit_of
-from sklearn_l2cnn._data.validation import (
-    check_continues,
-    check_labelled_images,
-    encode_labels,
-)
+from sklearn_l2cnn._data.validation import check_continues, check_labelled_images
 from sklearn_l2cnn._estimator.data import (
     DataSummary,
-    TrainingData,
-    statistics_of,
+    labelled_set,
+    seeded,
     training_data,
 )
 from sklearn_l2cnn._estimator.network import (
@@ -30,9 +24,8 @@ from sklearn_l2cnn._estimator.network import (
     on_device,
 )
 from sklearn_l2cnn._training.callbacks import EpochTasks
-from sklearn_l2cnn._training.freezing import frozen_again
+from sklearn_l2cnn._training.freezing import freeze
 from sklearn_l2cnn._training.runtime import resolve_device
-from sklearn_l2cnn._utils.seeds import draw_seeds
 from sklearn_l2cnn._utils.sklearn_compat import callback_context
 
 
@@ -127,22 +120,18 @@ def partial_fit(clf, X, y, classes, sample_weight):
     known = _check_classes(classes, earlier)
     info = None if earlier is None else earlier.info
     labelled = check_labelled_images(clf, X, y, sample_weight, info)
-    labels = encode_labels(labelled.y, labelled.weight, known, "y")
-    train = canonical_set(labelled.images, labels, labelled.weight)
+    train = labelled_set(labelled.images, labelled.y, labelled.weight, known)
     if earlier is None:
-        unit, mass = unit_of(labelled.images), train.class_mass(len(known))
-        statistics = statistics_of(train)
-        summary = DataSummary(labelled.info, known, unit, mass, statistics)
-        seed, _, order_seed = draw_seeds(clf.random_state, 3)
-        data = TrainingData(summary, train, None, seed, order_seed)
-        net = build_net(clf, data, resolve_device(clf.device))
+        data = seeded(clf, labelled, known, train)
+        summary, net = data.summary, build_net(clf, data, resolve_device(clf.device))
     else:
         summary, net = earlier.with_more(train), clf.net_
     before = net.training_state()
     try:
+        net.frozen.let(net.module_, trained=True)
         net.follow(
             lr=clf.lr,
-            frozen=frozen_again(net.module_, net.frozen, clf.freeze),
+            frozen=freeze(net.module_, clf.freeze),
             **net_parameters(clf, summary, train, torch.device(net.device)),
         )
         _train(net, on_device(clf, net, summary, train), 1)
@@ -213,15 +202,12 @@ def attributes_of(clf, fitted, origin):
 
 def _summary_attributes(clf, summary, origin):
     mean, scale = summary.pixels(clf.standardize)
-    arrays = {
-        "classes_": summary.classes,
-        "channel_mean_": mean,
-        "channel_scale_": scale,
-    }
     return {
         "_summary_": summary,
         **summary.info.attributes(),
-        **{name: give_back_numbers(array, origin) for name, array in arrays.items()},
+        "classes_": give_back_numbers(summary.classes, origin),
+        "channel_mean_": give_back_numbers(mean, origin),
+        "channel_scale_": give_back_numbers(scale, origin),
     }
 
 

@@ -13,11 +13,7 @@ from sklearn_l2cnn._estimator.parameters import (
     holds_scheduler,
     objective_of,
 )
-from sklearn_l2cnn._training.batches import (
-    TrainingTensors,
-    auto_batch_size,
-    resident,
-)
+from sklearn_l2cnn._training.batches import TrainingTensors, auto_batch_size, resident
 from sklearn_l2cnn._training.callbacks import (
     BestWeights,
     CosineRate,
@@ -55,7 +51,7 @@ def build_net(clf, data, device, start=None):
             network = new_network(clf, summary.info.image_shape, len(summary.classes))
         else:
             network = copy.deepcopy(start.module_)
-            start.frozen.thaw(network)
+            start.frozen.let(network, trained=True)
         return _new_net(clf, network, data, device).initialize()
 
 
@@ -74,21 +70,23 @@ def new_network(clf, image_shape, n_classes):
 def _new_net(clf, network, data, device):
     """Wrap a network into a skorch net."""
     views_for(clf.tta)  # or it raises
-    frozen = freeze(network, clf.freeze)
     n_classes = len(data.summary.classes)
+    settings = {
+        "frozen": freeze(network, clf.freeze),
+        "dtype": compute_dtype(network),
+        "generator": np.random.RandomState(data.order_seed),
+        "n_classes": n_classes,
+        **net_parameters(clf, data.summary, data.train, device),
+    }
     return Net(
         network,
-        dtype=compute_dtype(network),
-        generator=np.random.RandomState(data.order_seed),
-        frozen=frozen,
-        n_classes=n_classes,
+        settings,
         lr=clf.lr,
         max_epochs=clf.max_epochs,
         classes=np.arange(n_classes),
         callbacks=copied_callbacks(clf.callbacks),
         verbose=int(clf.verbose),
         device=str(device),
-        **net_parameters(clf, data.summary, data.train, device),
         **_optimizer_parameters(clf, device),
     )
 
@@ -123,10 +121,9 @@ def fit_callbacks(clf):
     """Return the callbacks of a fit alone: of the learning rate, of early stopping."""
     schedule = clf.lr_schedule
     if schedule == "auto":
-        anneals = clf.optimizer in ("adam", "adamw") and not holds_scheduler(
-            clf.callbacks
-        )
-        schedule = "cosine" if anneals else None
+        adaptive = clf.optimizer in ("adam", "adamw")
+        free = adaptive and not holds_scheduler(clf.callbacks)
+        schedule = "cosine" if free else None
     callbacks = [(schedule, _RATES[schedule](clf.max_epochs))] if schedule else []
     if clf.early_stopping:
         callbacks.append(("best_weights", BestWeights(clf.n_iter_no_change, clf.tol)))

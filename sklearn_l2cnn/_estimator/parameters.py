@@ -128,9 +128,8 @@ def check_strengths(value, name):
 def copied_callbacks(callbacks):
     """Return deep copies of skorch's callbacks, or say what is not one."""
     for item, callback in _unnamed(callbacks):
-        if isinstance(callback, Callback):
-            continue
-        if isinstance(callback, type) and issubclass(callback, Callback):
+        kind = callback if isinstance(callback, type) else type(callback)
+        if issubclass(kind, Callback):
             continue
         hint = ""
         if hasattr(callback, "on_fit_task_end"):

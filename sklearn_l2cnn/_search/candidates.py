@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from sklearn.base import clone
 from sklearn.utils import check_array
 
@@ -112,8 +113,8 @@ def alpha_grid(n_alphas, clf, labelled):
             f"alphas={n_alphas} lets the penalty of the network decide which alphas to "
             f"try, but as it is drawn its penalty is {start}. Give alphas as an array."
         )
-    largest = _entropy(shares / shares.sum()) / start
-    grid = largest * np.logspace(-DECADES, 0, n_alphas)
+    entropy = torch.special.entr(torch.from_numpy(shares / shares.sum())).sum()
+    grid = float(entropy) / start * np.logspace(-DECADES, 0, n_alphas)
     return np.array([float(f"{alpha:.{DIGITS}g}") for alpha in grid])
 
 
@@ -125,8 +126,3 @@ def _initial_penalty(clf, image_shape, n_classes):
     freeze(network, clf.freeze)
     groups = strengths(network, 1.0, clf.penalize)
     return float(total_value(objective_of(clf).penalty, groups))
-
-
-def _entropy(shares):
-    shares = shares[shares > 0]
-    return -float((shares * np.log(shares)).sum())

@@ -2,6 +2,7 @@
 
 import logging
 import zlib
+from itertools import product
 
 import numpy as np
 import torch
@@ -84,13 +85,14 @@ class FoldData:
         """Return the TrainingData of a fold, or the ValueError that they raise."""
         train, test = self.folds[fold]
         y, weighs = self.labelled.y, self.labelled.weight > 0
-        valid = test[:0]
-        if not _decides_by_validation(self.template):
-            train_labels = y[train[weighs[train]]]
-            valid = test[weighs[test]]
-            valid = valid[np.isin(y[valid], train_labels)]
         # each fit draws from a random state of its own
         clf = clone(self.template)
+        valid = test[weighs[test]]
+        valid = valid[np.isin(y[valid], y[train[weighs[train]]])]
+        # Test rows must not have a say in the training: early stopping then holds out
+        # rows of the training part, as it does in any fit.
+        if clf.early_stopping or clf.lr_schedule == "plateau" or clf.callbacks:
+            valid = valid[:0]
         try:
             return fold_data(clf, self.labelled, self.hashes, train, valid)
         except ValueError as error:
@@ -101,15 +103,6 @@ class FoldData:
         """Bytes of the images of a fold on the device, about."""
         images = self.labelled.images
         return images.numel() * (1 if images.dtype == torch.uint8 else 4)
-
-
-def _decides_by_validation(clf):
-    """Say whether validation data have a say in the training.
-
-    Test rows must not have one: early stopping then holds out rows of the training
-    part, as it does in any fit.
-    """
-    return bool(clf.early_stopping or clf.lr_schedule == "plateau" or clf.callbacks)
 
 
 class Candidates:
@@ -141,7 +134,9 @@ class Candidates:
         return clone(self.template).set_params(alpha=self.alphas[k])
 
     def outcome(self, clf, fitted, fold):
-        """Return what is kept of a classifier that was trained."""
+        """Return what is kept of a classifier that was trained, or its ValueError."""
+        if isinstance(fitted, ValueError):
+            return fitted
         set_attributes(clf, attributes_of(clf, fitted, self.origin))
         return clf if self.score is None else self.score(clf, fold)
 
@@ -151,21 +146,18 @@ class Candidates:
 
 def fit_one_by_one(candidates, data, n_jobs=None):
     """Train every network by itself, in so many processes; see `fit_folds`."""
-    parallel = Parallel(n_jobs=n_jobs)
-    n_alphas = len(candidates.alphas)
+    order = candidates.order
     # joblib gives large numpy arrays to all processes through one memory map
     folds = [_with_images(data[fold], on_host) for fold in range(len(data))]
-    tasks = [candidates.order] if candidates.warm else [[k] for k in range(n_alphas)]
-    found = parallel(
-        delayed(_fit_task)(candidates, task, fold_data, fold)
-        for fold, fold_data in enumerate(folds)
-        for task in tasks
+    paths = [order] if candidates.warm else [[k] for k in order]
+    tasks = list(product(range(len(data)), paths))
+    found = Parallel(n_jobs=n_jobs)(
+        delayed(_fit_task)(candidates, path, folds[fold], fold) for fold, path in tasks
     )
-    outcomes = []
-    for fold in range(len(data)):
-        own = found[fold * len(tasks) : (fold + 1) * len(tasks)]
-        by_alpha = {k: outcome for part in own for k, outcome in part.items()}
-        outcomes.append([by_alpha[k] for k in range(n_alphas)])
+    outcomes = [[None] * len(order) for _ in folds]
+    for (fold, path), own in zip(tasks, found, strict=True):
+        for k, outcome in zip(path, own, strict=True):
+            outcomes[fold][k] = outcome
     return outcomes
 
 
@@ -181,15 +173,9 @@ def _with_images(data, change):
 def _fit_task(candidates, positions, data, fold):
     """Train the networks of some alphas, one after the other; return what is kept."""
     if isinstance(data, ValueError):
-        return dict.fromkeys(positions, data)
-    outcomes = {}
-    for k, clf, fitted in fit_path(
-        candidates, positions, _with_images(data, as_tensor)
-    ):
-        outcomes[k] = fitted
-        if isinstance(fitted, Fitted):
-            outcomes[k] = candidates.outcome(clf, fitted, fold)
-    return outcomes
+        return [data] * len(positions)
+    fits = fit_path(candidates, positions, _with_images(data, as_tensor))
+    return [candidates.outcome(clf, fitted, fold) for clf, fitted in fits]
 
 
 def fit_path(candidates, positions, data):
@@ -204,7 +190,6 @@ def fit_path(candidates, positions, data):
 
     Yields
     ------
-    k : int
     clf : L2CNNClassifier
     fitted : Fitted or ValueError
     """
@@ -219,7 +204,7 @@ def fit_path(candidates, positions, data):
             if candidates.warm:
                 start = fitted.net.snapshot()
                 start.history = History()  # each has a history of its own
-        yield k, clf, fitted
+        yield clf, fitted
 
 
 def refit(template, alpha, alphas, labelled, path):
@@ -238,10 +223,11 @@ def refit(template, alpha, alphas, labelled, path):
         alphas = [alpha]
     candidates = Candidates(template, alphas, path == "warm", labelled.origin, None)
     data = training_data(clone(template), labelled)
-    *_, (_, clf, fitted) = fit_path(candidates, candidates.order, data)
-    if isinstance(fitted, ValueError):
-        raise fitted
-    return candidates.outcome(clf, fitted, None)
+    *_, (clf, fitted) = fit_path(candidates, candidates.order, data)
+    best = candidates.outcome(clf, fitted, None)
+    if isinstance(best, ValueError):
+        raise best
+    return best
 
 
 # -- stacked --------------------------------------------------------------------------
@@ -263,10 +249,8 @@ def fit_stacked(candidates, data):
             _StackedFold(candidates, data[fold], device, fold)
             for fold in range(start, min(start + at_a_time, len(data)))
         ]
-        steps = (
-            [[k] for k in candidates.order] if candidates.warm else [candidates.order]
-        )
-        for step in steps:
+        order = candidates.order
+        for step in [[k] for k in order] if candidates.warm else [order]:
             for fold in folds:
                 reason = fold.build(step)
                 if reason is not None:
@@ -304,9 +288,8 @@ class _StackedFold:
             if self.outcomes[k] is not None:
                 continue
             clf = self.candidates.unfitted(k)
-            start = self.last if self.candidates.warm else None
             try:
-                net = build_net(clf, self.data, self.device, start)
+                net = build_net(clf, self.data, self.device, self.last)
                 reason = why_one_by_one(net, fit_callbacks(clf))
                 if reason is not None:
                     return reason
@@ -349,12 +332,10 @@ class _StackedFold:
     def finish(self, k, error):
         """Keep what is wanted of a net that was trained."""
         clf, net = self.nets.pop(k)
-        if error is not None:
-            self.outcomes[k] = error
-            return
-        net.offload()
-        self.last = net
-        fitted = Fitted(self.data.summary, net)
+        if error is None:
+            net.offload()
+            self.last = net if self.candidates.warm else None
+        fitted = error or Fitted(self.data.summary, net)
         self.outcomes[k] = self.candidates.outcome(clf, fitted, self.number)
 
 
@@ -363,12 +344,10 @@ def _train(folds, template, device):
     members = [(fold, kind) for fold in folds for kind in fold.members()]
     if not members:
         return
-    fold, kind = members[0]
-    most, n_bytes = stack_size(fold.nets[kind[0]][1], fold.tensors)
-    stacks = [
-        (members[place][0], positions)
-        for place, positions in plan_stacks([kind for _, kind in members], most)
-    ]
+    owners, kinds = zip(*members, strict=True)
+    fold = owners[0]
+    most, n_bytes = stack_size(fold.nets[kinds[0][0]][1], fold.tensors)
+    stacks = [(owners[place], own) for place, own in plan_stacks(kinds, most)]
     with isolated(fold.data.seed, device) as threads:
         trainings = [fold.training(positions) for fold, positions in stacks]
         errors = train_stacks(trainings, template.max_epochs, threads, n_bytes)

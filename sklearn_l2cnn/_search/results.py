@@ -142,11 +142,10 @@ def measure(classifier, scorers, params, X, y):
     """Score a network that was trained, and read how its training went."""
     start = time.perf_counter()
     value = score(scorers, params, classifier, X, y)
-    seconds = time.perf_counter() - start
-    history = classifier.net_.history
+    end, history = time.perf_counter(), classifier.net_.history
     return Measured(
         score=value,
-        score_time=seconds,
+        score_time=end - start,
         fit_time=sum(row["dur"] for row in history),
         losses=[row["train_data_loss"] for row in history],
         validation_losses=[row.get("valid_loss", math.nan) for row in history],
@@ -187,15 +186,13 @@ def table(alphas, outcomes):
     # a callable that returns a dict may have failed in one fold
     failed = math.nan if names is None else dict.fromkeys(names, math.nan)
 
+    nothing = Measured(failed, math.nan, math.nan, [], [], [], {})
+
     def row(one):
-        if not isinstance(one, Measured):
-            return {"fit_time": math.nan, "score_time": math.nan, "test_scores": failed}
+        one = one if isinstance(one, Measured) else nothing
         whole = names is None or isinstance(one.score, dict)
-        return {
-            "fit_time": one.fit_time,
-            "score_time": one.score_time,
-            "test_scores": one.score if whole else failed,
-        }
+        times = {"fit_time": one.fit_time, "score_time": one.score_time}
+        return {**times, "test_scores": one.score if whole else failed}
 
     params = [{"alpha": alpha} for alpha in alphas.tolist()]
     rows = [row(fold[k]) for k in range(len(alphas)) for fold in outcomes]

@@ -145,11 +145,8 @@ def _alphas(clf, template, labelled):
     if isinstance(clf.alphas, Integral):
         return alpha_grid(clf.alphas, template, labelled)
     alphas = check_alphas(clf.alphas)
-    if alphas.dtype != object:
-        return alphas
-    wanted = {"path='warm'": clf.path == "warm"}
-    wanted["one_standard_error=True"] = clf.one_standard_error
-    for name in (name for name, is_set in wanted.items() if is_set):
+    if alphas.dtype == object and (clf.path == "warm" or clf.one_standard_error):
+        name = "path='warm'" if clf.path == "warm" else "one_standard_error=True"
         raise ValueError(
             f"{name} goes by which alpha is the larger; of mappings none is. Give "
             "alphas as numbers."
@@ -222,15 +219,10 @@ def _counts(value, n_samples):
 def _report_failures(alphas, outcomes):
     """Warn of trainings that failed, or raise where all did."""
     reasons, n_failed = defaultdict(list), 0
-    for k, alpha in enumerate(alphas.tolist()):
-        failed = {
-            fold: row[k]
-            for fold, row in enumerate(outcomes)
-            if isinstance(row[k], ValueError)
-        }
+    for alpha, *own in zip(alphas.tolist(), *outcomes, strict=True):
+        failed = [fold for fold, one in enumerate(own) if isinstance(one, ValueError)]
         if failed:
-            first = next(iter(failed.values()))
-            folds = ", ".join(map(str, failed))
+            first, folds = own[failed[0]], ", ".join(map(str, failed))
             where = f"alpha={alpha!r} in fold{'s'[: len(failed) > 1]} {folds}"
             reasons[f"{type(first).__name__}: {first}"].append(where)
             n_failed += len(failed)
@@ -267,6 +259,5 @@ def _refitted(clf, template, alpha, alphas, labelled):
     """Return the attributes of a classifier of the best alpha, fitted to all images."""
     start = time.perf_counter()
     best = refit(template, alpha, alphas.tolist(), labelled, clf.path)
-    seconds = time.perf_counter() - start
-    own = {"best_estimator_": best, "refit_time_": seconds}
+    own = {"best_estimator_": best, "refit_time_": time.perf_counter() - start}
     return {**fitted_attributes(best), **own}

@@ -7,10 +7,7 @@ import numpy as np
 import torch
 
 from sklearn_l2cnn._data.pixels import chunks, standardized
-from sklearn_l2cnn._training.forward import (
-    network_input,
-    pixel_map,
-)
+from sklearn_l2cnn._training.forward import network_input, pixel_map
 from sklearn_l2cnn._training.upload import Upload
 
 # Pixel values that travel to a device at a time.

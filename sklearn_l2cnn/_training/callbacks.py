@@ -152,11 +152,9 @@ class PlateauRate(RateSchedule):
         """Look at the loss, and lower the rate of the epochs to come."""
         row = net.history[-1]
         loss = row.get("valid_loss", row["train_loss"])
-        if loss < self.lowest_ * (1 - self.threshold):
-            self.lowest_ = loss
-            self.misses_ = 0
-        else:
-            self.misses_ += 1
+        better = loss < self.lowest_ * (1 - self.threshold)
+        self.lowest_ = loss if better else self.lowest_
+        self.misses_ = 0 if better else self.misses_ + 1
         if self.misses_ > self.patience:
             self.misses_ = 0
             self.rate_ *= self.factor

@@ -24,15 +24,8 @@ class Frozen(NamedTuple):
         for name in self.parts:
             module.get_submodule(name).eval()
 
-    def thaw(self, module):
-        """Let all be trained that was before."""
-        self._let(module, True)
-
-    def hold(self, module):
-        """Let nothing of it be trained."""
-        self._let(module, False)
-
-    def _let(self, module, trained):
+    def let(self, module, trained):
+        """Let all be trained that was before, or nothing of it."""
         for name in self.parameters:
             module.get_parameter(name).requires_grad_(trained)
 
@@ -66,21 +59,11 @@ def freeze(module, patterns):
         if layer_of(name) in found and parameter.requires_grad
     )
     frozen = Frozen(tuple(found), parameters)
-    frozen.hold(module)
+    frozen.let(module, trained=False)
     if not any(parameter.requires_grad for parameter in module.parameters()):
-        frozen.thaw(module)
+        frozen.let(module, trained=True)
         raise ValueError(
             f"freeze={patterns!r} leaves nothing to be trained. The layers are "
             f"{', '.join(map(repr, names[:40]))}."
         )
     return frozen
-
-
-def frozen_again(module, frozen, patterns):
-    """Freeze other layers than before; where that fails, the same as before."""
-    frozen.thaw(module)
-    try:
-        return freeze(module, patterns)
-    except ValueError:
-        frozen.hold(module)
-        raise

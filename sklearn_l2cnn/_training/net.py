@@ -2,6 +2,7 @@
 
 import copy
 import math
+import traceback
 from functools import partial
 
 import torch
@@ -10,11 +11,7 @@ from skorch.callbacks import Callback, EpochTimer, PrintLog
 from skorch.utils import TeeGenerator
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sklearn_l2cnn._training.batches import (
-    OrderedBatches,
-    ShuffledBatches,
-    batch_bounds,
-)
+from sklearn_l2cnn._training.batches import OrderedBatches, ShuffledBatches
 from sklearn_l2cnn._training.forward import (
     forward_of,
     logits_of,
@@ -22,12 +19,7 @@ from sklearn_l2cnn._training.forward import (
     pixel_map,
 )
 from sklearn_l2cnn._training.regularization import Regularization, strengths
-from sklearn_l2cnn._training.runtime import (
-    free_memory,
-    isolated,
-    move,
-    torch_threads,
-)
+from sklearn_l2cnn._training.runtime import free_memory, isolated, move, torch_threads
 from sklearn_l2cnn._training.step import Listeners, summed_loss, training_steps
 from sklearn_l2cnn._utils.layers import layers_by_image
 from sklearn_l2cnn._utils.seeds import draw_seeds
@@ -53,6 +45,13 @@ class Net(NeuralNetClassifier):
     Parameters
     ----------
     module : torch.nn.Module
+    settings : dict
+        The attributes below, and any parameter of :class:`skorch.NeuralNet`.
+    **kwargs
+        As for :class:`skorch.NeuralNet`.
+
+    Attributes
+    ----------
     objective : Objective
         What is minimised with the data loss.
     mean, scale : ndarray of shape (channels,)
@@ -68,37 +67,13 @@ class Net(NeuralNetClassifier):
     augment : Plan or None
         How batches are varied in training.
     n_classes : int
-    **kwargs
-        As for :class:`skorch.NeuralNet`.
     """
 
-    def __init__(
-        self,
-        module,
-        *,
-        objective,
-        mean,
-        scale,
-        dtype,
-        lower,
-        generator,
-        frozen,
-        augment,
-        n_classes,
-        **kwargs,
-    ):
+    def __init__(self, module, settings, **kwargs):
         super().__init__(
             module, criterion=torch.nn.CrossEntropyLoss, train_split=None, **kwargs
         )
-        self.objective = objective
-        self.mean = mean
-        self.scale = scale
-        self.dtype = dtype
-        self.lower = lower
-        self.generator = generator
-        self.frozen = frozen
-        self.augment = augment
-        self.n_classes = n_classes
+        vars(self).update(settings)
 
     # -- what skorch asks a net for ---------------------------------------------------
 
@@ -169,6 +144,7 @@ class Net(NeuralNetClassifier):
     def _train(self, data, epochs, threads):
         self.check_batches(data)
         self.stopped_by_callback_ = interrupted = False
+        listeners = self._listeners()
         steps = training_steps(
             self.module_,
             self.regularization(),
@@ -178,7 +154,7 @@ class Net(NeuralNetClassifier):
             threads=threads,
             augment=self.augment,
             n_classes=self.n_classes,
-            listeners=self._listeners(),
+            listeners=listeners,
         )
         train = self.get_dataset(data.X, data.y)
         valid = None if data.valid is None else self.get_dataset(*data.valid)
@@ -186,7 +162,7 @@ class Net(NeuralNetClassifier):
             try:
                 self.notify("on_train_begin", X=data.X, y=data.y)
                 for _ in range(epochs):
-                    self._epoch(steps, train, valid)
+                    self._epoch(steps, train, valid, listeners.to_batches)
                     data.turn_sides()
             except KeyboardInterrupt:
                 # skorch's callbacks raise it as well, to stop
@@ -205,34 +181,33 @@ class Net(NeuralNetClassifier):
 
     def _listeners(self):
         """Return which callbacks follow single steps."""
-        hooks = "on_batch_begin", "on_batch_end"
-        to_batches = any(_listens(self.callbacks_, hook) for hook in hooks)
-        if not _listens(self.callbacks_, "on_grad_computed"):
-            return Listeners(None, to_batches)
+        to_gradients, *to_batches = (
+            _listens(self.callbacks_, hook)
+            for hook in ("on_grad_computed", "on_batch_begin", "on_batch_end")
+        )
+        on_gradient = self._on_gradient if to_gradients else None
+        return Listeners(on_gradient, any(to_batches))
 
-        def on_gradient(batch):
-            named = TeeGenerator(self.get_all_learnable_params())
-            self.notify(
-                "on_grad_computed", named_parameters=named, batch=batch, training=True
-            )
+    def _on_gradient(self, batch):
+        named = TeeGenerator(self.get_all_learnable_params())
+        self.notify(
+            "on_grad_computed", named_parameters=named, batch=batch, training=True
+        )
 
-        return Listeners(on_gradient, to_batches)
-
-    def _epoch(self, steps, train, valid):
+    def _epoch(self, steps, train, valid, follows_batches):
         datasets = {"dataset_train": train, "dataset_valid": valid}
         self.notify("on_epoch_begin", **datasets)
         self._set_training(True)
-        self._train_epoch(steps, train)
+        self._train_epoch(steps, train, follows_batches)
         self.check_finite()
         if valid is not None:
             # which products are cut where depends on the number of threads
             with torch_threads(1):
-                self._validate(valid)
+                self._validate(valid, follows_batches)
         self.notify("on_epoch_end", **datasets)
 
-    def _train_epoch(self, steps, dataset):
+    def _train_epoch(self, steps, dataset, follows_batches):
         batches = self.get_iterator(dataset, training=True)
-        follows_batches = self._listeners().to_batches
         hooks = (getattr(called, "before_step", None) for _, called in self.callbacks_)
         hooks = [partial(hook, self) for hook in hooks if hook is not None]
 
@@ -257,21 +232,18 @@ class Net(NeuralNetClassifier):
         """Take the steps of an epoch, and call the callbacks of batches."""
         totals = 0
         for X, y in batches:
-            batch = X, y
-            self.notify("on_batch_begin", batch=batch, training=True)
+            self.notify("on_batch_begin", batch=(X, y), training=True)
             prepare()
             losses, logits, loss = steps.take(X, y)
             totals = totals + losses.double() * len(y)
             step = {"loss": loss, "data_loss": losses[0], "y_pred": logits}
-            self._end_batch("train", batch, step)
+            self._end_batch("train", (X, y), step)
         return totals
 
-    def _validate(self, dataset):
-        batches = self.get_iterator(dataset)
-        follows_batches = self._listeners().to_batches
+    def _validate(self, dataset, follows_batches):
         loss, correct = torch.zeros((2, 1), device=self.device, dtype=torch.float64)
-        for n_batches, (X, y) in enumerate(batches):
-            if follows_batches or not n_batches:
+        for done, (X, y) in enumerate(self.get_iterator(dataset)):
+            if follows_batches or not done:
                 self.notify("on_batch_begin", batch=(X, y), training=False)
             step = self.validation_step((X, y))
             loss.add_(step["loss"], alpha=len(y))
@@ -279,10 +251,9 @@ class Net(NeuralNetClassifier):
             correct += (hits * X["weight"] if "weight" in X else hits).sum()
             if follows_batches:
                 self._end_batch("valid", (X, y), step)
-        self.history.record("valid_batch_count", n_batches + 1)
-        self.record_validation(
-            float(loss) / len(dataset), float(correct) / len(dataset)
-        )
+        self.history.record("valid_batch_count", done + 1)
+        n_rows = len(dataset)
+        self.record_validation(float(loss) / n_rows, float(correct) / n_rows)
 
     def _end_batch(self, prefix, batch, step):
         self.history.record_batch(f"{prefix}_loss", step["loss"].item())
@@ -337,10 +308,7 @@ class Net(NeuralNetClassifier):
     def check_batches(self, data):
         """Raise where a batch norm would have the variance of a single number."""
         n_rows = len(data.y)
-        if (
-            min(stop - start for start, stop in batch_bounds(n_rows, self.batch_size))
-            > 1
-        ):
+        if n_rows > 1 and self.batch_size > 1:  # no batch is a single image then
             return
         self._set_training(True)
         trained = {part for part in self.module_.modules() if part.training}
@@ -359,10 +327,7 @@ class Net(NeuralNetClassifier):
     def check_finite(self):
         """Raise where the loss or a parameter is not a finite number any more."""
         norms = torch._foreach_norm([p.detach() for p in self.module_.parameters()])
-        finite = math.isfinite(self.history[-1, "train_loss"]) and all(
-            math.isfinite(norm) for norm in norms
-        )
-        if not finite:
+        if not all(map(math.isfinite, (self.history[-1, "train_loss"], *norms))):
             raise Diverged(
                 f"Training diverged in epoch {len(self.history)}: the loss is "
                 f"{self.history[-1, 'train_loss']} (data loss "
@@ -402,8 +367,7 @@ class Net(NeuralNetClassifier):
 
     def follow(self, *, lr, **parameters):
         """Go on with other parameters of the constructor, and another learning rate."""
-        for name, value in parameters.items():
-            setattr(self, name, value)
+        vars(self).update(parameters)
         if self.lr != lr:
             self.set_params(lr=lr)
 
@@ -426,10 +390,9 @@ class Net(NeuralNetClassifier):
         self.optimizer_.load_state_dict(optimizer)
         self.generator.set_state(generator)
         del self.history[n_epochs:]
-        self.frozen.thaw(self.module_)
-        for name, value in parameters.items():
-            setattr(self, name, value)
-        self.frozen.hold(self.module_)
+        self.frozen.let(self.module_, trained=True)
+        vars(self).update(parameters)
+        self.frozen.let(self.module_, trained=False)
 
 
 def _listens(callbacks, hook):
@@ -442,10 +405,8 @@ def _listens(callbacks, hook):
 
 def _comes_from_history(error):
     """Say whether an error was raised by skorch's history."""
-    trace = error.__traceback__
-    while trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace.tb_frame.f_globals["__name__"] == "skorch.history"
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_globals["__name__"] == "skorch.history"
 
 
 def _missing_score(name, error, history):

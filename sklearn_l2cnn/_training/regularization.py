@@ -77,7 +77,7 @@ class Regularization:
 
     def finish_gradient(self):
         """Add the penalty's part to the gradients, and clip them."""
-        if self.groups and not self.objective.decoupled:
+        if not self.objective.decoupled:
             add_gradients(self.objective.penalty, self.groups)
         if self.objective.gradient_clip is not None:
             self.clip(self.trained, self.objective.gradient_clip)
@@ -90,21 +90,16 @@ class Regularization:
         update : callable
         """
         penalty, max_norm = self.objective.penalty, self.objective.max_norm
-        losses = []
-        if self.groups and self.objective.decoupled:
-            losses = decays(penalty, self.groups, self._rate)
+        decayed = self.groups if self.objective.decoupled else []
+        # the learning rate is a tensor in recorded steps
+        losses = decays(penalty, decayed, lambda weight: self.options[weight]["lr"])
         update()
         with torch.no_grad():
             for weight, loss in losses:
                 weight.sub_(loss)
-        if self.groups:
-            shrink(penalty, self.groups, self._step_of)
+        shrink(penalty, self.groups, self._step_of)
         if max_norm is not None:
             project([w for w in self.trained if w.ndim >= 2], max_norm)
-
-    def _rate(self, weight):
-        """Return the learning rate of a weight; in recorded steps it is a tensor."""
-        return self.options[weight]["lr"]
 
     def _step_of(self, weight):
         """Return the proximal step of a weight at a strength of 1, as a tensor."""
@@ -121,15 +116,6 @@ class Regularization:
 
 
 # -- which parameters, and how strongly -----------------------------------------------
-
-
-def trained_parameters(module):
-    """List the floating point parameters of a network that are trained, with names."""
-    return [
-        (name, parameter)
-        for name, parameter in module.named_parameters()
-        if parameter.requires_grad and parameter.is_floating_point()
-    ]
 
 
 def strengths(module, alpha, penalize="weights"):
@@ -151,27 +137,25 @@ def strengths(module, alpha, penalize="weights"):
     groups : list of tuple (float, list of torch.nn.Parameter)
         Of positive strength. A parameter that layers share counts once.
     """
-    chosen = _penalized(trained_parameters(module), penalize)
+    chosen = _penalized(module, penalize)
     if not hasattr(alpha, "items"):
-        both = [(alpha, [weight for _, weight in chosen])]
-    else:
-        layers = [layer_of(name) for name, _ in chosen]
-        found = by_pattern(alpha, layers, "alpha")
-        both = [
-            (
-                strength,
-                [
-                    weight
-                    for layer, (_, weight) in zip(layers, chosen, strict=True)
-                    if found.get(layer) == pattern
-                ],
-            )
-            for pattern, strength in alpha.items()
-        ]
-    return [(strength, weights) for strength, weights in both if strength and weights]
+        return [(alpha, [weight for _, weight in chosen])] if alpha and chosen else []
+    found = by_pattern(alpha, [layer_of(name) for name, _ in chosen], "alpha")
+    weights = {pattern: [] for pattern in alpha}
+    for name, weight in chosen:
+        if layer_of(name) in found:
+            weights[found[layer_of(name)]].append(weight)
+    # every pattern means a layer, or `by_pattern` has raised
+    return [(alpha[pattern], own) for pattern, own in weights.items() if alpha[pattern]]
 
 
-def _penalized(trained, penalize):
+def _penalized(module, penalize):
+    """List the parameters that are trained and penalised, with their names."""
+    trained = [
+        (name, parameter)
+        for name, parameter in module.named_parameters()
+        if parameter.requires_grad and parameter.is_floating_point()
+    ]
     if penalize == "all":
         return trained
     if penalize == "weights":

@@ -34,8 +34,7 @@ def isolated(seed, device):
         restore.callback(torch.set_default_dtype, torch.get_default_dtype())
         threads = torch.get_num_threads()
         if device.type == "cpu":
-            restore.callback(torch.set_num_threads, threads)
-            torch.set_num_threads(1)
+            restore.enter_context(torch_threads(1))
         restore.enter_context(torch.inference_mode(False))
         restore.enter_context(torch.enable_grad())
         torch.set_default_dtype(torch.float32)
@@ -161,11 +160,9 @@ def lowered_dtype(precision, device):
     dtype : torch.dtype or None
         None: the dtype of the network's parameters.
     """
-    if precision == "float32":
-        return None
-    if precision == "auto" and not computes_bfloat16(device):
-        return None
-    return torch.bfloat16
+    if precision == "auto":
+        precision = "bfloat16" if computes_bfloat16(device) else "float32"
+    return torch.bfloat16 if precision == "bfloat16" else None
 
 
 def computes_bfloat16(device):
@@ -225,23 +222,16 @@ class RandomStream:
 
     @contextmanager
     def used(self):
-        """Let random numbers inside come from this stream."""
+        """Let random numbers inside, or in a function so decorated, come from here."""
         with _drawing:
-            before = [g.get_state() for g in self.generators]
+            self._exchange()
             try:
-                for generator, state in zip(self.generators, self.states, strict=True):
-                    generator.set_state(state)
                 yield
             finally:
-                self.states = [g.get_state() for g in self.generators]
-                for generator, state in zip(self.generators, before, strict=True):
-                    generator.set_state(state)
+                self._exchange()
 
-    def around(self, function):
-        """Return a function that draws from this stream."""
-
-        def drawing(*args):
-            with self.used():
-                return function(*args)
-
-        return drawing
+    def _exchange(self):
+        """Exchange the states of the global generators for those that are kept here."""
+        kept, self.states = self.states, [g.get_state() for g in self.generators]
+        for generator, state in zip(self.generators, kept, strict=True):
+            generator.set_state(state)

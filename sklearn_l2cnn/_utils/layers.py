@@ -119,8 +119,7 @@ def remembers_nothing(module):
     """
     known = "torch", "torchvision", "sklearn_l2cnn"
     return all(
-        type(part).__module__.partition(".")[0] in known
-        and not any(getattr(part, hooks) for hooks in _HOOKS)
+        type(part).__module__.partition(".")[0] in known and not has_hooks(part)
         for part in module.modules()
     )
 

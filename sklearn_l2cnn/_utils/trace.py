@@ -5,7 +5,7 @@ Hooks record the rest: they work with any module, and are removed afterwards.
 """
 
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from numbers import Integral
 
@@ -99,16 +99,11 @@ def trace(module, image):
             shapes.pop(layer, None)
             shapes[layer] = tuple(output.shape[1:])
 
-    handles = []
-    try:
+    with ExitStack() as hooks, at_rest(module), torch.no_grad():
         for part in module.modules():
-            handles.append(part.register_forward_pre_hook(begin))
-            handles.append(part.register_forward_hook(end))
-        with at_rest(module), torch.no_grad():
-            module(image)
-    finally:
-        for handle in handles:
-            handle.remove()
+            hooks.enter_context(part.register_forward_pre_hook(begin))
+            hooks.enter_context(part.register_forward_hook(end))
+        module(image)
     names = {part: name for name, part in module.named_modules()}
     return [(names[layer], layer, shape) for layer, shape in shapes.items()]
 
@@ -160,7 +155,7 @@ def recording(module, outputs_of=(), inputs_of=()):
         inputs. Several threads may call it at a time; runs of the network by other
         callers are not recorded.
     """
-    records, handles = threading.local(), []
+    records = threading.local()
 
     def record_output(name, layer, inputs, output):
         if not hasattr(records, "outputs"):  # a run by another caller
@@ -182,19 +177,14 @@ def recording(module, outputs_of=(), inputs_of=()):
         finally:
             del records.outputs, records.inputs
 
-    try:
+    with ExitStack() as hooks:
         for name in outputs_of:
-            layer = module.get_submodule(name)
-            hook = partial(record_output, name)
-            handles.append(layer.register_forward_hook(hook))
+            register = module.get_submodule(name).register_forward_hook
+            hooks.enter_context(register(partial(record_output, name)))
         for name in inputs_of:
-            layer = module.get_submodule(name)
-            hook = partial(record_input, name)
-            handles.append(layer.register_forward_pre_hook(hook))
+            register = module.get_submodule(name).register_forward_pre_hook
+            hooks.enter_context(register(partial(record_input, name)))
         yield run
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def last_with_weights(layers):

@@ -1,6 +1,7 @@
 """The training of a stack: its networks learn what each would learn by itself."""
 
 import math
+from functools import partial
 
 import numpy as np
 import torch
@@ -105,14 +106,13 @@ class StackedTraining:
     def __init__(self, nets, callbacks, dropout_seeds, data):
         self.nets = nets
         self.callbacks = callbacks
-        self.data = data
         self.errors = [None] * len(nets)
         # the same order of rows and random numbers for all, as one by one
-        seeds = {draw_seeds(net.generator, 1)[0] for net in nets}
+        [seed] = {draw_seeds(net.generator, 1)[0] for net in nets}
         self.order = np.random.RandomState()
         self.order.set_state(nets[0].generator.get_state())
         device = torch.device(nets[0].device)
-        self.stream = RandomStream(seeds.pop(), device)
+        self.stream = RandomStream(seed, device)
         with self.stream.used():
             self.data = data.with_sides(nets[0].augment)
         self.generators = [
@@ -145,7 +145,7 @@ class StackedTraining:
                 net.notify("on_train_begin", X=self.data.X, y=self.data.y)
             self._stack({})
             for _ in range(epochs):
-                self._leave(self._notify_all("on_epoch_begin"))
+                self._leave(self._notify_all("on_epoch_begin", self.active))
                 if self.active:
                     self._train_epoch(stopped)
                     self._leave(self._end_epoch())
@@ -170,20 +170,20 @@ class StackedTraining:
         self.network = StackedNetwork([net.module_ for net in nets], generators)
         trained = [p for p in self.network.parameters if p.requires_grad]
         model = nets[0].optimizer_
-        options = {k: v for k, v in model.param_groups[0].items() if k != "params"}
-        options.pop("initial_lr", None)
+        own = "params", "initial_lr"
+        options = {k: v for k, v in model.param_groups[0].items() if k not in own}
         self.optimizer = type(model)(trained, **options)
         for k, state in memory.items():
             self.optimizer.state[trained[k]] = state
         self.groups, stacked = _strengths(nets, trained)
-        regularization = Regularization(
-            nets[0].objective, stacked, trained, self.optimizer, _Clip(len(nets))
-        )
         objective, pixels = nets[0].objective, nets[0].pixels()
-        augment = None
-        if nets[0].augment is not None:
-            vary = Augmenter(nets[0].augment, pixels, nets[0].n_classes)
-            augment = self.stream.around(vary)
+        regularization = Regularization(
+            objective, stacked, trained, self.optimizer, partial(_clip, len(nets))
+        )
+        augment = nets[0].augment
+        if augment is not None:
+            augment = Augmenter(augment, pixels, nets[0].n_classes)
+            augment = self.stream.used()(augment)
         self.loss = StackedLoss(self.network, pixels, objective.label_smoothing)
         self.steps = EagerSteps(
             self.loss, whole_gradient, regularization, augment, with_objective=False
@@ -195,10 +195,10 @@ class StackedTraining:
             if (hook := getattr(called, "before_step", None)) is not None
         ]
 
-    def _notify_all(self, name):
-        """Call a hook of all networks; return the positions of those that stop."""
+    def _notify_all(self, name, positions):
+        """Call a hook of some networks; return the positions of those that stop."""
         leaving = []
-        for k in self.active:
+        for k in positions:
             net = self.nets[k]
             try:
                 net.notify(name, dataset_train=None, dataset_valid=None)
@@ -234,25 +234,18 @@ class StackedTraining:
 
     def _end_epoch(self):
         """Validate and let callbacks end the epoch; return the positions that leave."""
-        diverged = []
         for k in self.active:
             try:
                 self.nets[k].check_finite()
             except Diverged as error:
                 self.errors[k] = error
-                diverged.append(k)
         self._validate()
-        everyone, self.active = (
-            self.active,
-            [k for k in self.active if k not in diverged],
-        )
-        leaving = diverged + self._notify_all("on_epoch_end")
-        for k in self.active:
-            last = self.nets[k].history[-1]  # its share of an epoch of all
-            last["dur"] = last["dur"] / len(everyone)
-        self.active = everyone
+        finite = [k for k in self.active if self.errors[k] is None]
+        leaving = self._notify_all("on_epoch_end", finite)
+        for k in finite:  # its share of an epoch of all
+            self.nets[k].history[-1]["dur"] /= len(self.active)
         self._print()
-        return leaving
+        return [k for k in self.active if k in leaving or k not in finite]
 
     def _validate(self):
         if self.data.valid is None:
@@ -261,7 +254,7 @@ class StackedTraining:
         loss, correct = torch.zeros(
             (2, len(self.active)), dtype=torch.float64, device=y.device
         )
-        dataset = self.nets[0].get_dataset(X, y)
+        n, dataset = len(y), self.nets[0].get_dataset(X, y)
         size = max(1, _VALIDATED_VALUES // X["images"][0].numel())
         self.network.training = False
         with torch.no_grad():
@@ -275,7 +268,7 @@ class StackedTraining:
         for k, lost, hits in zip(
             self.active, loss.tolist(), correct.tolist(), strict=True
         ):
-            net, n = self.nets[k], len(y)
+            net = self.nets[k]
             net.history.record("valid_batch_count", math.ceil(n / net.batch_size))
             net.record_validation(lost / n, hits / n)
 
@@ -324,13 +317,10 @@ class StackedTraining:
             chunks = value.chunk(self.network.size)
             return torch.cat([chunks[place] for place in kept])
 
-        states = enumerate(
-            self.optimizer.state.get(p) for p in self.steps.regularization.trained
-        )
         return {
             k: {name: rows(value) for name, value in state.items()}
-            for k, state in states
-            if kept and state
+            for k, p in enumerate(self.steps.regularization.trained)
+            if kept and (state := self.optimizer.state.get(p))
         }
 
 
@@ -357,38 +347,22 @@ def _strengths(nets, trained):
             for weight in weights:
                 alphas[place[id(weight)]][k] = alpha
     stacked = [
-        (_column(own, weight), [weight])
+        (_by_row(torch.tensor(own, dtype=torch.float64), weight).to(weight), [weight])
         for own, weight in zip(alphas, trained, strict=True)
         if any(own)
     ]
     return groups, stacked
 
 
-def _column(values, weight):
+def _by_row(values, weight):
     """Give every row of a stacked weight the value of its network."""
-    column = torch.tensor(values, dtype=torch.float64)
-    column = column.repeat_interleave(len(weight) // len(values))
-    column = column.to(device=weight.device, dtype=weight.dtype)
-    return column.view(-1, *[1] * (weight.ndim - 1))
+    rows = values.repeat_interleave(len(weight) // len(values))
+    return rows.view(-1, *[1] * (weight.ndim - 1))
 
 
-class _Clip:
-    """Scale the gradients of every network as torch's `clip_grad_norm_` does.
-
-    Parameters
-    ----------
-    size : int
-        The number of networks.
-    """
-
-    def __init__(self, size):
-        self.size = size
-
-    def __call__(self, parameters, max_norm):
-        squares = sum(
-            p.grad.reshape(self.size, -1).square().sum(dim=1) for p in parameters
-        )
-        factors = (max_norm / (squares.sqrt() + 1e-6)).clamp_max(1)
-        for parameter in parameters:
-            rows = factors.repeat_interleave(len(parameter) // self.size)
-            parameter.grad.mul_(rows.view(-1, *[1] * (parameter.ndim - 1)))
+def _clip(size, parameters, max_norm):
+    """Scale the gradients of so many networks, each as `clip_grad_norm_` of torch."""
+    squares = sum(p.grad.reshape(size, -1).square().sum(dim=1) for p in parameters)
+    factors = (max_norm / (squares.sqrt() + 1e-6)).clamp_max(1)
+    for parameter in parameters:
+        parameter.grad.mul_(_by_row(factors, parameter))
