@@ -69,11 +69,12 @@ def fit(clf, X, y, sample_weight, validation):
     data = training_data(clf, labelled, validation)
     task, callbacks = _begin_task(clf, data.summary, labelled)
     fitted = train_network(clf, data, device, earlier, callbacks)
+    attributes = attributes_of(clf, fitted, labelled.origin)
     if task is not None:
         task.call_on_fit_task_end(
-            estimator=clf, reconstruction_attributes={}, **labelled.given
+            estimator=clf, reconstruction_attributes=attributes, **labelled.given
         )
-    return attributes_of(clf, fitted, labelled.origin)
+    return attributes
 
 
 def train_network(clf, data, device, start=None, callbacks=()):

@@ -71,22 +71,19 @@ def _new_net(clf, network, data, device):
     """Wrap a network into a skorch net."""
     views_for(clf.tta)  # or it raises
     n_classes = len(data.summary.classes)
-    settings = {
-        "frozen": freeze(network, clf.freeze),
-        "dtype": compute_dtype(network),
-        "generator": np.random.RandomState(data.order_seed),
-        "n_classes": n_classes,
-        **net_parameters(clf, data.summary, data.train, device),
-    }
     return Net(
         network,
-        settings,
+        dtype=compute_dtype(network),
+        generator=np.random.RandomState(data.order_seed),
+        frozen=freeze(network, clf.freeze),
+        n_classes=n_classes,
         lr=clf.lr,
         max_epochs=clf.max_epochs,
         classes=np.arange(n_classes),
         callbacks=copied_callbacks(clf.callbacks),
         verbose=int(clf.verbose),
         device=str(device),
+        **net_parameters(clf, data.summary, data.train, device),
         **_optimizer_parameters(clf, device),
     )
 

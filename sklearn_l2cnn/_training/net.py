@@ -45,13 +45,6 @@ class Net(NeuralNetClassifier):
     Parameters
     ----------
     module : torch.nn.Module
-    settings : dict
-        The attributes below, and any parameter of :class:`skorch.NeuralNet`.
-    **kwargs
-        As for :class:`skorch.NeuralNet`.
-
-    Attributes
-    ----------
     objective : Objective
         What is minimised with the data loss.
     mean, scale : ndarray of shape (channels,)
@@ -67,13 +60,37 @@ class Net(NeuralNetClassifier):
     augment : Plan or None
         How batches are varied in training.
     n_classes : int
+    **kwargs
+        As for :class:`skorch.NeuralNet`.
     """
 
-    def __init__(self, module, settings, **kwargs):
+    def __init__(
+        self,
+        module,
+        *,
+        objective,
+        mean,
+        scale,
+        dtype,
+        lower,
+        generator,
+        frozen,
+        augment,
+        n_classes,
+        **kwargs,
+    ):
         super().__init__(
             module, criterion=torch.nn.CrossEntropyLoss, train_split=None, **kwargs
         )
-        vars(self).update(settings)
+        self.objective = objective
+        self.mean = mean
+        self.scale = scale
+        self.dtype = dtype
+        self.lower = lower
+        self.generator = generator
+        self.frozen = frozen
+        self.augment = augment
+        self.n_classes = n_classes
 
     # -- what skorch asks a net for ---------------------------------------------------
 
@@ -373,7 +390,16 @@ class Net(NeuralNetClassifier):
 
     def training_state(self):
         """Copy all that training changes."""
-        names = "mean", "scale", "objective", "frozen", "augment", "lower", "batch_size"
+        names = (
+            "lr",
+            "mean",
+            "scale",
+            "objective",
+            "frozen",
+            "augment",
+            "lower",
+            "batch_size",
+        )
         return copy.deepcopy(
             (
                 self.module_.state_dict(),
