@@ -67,12 +67,7 @@ def load_digits_images(*, return_X_y=False, as_frame=False):
 
 
 def load_mnist(
-    data_home=None,
-    *,
-    subset="train",
-    download=False,
-    return_X_y=False,
-    as_frame=False,
+    data_home=None, *, subset="train", download=False, return_X_y=False, as_frame=False
 ):
     """Load the MNIST data set of handwritten digits, grey, 28 x 28 pixels.
 

@@ -16,7 +16,6 @@ from torch.nn.functional import pad
 
 from sklearn_l2cnn._data.arrays import on_host
 from sklearn_l2cnn._data.pixels import chunks
-from sklearn_l2cnn._data.weights import class_sums
 
 
 class ImageSet(NamedTuple):
@@ -43,7 +42,7 @@ class ImageSet(NamedTuple):
 
     def class_mass(self, n_classes):
         """Return the summed weights of every class."""
-        return class_sums(self.labels, self.weight, n_classes)
+        return np.bincount(self.labels, weights=self.weight, minlength=n_classes)
 
 
 def canonical_set(images, labels, weight, rows=None, hashes=None):

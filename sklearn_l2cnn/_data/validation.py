@@ -13,7 +13,6 @@ from sklearn_l2cnn._data.arrays import origin_of, without_namespace
 from sklearn_l2cnn._data.images import as_images, describe
 from sklearn_l2cnn._utils.estimators import set_attributes
 from sklearn_l2cnn._utils.sklearn_compat import (
-    check_same_namespace,
     check_sample_weight,
 )
 
@@ -288,20 +287,3 @@ def check_continues(old_classes, old_shape, classes, image_shape):
             f"warm_start=True cannot go on: X holds images of {describe(image_shape)}, "
             f"the network was trained on {describe(old_shape)}. Set warm_start=False."
         )
-
-
-def check_namespace(estimator, X, attribute, method):
-    """Raise where X comes from another array library than what was fitted.
-
-    Only under array API dispatch, and with releases of scikit-learn that have the rule.
-
-    Parameters
-    ----------
-    estimator : estimator
-    X : array-like
-    attribute : str
-        Of the fitted attribute that lies where the training images lay.
-    method : str
-        That was called, for the message.
-    """
-    check_same_namespace(X, estimator, attribute=attribute, method=method)

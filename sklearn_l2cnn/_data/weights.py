@@ -6,11 +6,6 @@ import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 
 
-def class_sums(labels, weight, n_classes):
-    """Sum the weights of every class."""
-    return np.bincount(labels, weights=weight, minlength=n_classes)
-
-
 def normalized_weights(weight):
     """Scale weights to mean 1, as float32.
 

@@ -30,11 +30,7 @@ DECOUPLED = ("adamw", "sgdw")
 
 CONSTRAINTS = {
     "alpha": [_NOT_NEGATIVE, Mapping],
-    "penalty": [
-        StrOptions(set(list_penalties())),
-        HasMethods(["value"]),
-        None,
-    ],
+    "penalty": [StrOptions(set(list_penalties())), HasMethods(["value"]), None],
     "l1_ratio": [Interval(Real, 0, 1, closed="both")],
     "penalize": [StrOptions({"weights", "all"}), callable],
     "activity_alpha": [_NOT_NEGATIVE, Mapping],
@@ -75,14 +71,7 @@ NOT_SEARCHED = ("alpha", "warm_start")
 SEARCH_CONSTRAINTS = {
     "alphas": [Interval(Integral, 2, None, closed="left"), "array-like"],
     "cv": ["cv_object"],
-    "scoring": [
-        StrOptions(set(get_scorer_names())),
-        callable,
-        list,
-        tuple,
-        dict,
-        None,
-    ],
+    "scoring": [StrOptions(set(get_scorer_names())), callable, list, tuple, dict, None],
     "refit": ["boolean", str, callable],
     "one_standard_error": ["boolean"],
     "path": [StrOptions({"independent", "warm"})],

@@ -5,8 +5,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_l2cnn._data.arrays import give_back, holds_numbers, on_host
 from sklearn_l2cnn._data.pixels import warn_about_units
-from sklearn_l2cnn._data.validation import check_images, check_namespace
+from sklearn_l2cnn._data.validation import check_images
 from sklearn_l2cnn._training.chunks import predict_logits
+from sklearn_l2cnn._utils.sklearn_compat import check_same_namespace
 from sklearn_l2cnn.augmentation import views_for
 
 
@@ -85,7 +86,7 @@ class PredictionMixin:
     def _logits(self, X, method):
         """Return the logits of validated images as a tensor, where the network is."""
         check_is_fitted(self)
-        check_namespace(self, X, "channel_mean_", method)
+        check_same_namespace(X, self, attribute="channel_mean_", method=method)
         images = check_images(self, X)
         warn_about_units(images, self._summary_.unit)
         return predict_logits(self.net_, images, views_for(self.tta))

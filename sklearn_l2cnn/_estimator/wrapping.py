@@ -13,13 +13,12 @@ from sklearn.utils.validation import validate_data
 from sklearn_l2cnn._data.arrays import origin_of
 from sklearn_l2cnn._data.images import as_images
 from sklearn_l2cnn._data.pixels import warn_about_units
-from sklearn_l2cnn._data.validation import check_namespace
 from sklearn_l2cnn._utils.estimators import (
     DocumentationMixin,
     features_of,
     set_attributes,
 )
-from sklearn_l2cnn._utils.sklearn_compat import routing_enabled
+from sklearn_l2cnn._utils.sklearn_compat import check_same_namespace, routing_enabled
 from sklearn_l2cnn._utils.unwrapping import SEARCHES, unwrap
 
 
@@ -135,7 +134,7 @@ class WrappingMixin(DocumentationMixin, MetaEstimatorMixin):
     def _check_images(self, X, method):
         """Validate images for the network; return the classifier and the images."""
         clf = self._fitted_classifier()
-        check_namespace(self, X, "_origin_", method)
+        check_same_namespace(X, self, attribute="_origin_", method=method)
         validate_data(self, X=X, reset=False, skip_check_array=True, ensure_2d=False)
         images = as_images(
             X, channels=clf.channels, expected=clf.image_shape_, estimator=self

@@ -9,7 +9,7 @@ from sklearn.utils import check_array
 
 from sklearn_l2cnn._data.arrays import on_host
 from sklearn_l2cnn._data.validation import encode_labels
-from sklearn_l2cnn._data.weights import class_factors, class_sums
+from sklearn_l2cnn._data.weights import class_factors
 from sklearn_l2cnn._estimator.network import new_network
 from sklearn_l2cnn._estimator.parameters import check_strengths, objective_of
 from sklearn_l2cnn._training.freezing import freeze
@@ -105,7 +105,7 @@ def alpha_grid(n_alphas, clf, labelled):
             "alphas as an array."
         )
     labels = encode_labels(labelled.y, labelled.weight, classes, "y")
-    mass = class_sums(labels, labelled.weight, len(classes))
+    mass = np.bincount(labels, weights=labelled.weight, minlength=len(classes))
     shares = mass * class_factors(clf.class_weight, classes, mass)
     start = _initial_penalty(clone(clf), labelled.info.image_shape, len(classes))
     if not start > 0:

@@ -15,7 +15,7 @@ from sklearn.utils.metadata_routing import (
     process_routing,
 )
 
-from sklearn_l2cnn._utils.layer_names import by_layer
+from sklearn_l2cnn._utils.layer_names import layer_weights
 from sklearn_l2cnn._utils.sklearn_compat import (
     scorers_by_name,
     search_results,
@@ -143,6 +143,7 @@ def measure(classifier, scorers, params, X, y):
     start = time.perf_counter()
     value = score(scorers, params, classifier, X, y)
     end, history = time.perf_counter(), classifier.net_.history
+    weights = layer_weights(classifier.module_)
     return Measured(
         score=value,
         score_time=end - start,
@@ -150,18 +151,7 @@ def measure(classifier, scorers, params, X, y):
         losses=[row["train_data_loss"] for row in history],
         validation_losses=[row.get("valid_loss", math.nan) for row in history],
         validation_scores=[row.get("valid_acc", math.nan) for row in history],
-        norms=norms_of(classifier.module_),
-    )
-
-
-def norms_of(module):
-    """Return the Frobenius norm of every weight of two or more dimensions."""
-    return by_layer(
-        {
-            name: float(weight.detach().norm())
-            for name, weight in module.named_parameters()
-            if weight.ndim >= 2
-        }
+        norms={name: float(weight.norm()) for name, weight in weights.items()},
     )
 
 

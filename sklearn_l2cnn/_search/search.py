@@ -174,18 +174,16 @@ def _metadata(clf, scorers, labelled, groups, params):
 def _folds(clf, X, y, params):
     """Return the rows that each fold trains on, and those that it is scored on."""
     splitter = check_cv(clf.cv, y, classifier=True)
-    folds = [tuple(map(_positions, fold)) for fold in splitter.split(X, y, **params)]
+    rows = np.arange(len(y))  # a splitter may give masks
+    folds = [
+        tuple(rows[part] for part in fold) for fold in splitter.split(X, y, **params)
+    ]
     if len(folds) < (needed := 1 + clf.one_standard_error):
         raise ValueError(
             f"cv={clf.cv!r} makes {len(folds)} folds, {needed} or more were expected"
             f"{': the scores of one have no standard deviation' if needed > 1 else ''}."
         )
     return folds
-
-
-def _positions(rows):
-    rows = np.asarray(rows)
-    return np.flatnonzero(rows) if rows.dtype == bool else rows
 
 
 def _measured(scorers, params, X, y, folds, classifier, fold):

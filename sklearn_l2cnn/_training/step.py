@@ -6,6 +6,7 @@ a graph. None of them knows the skorch net.
 """
 
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -125,6 +126,7 @@ def whole_gradient(loss, images, labels, weight):
     return losses.detach(), logits.detach()
 
 
+@dataclass
 class EagerSteps:
     """Training steps, taken one after another.
 
@@ -142,21 +144,12 @@ class EagerSteps:
         Whether the optimizer, or a callback, looks at the objective of a step.
     """
 
-    def __init__(
-        self,
-        loss,
-        gradient,
-        regularization,
-        augment=None,
-        on_gradient=None,
-        with_objective=True,
-    ):
-        self.loss = loss
-        self.gradient = gradient
-        self.regularization = regularization
-        self.augment = augment
-        self.on_gradient = on_gradient
-        self.with_objective = with_objective
+    loss: object
+    gradient: object
+    regularization: object
+    augment: object = None
+    on_gradient: object = None
+    with_objective: bool = True
 
     def take(self, X, y):
         """Take a step.

@@ -14,26 +14,34 @@ def layer_of(parameter_name):
     return parameter_name.rpartition(".")[0] or parameter_name
 
 
-def by_layer(values):
-    """Replace the names of weights by the names of their layers.
-
-    The weights of a layer that has several keep their names.
+def layer_weights(module):
+    """Return the weights of a network, the parameters of two or more dimensions.
 
     Parameters
     ----------
-    values : dict
-        From names of weights to values.
+    module : torch.nn.Module
+
+    Returns
+    -------
+    weights : dict of Tensor
+        From the names of layers to their weights, without gradients. The weights of a
+        layer that has several keep their own names.
 
     Examples
     --------
-    >>> from sklearn_l2cnn._utils.layer_names import by_layer
-    >>> by_layer({"conv1.weight": 1, "lstm.in_weight": 2, "lstm.out_weight": 3})
-    {'conv1': 1, 'lstm.in_weight': 2, 'lstm.out_weight': 3}
+    >>> from torch import nn
+    >>> from sklearn_l2cnn._utils.layer_names import layer_weights
+    >>> network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(5, 4))
+    >>> {name: tuple(weight.shape) for name, weight in layer_weights(network).items()}
+    {'0': (2, 1, 3, 3), '2': (4, 5)}
+    >>> [*layer_weights(nn.LSTM(2, 3))]
+    ['weight_ih_l0', 'weight_hh_l0']
     """
-    layers = [layer_of(name) for name in values]
+    weights = {name: w.detach() for name, w in module.named_parameters() if w.ndim >= 2}
+    layers = [layer_of(name) for name in weights]
     return {
-        layer if layers.count(layer) == 1 else name: value
-        for layer, (name, value) in zip(layers, values.items(), strict=True)
+        layer if layers.count(layer) == 1 else name: weight
+        for layer, (name, weight) in zip(layers, weights.items(), strict=True)
     }
 
 

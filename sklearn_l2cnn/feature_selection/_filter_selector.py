@@ -6,14 +6,17 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_l2cnn._classifier import L2CNNClassifier
-from sklearn_l2cnn._data.validation import check_namespace
 from sklearn_l2cnn._utils.estimators import (
     DocumentationMixin,
     all_or_nothing,
     features_of,
     set_attributes,
 )
-from sklearn_l2cnn._utils.sklearn_compat import HasMethods, fit_context
+from sklearn_l2cnn._utils.sklearn_compat import (
+    HasMethods,
+    check_same_namespace,
+    fit_context,
+)
 from sklearn_l2cnn.feature_selection._prune import CONSTRAINTS, check_classifier, prune
 
 
@@ -218,7 +221,9 @@ class FilterSelector(DocumentationMixin, ClassifierMixin, BaseEstimator):
 
     def _fitted(self, X, method):
         check_is_fitted(self)
-        check_namespace(self, X, "_origin_", method)  # so that errors name this class
+        check_same_namespace(
+            X, self, attribute="_origin_", method=method
+        )  # so that errors name this class
         return self.estimator_
 
     def _cloned_estimator(self):

@@ -3,7 +3,6 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_l2cnn._utils.layer_names import by_layer
 from sklearn_l2cnn._utils.unwrapping import FITTED, unwrap
 from sklearn_l2cnn.inspection._drawing import check_on_axis
 
@@ -61,32 +60,3 @@ def sorted_path(cv):
     norms = np.asarray(cv.norms_path_)[order]
     names = list(cv.layer_names_)
     return order, {"alphas": alphas[order], "norms": norms, "layer_names": names}
-
-
-def layer_weights(module):
-    """Return the weights of a network, the parameters of two or more dimensions.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-
-    Returns
-    -------
-    weights : dict of ndarray
-        From the names of layers to their weights.
-
-    Examples
-    --------
-    >>> from torch import nn
-    >>> from sklearn_l2cnn.inspection._fitted import layer_weights
-    >>> network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(5, 4))
-    >>> {name: weight.shape for name, weight in layer_weights(network).items()}
-    {'0': (2, 1, 3, 3), '2': (4, 5)}
-    """
-    return by_layer(
-        {
-            name: parameter.detach().cpu().double().numpy()
-            for name, parameter in module.named_parameters()
-            if parameter.ndim >= 2
-        }
-    )

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sklearn_l2cnn._data.arrays import on_host
+from sklearn_l2cnn._utils.layer_names import layer_weights
 from sklearn_l2cnn.inspection._drawing import (
     COLOURS,
     DASHES,
@@ -12,7 +14,7 @@ from sklearn_l2cnn.inspection._drawing import (
     draw_norms,
     panels,
 )
-from sklearn_l2cnn.inspection._fitted import fitted_part, layer_weights, sorted_path
+from sklearn_l2cnn.inspection._fitted import fitted_part, sorted_path
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
@@ -107,7 +109,7 @@ class ShrinkageDisplay:
         _, path = sorted_path(cv)
         weights, alphas = [], []
         if hasattr(cv, "module_"):
-            weights = [_flat(layer_weights(cv.module_))]
+            weights = [_flat(_weights(cv))]
             alphas = [float(cv.alpha_)]
         display = cls(**path, weights=weights, weight_alphas=alphas)
         return display.plot(ax=ax, bins=bins)
@@ -141,7 +143,7 @@ class ShrinkageDisplay:
             raise ValueError("estimators is empty; one for each alpha was expected.")
         alphas = check_on_axis([part.alpha for part in parts])
         order = np.argsort(alphas, kind="stable")
-        layers = [layer_weights(parts[k].module_) for k in order]
+        layers = [_weights(parts[k]) for k in order]
         if len({tuple(one) for one in layers}) > 1:
             raise ValueError(
                 "The estimators have networks of different layers: "
@@ -197,6 +199,11 @@ class ShrinkageDisplay:
             self.histograms_.append(steps)
         ax.set(xscale="log", xlabel="absolute value", ylabel="share of weights")
         add_legend(ax)
+
+
+def _weights(clf):
+    weights = layer_weights(clf.module_)
+    return {name: on_host(weight.double()) for name, weight in weights.items()}
 
 
 def _flat(weights):

@@ -12,7 +12,6 @@ from sklearn_l2cnn._data.images import as_images, in_form, ndim_of, pixel_names
 from sklearn_l2cnn._data.pixels import chunks, unit_of, warn_about_units
 from sklearn_l2cnn._data.validation import (
     check_images,
-    check_namespace,
     check_weight,
     read_images,
 )
@@ -25,6 +24,7 @@ from sklearn_l2cnn._utils.sklearn_compat import (
     Interval,
     StrOptions,
     check_feature_names_in,
+    check_same_namespace,
     fit_context,
 )
 
@@ -108,7 +108,7 @@ class ImageTransformer(ParametersMixin, TransformerMixin, BaseEstimator):
             In the form of X: rows for rows, images for images.
         """
         check_is_fitted(self)
-        check_namespace(self, X, "_origin_", "transform")
+        check_same_namespace(X, self, attribute="_origin_", method="transform")
         channels_in, channels_out = self._channel_positions()
         images = check_images(self, X, channels=channels_in)
         if self._checks_units:

@@ -95,13 +95,7 @@ class PatchWhitener(PartialFitMixin, ImageTransformer):
     }
 
     def __init__(
-        self,
-        patch_size=5,
-        *,
-        epsilon=0.01,
-        stride=2,
-        image_shape=None,
-        channels="last",
+        self, patch_size=5, *, epsilon=0.01, stride=2, image_shape=None, channels="last"
     ):
         self.patch_size = patch_size
         self.epsilon = epsilon

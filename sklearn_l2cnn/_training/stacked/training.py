@@ -23,6 +23,7 @@ from sklearn_l2cnn._training.step import EagerSteps, whole_gradient
 from sklearn_l2cnn._utils.seeds import draw_seeds
 
 _OWN_CALLBACKS = ("epoch_timer", "print_log")
+_OPTIMIZERS = (torch.optim.Adam, torch.optim.SGD)
 
 # Pixel values in one chunk of a validation.
 _VALIDATED_VALUES = 1 << 16
@@ -39,26 +40,22 @@ def why_one_by_one(net, callbacks):
         Of the fit.
     """
     own = [name for name, _ in net.callbacks_ if name not in _OWN_CALLBACKS]
-    objective, optimizer = net.objective, net.optimizer_
-    if own:
-        return f"callbacks follow it: {', '.join(own)}"
-    if any(isinstance(called, PlateauRate) for _, called in callbacks):
-        return "lr_schedule='plateau' gives each network a learning rate of its own"
-    if net.lower is not None:
-        return f"precision is {net.lower}"
-    if net.frozen.parts:
-        return "parts of it are frozen"
-    if net.augment is not None and net.augment.functions:
-        return "functions of the user vary its images"
-    if type(optimizer) not in (torch.optim.Adam, torch.optim.SGD):
-        return f"the optimizer is {type(optimizer).__name__}"
-    if objective.penalty is not None and not getattr(
-        objective.penalty, "by_filter", False
-    ):
-        return f"the penalty is {objective.penalty!r}, which has no by_filter=True"
-    if objective.activity_alpha:
-        return "activity_alpha is set"
-    return why_not_stacked(net.module_)
+    optimizer, penalty = type(net.optimizer_), net.objective.penalty
+    by_filter = penalty is None or getattr(penalty, "by_filter", False)
+    reasons = {
+        f"callbacks follow it: {', '.join(own)}": own,
+        "lr_schedule='plateau' gives each network a learning rate of its own": any(
+            isinstance(called, PlateauRate) for _, called in callbacks
+        ),
+        f"precision is {net.lower}": net.lower is not None,
+        "parts of it are frozen": net.frozen.parts,
+        "functions of the user vary its images": net.augment and net.augment.functions,
+        f"the optimizer is {optimizer.__name__}": optimizer not in _OPTIMIZERS,
+        f"the penalty is {penalty!r}, which has no by_filter=True": not by_filter,
+        "activity_alpha is set": net.objective.activity_alpha,
+    }
+    found = (reason for reason, applies in reasons.items() if applies)
+    return next(found, None) or why_not_stacked(net.module_)
 
 
 class StackedLoss:
