@@ -76,10 +76,9 @@ class StackedLoss:
     def __call__(self, images, labels, weight, generator=None):
         """Return the summed losses of a batch, of shape (K,), and its logits."""
         logits = self.network.logits(network_input(images, *self.pixels))
-        n_networks = len(logits)
         # (n,) or, of mixed images, (n, n_classes)
         labels = labels.movedim(0, -1)
-        labels = labels.expand(n_networks, *labels.shape)
+        labels = labels.expand(len(logits), *labels.shape)
         losses = cross_entropy(
             logits, labels, reduction="none", label_smoothing=self.smoothing
         )
@@ -215,10 +214,8 @@ class StackedTraining:
                 raise KeyboardInterrupt
             for hook, net in self.hooks:
                 hook(net)
-            # all have the same learning rate
-            rate = float(first.optimizer_.param_groups[0]["lr"])
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
+            for group in self.optimizer.param_groups:  # all have the same learning rate
+                group["lr"] = float(first.optimizer_.param_groups[0]["lr"])
 
         totals = (self.steps.epoch(batches, prepare) / len(dataset)).tolist()
         self.network.count_steps()
