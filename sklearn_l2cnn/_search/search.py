@@ -7,6 +7,7 @@ from functools import partial
 from numbers import Integral
 
 import numpy as np
+import torch
 from sklearn import get_config
 from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import check_cv
@@ -20,7 +21,9 @@ from sklearn.utils.metadata_routing import (
 from sklearn_l2cnn._data.arrays import (
     as_tensor_if_dispatched,
     give_back_numbers,
+    holds_numbers,
     is_tensor,
+    origin_of,
 )
 from sklearn_l2cnn._data.validation import check_labelled_images
 from sklearn_l2cnn._search.candidates import alpha_grid, check_alphas
@@ -67,15 +70,16 @@ def search(clf, template, X, y, sample_weight, groups, params):
     alphas = _alphas(clf, template, labelled)
     to_splitter, to_scorers = _metadata(clf, scorers, labelled, groups, params)
     rows = _indexable(labelled.given["X"])
+    y_rows = _with(rows, labelled.y)
     folds = _folds(clf, rows, labelled.y, to_splitter)
     outcomes = fit_folds(
         template,
         alphas.tolist(),
-        labelled,
+        labelled._replace(origin=origin_of(rows)),  # they are scored on these
         folds,
         path=clf.path,
         n_jobs=clf.n_jobs,
-        score=partial(_measured, scorers, to_scorers, rows, labelled.y, folds),
+        score=partial(_measured, scorers, to_scorers, rows, y_rows, folds),
     )
     _report_failures(alphas, outcomes)
     results, found = table(alphas, outcomes)
@@ -164,7 +168,8 @@ def _metadata(clf, scorers, labelled, groups, params):
     """Return what the splitter is given, and what each scorer."""
     weights = labelled.given["metadata"]
     if not get_config()["enable_metadata_routing"]:
-        weight = None if weights is None else labelled.weight
+        rows = _indexable(labelled.given["X"])
+        weight = None if weights is None else _with(rows, labelled.weight)
         return {"groups": groups}, weight_for(scorers, weight)
     given = {**(weights or {}), **({} if groups is None else {"groups": groups})}
     routed = process_routing(clf, "fit", **given, **params)
@@ -193,7 +198,7 @@ def _measured(scorers, params, X, y, folds, classifier, fold):
         params = {name: _rows(own, test, len(y)) for name, own in params.items()}
     else:
         params = _rows(params, test, len(y))
-    return measure(classifier, scorers, params, _take(X, test), y[test])
+    return measure(classifier, scorers, params, _take(X, test), _take(y, test))
 
 
 def _rows(params, test, n_samples):
@@ -202,6 +207,13 @@ def _rows(params, test, n_samples):
         name: _take(value, test) if _counts(value, n_samples) else value
         for name, value in params.items()
     }
+
+
+def _with(X, array):
+    """Return a numpy array as a tensor on the device of X, where X is one."""
+    if not is_tensor(X) or not holds_numbers(array):
+        return array
+    return torch.from_numpy(array).to(X.device)
 
 
 def _take(array, rows):
