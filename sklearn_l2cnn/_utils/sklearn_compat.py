@@ -11,9 +11,6 @@ from types import SimpleNamespace
 
 from sklearn.base import _clone_parametrized as clone_parametrized
 from sklearn.base import _fit_context as fit_context
-from sklearn.feature_selection._from_model import (
-    _calculate_threshold as calculate_threshold,
-)
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._array_api import get_namespace_and_device
@@ -106,3 +103,11 @@ def search_results(params, n_splits, rows):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of scores that are nan
         return BaseSearchCV._format_results(search, params, n_splits, rows)
+
+
+def calculate_threshold(estimator, importances, threshold):
+    """Return the number that a threshold of `SelectFromModel` stands for."""
+    # loads the ensembles, which importing this package does not
+    from sklearn.feature_selection._from_model import _calculate_threshold
+
+    return _calculate_threshold(estimator, importances, threshold)
