@@ -68,9 +68,11 @@ def search(clf, template, X, y, sample_weight, groups, params):
     names = list(scorers) if isinstance(scorers, dict) else None
     metric = _metric(clf, names)
     alphas = _alphas(clf, template, labelled)
-    to_splitter, to_scorers = _metadata(clf, scorers, labelled, groups, params)
     rows = _indexable(labelled.given["X"])
-    y_rows = _with(rows, labelled.y)
+    y_rows, weights = _with(rows, labelled.y), _with(rows, labelled.weight)
+    to_splitter, to_scorers = _metadata(
+        clf, scorers, labelled.given["metadata"], weights, groups, params
+    )
     folds = _folds(clf, rows, labelled.y, to_splitter)
     outcomes = fit_folds(
         template,
@@ -164,14 +166,11 @@ def _indexable(X):
     return indexable(X)[0] if tensor is None else tensor
 
 
-def _metadata(clf, scorers, labelled, groups, params):
+def _metadata(clf, scorers, given, weight, groups, params):
     """Return what the splitter is given, and what each scorer."""
-    weights = labelled.given["metadata"]
     if not get_config()["enable_metadata_routing"]:
-        rows = _indexable(labelled.given["X"])
-        weight = None if weights is None else _with(rows, labelled.weight)
-        return {"groups": groups}, weight_for(scorers, weight)
-    given = {**(weights or {}), **({} if groups is None else {"groups": groups})}
+        return {"groups": groups}, weight_for(scorers, weight if given else None)
+    given = {**(given or {}), **({} if groups is None else {"groups": groups})}
     routed = process_routing(clf, "fit", **given, **params)
     return routed.splitter["split"], routed_to(scorers, routed.scorer["score"])
 

@@ -116,7 +116,7 @@ def predict_logits(net, images, views=((),)):
 
     # outside of the mode, so that what a user gets can be computed with
     logits = torch.cat(over_chunks(net, images, of_chunk))
-    # numpy has no bfloat16, and nobody expects probabilities of half precision
+    # numpy has no bfloat16, and probabilities of half precision are of little use
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
