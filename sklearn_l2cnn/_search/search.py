@@ -7,7 +7,6 @@ from functools import partial
 from numbers import Integral
 
 import numpy as np
-import torch
 from sklearn import get_config
 from sklearn.exceptions import FitFailedWarning
 from sklearn.model_selection import check_cv
@@ -21,7 +20,6 @@ from sklearn.utils.metadata_routing import (
 from sklearn_l2cnn._data.arrays import (
     as_tensor_if_dispatched,
     give_back_numbers,
-    holds_numbers,
     is_tensor,
     origin_of,
 )
@@ -69,7 +67,8 @@ def search(clf, template, X, y, sample_weight, groups, params):
     metric = _metric(clf, names)
     alphas = _alphas(clf, template, labelled)
     rows = _indexable(labelled.given["X"])
-    y_rows, weights = _with(rows, labelled.y), _with(rows, labelled.weight)
+    y_rows = give_back_numbers(labelled.y, rows)
+    weights = give_back_numbers(labelled.weight, rows)
     to_splitter, to_scorers = _metadata(
         clf, scorers, labelled.given["metadata"], weights, groups, params
     )
@@ -206,13 +205,6 @@ def _rows(params, test, n_samples):
         name: _take(value, test) if _counts(value, n_samples) else value
         for name, value in params.items()
     }
-
-
-def _with(X, array):
-    """Return a numpy array as a tensor on the device of X, where X is one."""
-    if not is_tensor(X) or not holds_numbers(array):
-        return array
-    return torch.from_numpy(array).to(X.device)
 
 
 def _take(array, rows):
