@@ -17,9 +17,14 @@ from sklearn_l2cnn._estimator.fitting import Fitted, attributes_of, train_networ
 from sklearn_l2cnn._estimator.network import build_net, fit_callbacks, on_device
 from sklearn_l2cnn._training.regularization import strengths
 from sklearn_l2cnn._training.runtime import isolated, resolve_device
+from sklearn_l2cnn._training.stacked.batches import batches_kind
 from sklearn_l2cnn._training.stacked.network import signature
 from sklearn_l2cnn._training.stacked.plan import plan_stacks, stack_size, train_stacks
-from sklearn_l2cnn._training.stacked.training import StackedTraining, why_one_by_one
+from sklearn_l2cnn._training.stacked.training import (
+    Member,
+    StackedTraining,
+    why_one_by_one,
+)
 from sklearn_l2cnn._utils.estimators import set_attributes
 
 _logger = logging.getLogger("sklearn_l2cnn")
@@ -307,20 +312,17 @@ class _StackedFold:
         return None
 
     def members(self):
-        """Return the positions of the nets that are built, those of a kind together."""
+        """Return positions of nets that are built, by what can be in one stack."""
         kinds = {}
         for k, (_, net) in self.nets.items():
-            kinds.setdefault(signature(net.module_), []).append(k)
-        return list(kinds.values())
+            kind = signature(net.module_), batches_kind(net, self.tensors)
+            kinds.setdefault(kind, []).append(k)
+        return kinds
 
-    def training(self, positions):
-        """Return the training of some nets as a stack."""
-        return StackedTraining(
-            [self.nets[k][1] for k in positions],
-            [fit_callbacks(self.nets[k][0]) for k in positions],
-            [self._dropout_seed(k) for k in positions],
-            self.tensors,
-        )
+    def member(self, k):
+        """Return a net as one of a stack."""
+        clf, net = self.nets[k]
+        return Member(net, fit_callbacks(clf), self._dropout_seed(k), self.tensors)
 
     def _dropout_seed(self, k):
         """Return a seed for the dropout of a network, the same in whatever stack."""
@@ -341,16 +343,21 @@ class _StackedFold:
 
 def _train(folds, template, device):
     """Train the nets that are built, in stacks."""
-    members = [(fold, kind) for fold in folds for kind in fold.members()]
-    if not members:
+    found = [(fold, *own) for fold in folds for own in fold.members().items()]
+    if not found:
         return
-    owners, kinds = zip(*members, strict=True)
+    owners, kinds, positions = zip(*found, strict=True)
     fold = owners[0]
-    most, n_bytes = stack_size(fold.nets[kinds[0][0]][1], fold.tensors)
-    stacks = [(owners[place], own) for place, own in plan_stacks(kinds, most)]
+    most, n_bytes = stack_size(fold.nets[positions[0][0]][1], fold.tensors)
+    stacks = [
+        [(owners[place], k) for place, own in stack for k in own]
+        for stack in plan_stacks(positions, kinds, most)
+    ]
     with isolated(fold.data.seed, device) as threads:
-        trainings = [fold.training(positions) for fold, positions in stacks]
+        trainings = [
+            StackedTraining([fold.member(k) for fold, k in stack]) for stack in stacks
+        ]
         errors = train_stacks(trainings, template.max_epochs, threads, n_bytes)
-    for (fold, positions), own in zip(stacks, errors, strict=True):
-        for k, error in zip(positions, own, strict=True):
+    for stack, own in zip(stacks, errors, strict=True):
+        for (fold, k), error in zip(stack, own, strict=True):
             fold.finish(k, error)

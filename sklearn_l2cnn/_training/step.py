@@ -195,6 +195,7 @@ class EagerSteps:
         Parameters
         ----------
         batches : iterable of tuple (X, y)
+            X may have the number of ``"rows"`` of each loss, where it is not len(y).
         prepare : callable
             Called before every step.
 
@@ -207,7 +208,7 @@ class EagerSteps:
         for X, y in batches:
             prepare()
             losses, _, _ = self.take(X, y)
-            totals = totals + losses.double() * len(y)
+            totals = totals + losses.double() * X.get("rows", len(y))
         return totals
 
 

@@ -10,14 +10,27 @@ from torch.nn import functional
 from sklearn_l2cnn._training.forward import dropped_out
 
 
-def repeated_maps(size):
-    """Repeat maps that the networks have in common, so that each has its own."""
+def own_maps(owners):
+    """Give every network the maps of its fold, so that each has its own."""
 
-    def repeat(x):
+    def choose(x):
+        n_folds = int(owners[-1]) + 1
         stored = x.permute(0, 2, 3, 1)  # in memory channels last
-        return stored.repeat(1, 1, 1, size).permute(0, 3, 1, 2)
+        by_fold = stored.unflatten(3, (n_folds, -1))
+        return by_fold.index_select(3, owners).flatten(3).permute(0, 3, 1, 2)
 
-    return repeat
+    return choose
+
+
+def own_rows(owners):
+    """Give every network the rows of its fold."""
+
+    def choose(x):
+        if len(x) == 1:  # nothing is copied
+            return x.expand(len(owners), -1, -1)
+        return x.index_select(0, owners)
+
+    return choose
 
 
 def flattened(size):

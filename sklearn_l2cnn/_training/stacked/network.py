@@ -1,10 +1,10 @@
 """Networks of one shape as one: their parameters laid one after the other.
 
-A stack of K networks computes what they compute one by one, of the same images. Maps of
-all lie side by side as channels, ``(n, K * channels, height, width)``, so that their
-convolutions are one convolution in groups; rows lie as ``(K, values, n)``, so that
-their dense layers are one product of batches of matrices. Up to the first layer with
-weights they share the values, and the first convolution is an ordinary one.
+A stack of K networks computes what they compute one by one. Maps of all lie side by
+side as channels, ``(n, K * channels, height, width)``, so that their convolutions are
+one convolution in groups; rows lie as ``(K, values, n)``, so that their dense layers
+are one product of batches of matrices. Up to the first layer with weights the networks
+of a fold share the values, and the first convolution has a group for each fold.
 """
 
 import torch
@@ -18,7 +18,8 @@ from sklearn_l2cnn._training.stacked.layers import (
     group_normed,
     multiplied,
     normed,
-    repeated_maps,
+    own_maps,
+    own_rows,
 )
 from sklearn_l2cnn._utils.layers import ELEMENTWISE, has_hooks, leaves
 
@@ -72,6 +73,12 @@ def _can_be_stacked(layer, flat):
     return kind in _OF_MAPS or kind is nn.GroupNorm
 
 
+def rows_meet(module):
+    """Say whether what a row becomes depends on how many rows a batch has."""
+    kinds = nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout
+    return any(isinstance(layer, kinds) for layer in module.modules())
+
+
 def signature(module):
     """Return what networks have in common that can be in one stack."""
     shapes = tuple((n, tuple(t.shape), t.dtype) for n, t in module.state_dict().items())
@@ -89,6 +96,8 @@ class StackedNetwork:
         the stack's.
     generators : list of torch.Generator
         For the dropout of each network.
+    owners : Tensor of int64 of shape (K,)
+        The fold of each network, in ascending order.
 
     Attributes
     ----------
@@ -98,9 +107,10 @@ class StackedNetwork:
     training : bool
     """
 
-    def __init__(self, modules, generators):
+    def __init__(self, modules, generators, owners):
         self.modules = modules
         self.generators = generators
+        self.owners = owners
         self.training = True
         self.steps = 0
         self.parameters = [
@@ -150,17 +160,22 @@ class StackedNetwork:
     def _calls(self):
         """List what is done, in order, as functions of values."""
         layers = [layer for _, layer in leaves(self.modules[0])]
-        tensors = iter(self.parameters)
+        joined = iter(self.parameters)
         own = {
-            id(layer): [next(tensors) for _ in layer.parameters()] for layer in layers
+            id(layer): [next(joined) for _ in layer.parameters()] for layer in layers
         }
         place = {id(layer): k for k, layer in enumerate(layers)}
-        calls, shared, flat = [], True, False
+        counts = self.owners.bincount().tolist()
+        calls, flat = [], False
+        # groups of a convolution are of one size
+        shared = min(counts) == max(counts)
+        if not shared:
+            calls.append(own_maps(self.owners))
         for layer in cheaper_order(layers):
             kind = type(layer)
             if kind is nn.Flatten:
                 if not flat:
-                    calls.append(flattened(1 if shared else self.size))
+                    calls.append(flattened(len(counts) if shared else self.size))
                 flat = True
             elif kind in _PLAIN or kind in _OF_MAPS:
                 calls.append(layer.forward)
@@ -168,21 +183,20 @@ class StackedNetwork:
                 continue
             else:
                 first = shared and kind is nn.Conv2d and layer.groups == 1
-                if shared and not first and self.size > 1:
-                    calls.append(self._expanded if flat else repeated_maps(self.size))
-                calls.append(self._call(layer, own[id(layer)], place[id(layer)], first))
+                if shared and not first:
+                    calls.append((own_rows if flat else own_maps)(self.owners))
+                tensors = own[id(layer)]
+                if kind is nn.Conv2d:
+                    groups = len(counts) if first else self.size * layer.groups
+                    calls.append(convolved(layer, groups, *tensors))
+                else:
+                    calls.append(self._call(layer, tensors, place[id(layer)]))
                 shared = False
         return calls
 
-    def _expanded(self, rows):
-        """Let every network have the rows that all have in common."""
-        return rows.expand(self.size, -1, -1)
-
-    def _call(self, layer, tensors, place, first):
-        """Return the function of a layer that is not the same for all networks."""
+    def _call(self, layer, tensors, place):
+        """Return the function of a layer, no convolution, that has own values."""
         kind = type(layer)
-        if kind is nn.Conv2d:
-            return convolved(layer, 1 if first else self.size * layer.groups, *tensors)
         if kind is nn.Linear:
             return multiplied(layer, self.size, *tensors)
         if kind is nn.GroupNorm:
@@ -197,7 +211,7 @@ class StackedNetwork:
 
         Parameters
         ----------
-        images : Tensor of shape (n, channels, height, width)
+        images : Tensor of shape (n, folds * channels, height, width)
 
         Returns
         -------

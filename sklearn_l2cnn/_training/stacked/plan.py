@@ -18,6 +18,10 @@ from sklearn_l2cnn._utils.layers import leaves
 # Multiplications of a stack in a step: with fewer much is Python, more leave the cache.
 _STEP = 1.2e9
 
+# An odd last stack leaves one of two threads without work, so that it is halved; less
+# than this part of a full one is not, as two threads would take as long.
+_WORTH_HALVING = 1 / 6
+
 # Bytes that a stack may take, and all that are trained at a time, without the images.
 _STACK_BYTES = 1 << 29
 _BUDGET = 4 * _STACK_BYTES
@@ -56,35 +60,56 @@ def _bytes(layers, image, rows):
     return (values + _COPIES * own) * image.element_size()
 
 
-def plan_stacks(members, most):
-    """Split the networks of each fold into stacks.
+def plan_stacks(members, kinds, most):
+    """Split networks into stacks: parts of a fold or, of small ones, several folds.
 
     Parameters
     ----------
     members : list of list
         The networks of every fold.
+    kinds : list
+        Equal for folds that can be in one stack.
     most : int
         How many a stack should have.
 
     Returns
     -------
-    stacks : list of tuple (fold, list)
+    stacks : list of list of tuple (fold, list)
 
     Examples
     --------
     >>> from sklearn_l2cnn._training.stacked.plan import plan_stacks
-    >>> plan_stacks(["abc", "abc", "abc"], most=5)
-    [(0, 'abc'), (1, 'abc'), (2, 'a'), (2, 'bc')]
+    >>> plan_stacks(["abc", "abc"], [0, 0], most=2)
+    [[(0, 'a')], [(0, 'bc')], [(1, 'a')], [(1, 'bc')]]
+    >>> plan_stacks(["abc", "abc", "abc"], [0, 0, 0], most=6)
+    [[(0, 'a'), (1, 'a'), (2, 'a')], [(0, 'bc'), (1, 'bc'), (2, 'bc')]]
     """
+    width = max(map(len, members))
+    worth_halving = _WORTH_HALVING * most / width  # in folds
+    groups = []
+    for kind in dict.fromkeys(kinds):
+        folds = [fold for fold, own in enumerate(kinds) if own == kind]
+        number = math.ceil(len(folds) / max(1, most // width))
+        if number <= 2 <= most // width:  # halves of the folds, or else of each below
+            by_fold = width == 1 or len(folds) % 2 == 0
+            number = 1 + (by_fold and len(folds) > worth_halving)
+        groups += _even_parts(folds, number)
     stacks = []
-    for fold, own in enumerate(members):
-        number = math.ceil(len(own) / most)
-        # an odd last stack would leave one of two threads without work
-        if number == 1 and len(members) % 2 and fold == len(members) - 1:
-            number = min(2, len(own))
-        ends = [len(own) * k // number for k in range(number + 1)] if own else [0]
-        stacks += [(fold, own[start:stop]) for start, stop in pairwise(ends)]
-    return stacks
+    for place, folds in enumerate(groups):
+        number = math.ceil(width / most)
+        last = len(groups) % 2 == 1 and place == len(groups) - 1
+        if last and number == 1 and len(folds) > worth_halving:
+            number = 2
+        parts = [_even_parts(members[fold], number) for fold in folds]
+        for part in zip(*parts, strict=True):
+            own = zip(folds, part, strict=True)
+            stacks.append([(fold, some) for fold, some in own if some])
+    return [stack for stack in stacks if stack]
+
+
+def _even_parts(items, number):
+    ends = [len(items) * k // number for k in range(number + 1)]
+    return [items[start:stop] for start, stop in pairwise(ends)]
 
 
 def train_stacks(trainings, epochs, threads, n_bytes):

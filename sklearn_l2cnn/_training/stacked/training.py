@@ -2,31 +2,30 @@
 
 import math
 from functools import partial
+from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from sklearn_l2cnn._training.augmenting import Augmenter
-from sklearn_l2cnn._training.batches import OrderedBatches, ShuffledBatches
+from sklearn_l2cnn._training.batches import TrainingTensors
 from sklearn_l2cnn._training.callbacks import PlateauRate
-from sklearn_l2cnn._training.forward import network_input
 from sklearn_l2cnn._training.net import Diverged
 from sklearn_l2cnn._training.regularization import (
     Regularization,
     strengths,
     total_value,
 )
-from sklearn_l2cnn._training.runtime import RandomStream
+from sklearn_l2cnn._training.stacked.batches import (
+    FoldBatches,
+    side_by_side,
+    training_batches,
+)
 from sklearn_l2cnn._training.stacked.network import StackedNetwork, why_not_stacked
 from sklearn_l2cnn._training.step import EagerSteps, whole_gradient
 from sklearn_l2cnn._utils.seeds import draw_seeds
 
 _OWN_CALLBACKS = ("epoch_timer", "print_log")
 _OPTIMIZERS = (torch.optim.Adam, torch.optim.SGD)
-
-# Pixel values in one chunk of a validation.
-_VALIDATED_VALUES = 1 << 16
 
 
 def why_one_by_one(net, callbacks):
@@ -64,26 +63,52 @@ class StackedLoss:
     Parameters
     ----------
     network : StackedNetwork
-    pixels : tuple (gain, shift)
     smoothing : float
     """
 
-    def __init__(self, network, pixels, smoothing):
+    def __init__(self, network, smoothing):
         self.network = network
-        self.pixels = pixels
         self.smoothing = smoothing
 
     def __call__(self, images, labels, weight, generator=None):
-        """Return the summed losses of a batch, of shape (K,), and its logits."""
-        logits = self.network.logits(network_input(images, *self.pixels))
-        # (n,) or, of mixed images, (n, n_classes)
-        labels = labels.movedim(0, -1)
-        labels = labels.expand(len(logits), *labels.shape)
+        """Return the summed losses of a batch of `side_by_side`, and its logits.
+
+        Returns
+        -------
+        losses : Tensor of shape (K,)
+        logits : Tensor of shape (K, n_classes, n)
+        """
+        logits = self.network.logits(images)
+        # (K, n) or, of mixed images, (K, n_classes, n)
+        labels = self.of_networks(labels)
         losses = cross_entropy(
             logits, labels, reduction="none", label_smoothing=self.smoothing
         )
-        losses = losses if weight is None else losses * weight
+        losses = losses if weight is None else losses * self.of_networks(weight)
         return losses.sum(dim=1), logits
+
+    def of_networks(self, values):
+        """Give every network the values of its fold: (n, folds, ...) to (K, ..., n)."""
+        return values.index_select(1, self.network.owners).movedim(0, -1)
+
+
+class Member(NamedTuple):
+    """A network of a stack.
+
+    Attributes
+    ----------
+    net : Net
+    callbacks : list of (name, callback)
+        Of its fit.
+    dropout_seed : int
+    data : TrainingTensors
+        Of its fold.
+    """
+
+    net: object
+    callbacks: list
+    dropout_seed: int
+    data: TrainingTensors
 
 
 class StackedTraining:
@@ -91,28 +116,25 @@ class StackedTraining:
 
     Parameters
     ----------
-    nets : list of Net
-        They differ in alpha alone.
-    callbacks : list of list of (name, callback)
-        Of the fit of each.
-    dropout_seeds : list of int
-    data : TrainingTensors
+    members : list of Member
+        Those of a fold one after the other; they differ in alpha alone.
     """
 
-    def __init__(self, nets, callbacks, dropout_seeds, data):
-        self.nets = nets
-        self.callbacks = callbacks
-        self.errors = [None] * len(nets)
-        # the same order of rows and random numbers for all, as one by one
-        [seed] = {draw_seeds(net.generator, 1)[0] for net in nets}
-        self.order = np.random.RandomState()
-        self.order.set_state(nets[0].generator.get_state())
-        device = torch.device(nets[0].device)
-        self.stream = RandomStream(seed, device)
-        with self.stream.used():
-            self.data = data.with_sides(nets[0].augment)
+    def __init__(self, members):
+        self.nets = [member.net for member in members]
+        self.callbacks = [member.callbacks for member in members]
+        self.errors = [None] * len(members)
+        # the same order of rows and random numbers in a fold, as one by one
+        folds, self.fold_of = {}, []
+        for net, _, _, data in members:
+            [seed] = draw_seeds(net.generator, 1)
+            if id(data) not in folds:
+                folds[id(data)] = FoldBatches(net, data, seed)
+            self.fold_of.append(folds[id(data)])
+        device = torch.device(self.nets[0].device)
         self.generators = [
-            torch.Generator(device).manual_seed(seed) for seed in dropout_seeds
+            torch.Generator(device).manual_seed(member.dropout_seed)
+            for member in members
         ]
 
     def train(self, epochs, stopped):
@@ -133,12 +155,14 @@ class StackedTraining:
         self.active = list(range(len(self.nets)))
         self.network = None
         try:
-            for net, callbacks in zip(self.nets, self.callbacks, strict=True):
+            for k, (net, callbacks) in enumerate(
+                zip(self.nets, self.callbacks, strict=True)
+            ):
                 net.to_device()
                 kept = [both for both in net.callbacks_ if both[0] != "print_log"]
                 net.callbacks_ = [*kept, *callbacks]
                 net.stopped_by_callback_ = False
-                net.notify("on_train_begin", X=self.data.X, y=self.data.y)
+                self._notify("on_train_begin", k)
             self._stack({})
             for _ in range(epochs):
                 self._leave(self._notify_all("on_epoch_begin", self.active))
@@ -163,7 +187,13 @@ class StackedTraining:
         """
         nets = [self.nets[k] for k in self.active]
         generators = [self.generators[k] for k in self.active]
-        self.network = StackedNetwork([net.module_ for net in nets], generators)
+        of_nets = [self.fold_of[k] for k in self.active]
+        self.folds = list(dict.fromkeys(of_nets))
+        self.owners = torch.tensor(
+            [self.folds.index(fold) for fold in of_nets], device=nets[0].device
+        )
+        modules = [net.module_ for net in nets]
+        self.network = StackedNetwork(modules, generators, self.owners)
         trained = [p for p in self.network.parameters if p.requires_grad]
         model = nets[0].optimizer_
         own = "params", "initial_lr"
@@ -172,17 +202,13 @@ class StackedTraining:
         for k, state in memory.items():
             self.optimizer.state[trained[k]] = state
         self.groups, stacked = _strengths(nets, trained)
-        objective, pixels = nets[0].objective, nets[0].pixels()
+        objective = nets[0].objective
         regularization = Regularization(
             objective, stacked, trained, self.optimizer, partial(_clip, len(nets))
         )
-        augment = nets[0].augment
-        if augment is not None:
-            augment = Augmenter(augment, pixels, nets[0].n_classes)
-            augment = self.stream.used()(augment)
-        self.loss = StackedLoss(self.network, pixels, objective.label_smoothing)
+        self.loss = StackedLoss(self.network, objective.label_smoothing)
         self.steps = EagerSteps(
-            self.loss, whole_gradient, regularization, augment, with_objective=False
+            self.loss, whole_gradient, regularization, with_objective=False
         )
         self.hooks = [
             (hook, net)
@@ -190,6 +216,10 @@ class StackedTraining:
             for _, called in net.callbacks_
             if (hook := getattr(called, "before_step", None)) is not None
         ]
+
+    def _notify(self, name, k):
+        data = self.fold_of[k].data
+        self.nets[k].notify(name, X=data.X, y=data.y)
 
     def _notify_all(self, name, positions):
         """Call a hook of some networks; return the positions of those that stop."""
@@ -206,8 +236,6 @@ class StackedTraining:
 
     def _train_epoch(self, stopped):
         first = self.nets[self.active[0]]
-        dataset = first.get_dataset(self.data.X, self.data.y)
-        batches = ShuffledBatches(dataset, first.batch_size, self.order)
 
         def prepare():
             if stopped.is_set():
@@ -217,14 +245,14 @@ class StackedTraining:
             for group in self.optimizer.param_groups:  # all have the same learning rate
                 group["lr"] = float(first.optimizer_.param_groups[0]["lr"])
 
-        totals = (self.steps.epoch(batches, prepare) / len(dataset)).tolist()
+        batches = training_batches(self.folds, self.owners)
+        totals = self.steps.epoch(batches, prepare).tolist()
         self.network.count_steps()
-        self.data.turn_sides()
         for k, total, groups in zip(self.active, totals, self.groups, strict=True):
-            net = self.nets[k]
+            net, fold = self.nets[k], self.fold_of[k]
             penalty = float(total_value(net.objective.penalty, groups))
-            net.history.record("train_batch_count", len(batches))
-            net.record_training(total, penalty)
+            net.history.record("train_batch_count", len(fold))
+            net.record_training(total / len(fold.data.y), penalty)
 
     def _end_epoch(self):
         """Validate and let callbacks end the epoch; return the positions that leave."""
@@ -242,27 +270,26 @@ class StackedTraining:
         return [k for k in self.active if k in leaving or k not in finite]
 
     def _validate(self):
-        if self.data.valid is None:
+        if self.folds[0].data.valid is None:
             return
-        X, y = self.data.valid
         loss, correct = torch.zeros(
-            (2, len(self.active)), dtype=torch.float64, device=y.device
+            (2, len(self.active)), dtype=torch.float64, device=self.owners.device
         )
-        n, dataset = len(y), self.nets[0].get_dataset(X, y)
-        size = max(1, _VALIDATED_VALUES // X["images"][0].numel())
         self.network.training = False
         with torch.no_grad():
-            for batch, labels in OrderedBatches(dataset, size):
-                weight = batch.get("weight")
-                losses, logits = self.loss(batch["images"], labels, weight)
-                hits = logits.argmax(dim=1) == labels
+            chunks = zip(*(fold.validation() for fold in self.folds), strict=True)
+            for images, labels, weight in map(side_by_side, chunks):
+                losses, logits = self.loss(images, labels, weight)
+                hits = logits.argmax(dim=1) == self.loss.of_networks(labels)
+                if weight is not None:
+                    hits = hits * self.loss.of_networks(weight)
                 loss += losses
-                correct += (hits if weight is None else hits * weight).sum(dim=1)
+                correct += hits.sum(dim=1)
         self.network.training = True
         for k, lost, hits in zip(
             self.active, loss.tolist(), correct.tolist(), strict=True
         ):
-            net = self.nets[k]
+            net, n = self.nets[k], len(self.fold_of[k].data.valid[1])
             net.history.record("valid_batch_count", math.ceil(n / net.batch_size))
             net.record_validation(lost / n, hits / n)
 
@@ -286,10 +313,10 @@ class StackedTraining:
         self.network.release()
         for k in leaving:
             net = self.nets[k]
-            net.generator.set_state(self.order.get_state())
+            net.generator.set_state(self.fold_of[k].order.get_state())
             net.drop_unfinished_epoch()
             if self.errors[k] is None:
-                net.notify("on_train_end", X=self.data.X, y=self.data.y)
+                self._notify("on_train_end", k)
         kept = [place for place, k in enumerate(self.active) if k not in leaving]
         memory = self._memory(kept)
         self.active = [self.active[place] for place in kept]

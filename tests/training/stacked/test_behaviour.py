@@ -13,7 +13,7 @@ from torch import nn
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn._data.validation import check_labelled_images
 from sklearn_l2cnn._search import fitting
-from sklearn_l2cnn._training.stacked import plan, training
+from sklearn_l2cnn._training.stacked import batches, plan, training
 from sklearn_l2cnn._training.stacked.network import StackedNetwork
 from tests.conftest import SmallNet
 from tests.training.stacked.both_ways import ALPHAS, assert_same, both_ways, normed
@@ -27,7 +27,9 @@ def images(digits):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("step", "largest"), [(1, 1), (5e6, 2), (1e12, 4)])
+@pytest.mark.parametrize(
+    ("step", "largest"), [(1, 1), (5e6, 2), (1.2e7, 4), (1e8, 6), (1e12, 12)]
+)
 def test_the_size_of_stacks_has_no_effect(images, step, largest, monkeypatch):
     X, y = images
     sizes = count_stacks(monkeypatch)
@@ -35,6 +37,31 @@ def test_the_size_of_stacks_has_no_effect(images, step, largest, monkeypatch):
     assert_same(*both_ways(X, y, alphas=[1e-3, 1e-2, 0.1, 1.0]), X)
     assert sum(sizes) == 12
     assert max(sizes) == largest
+
+
+@pytest.mark.parametrize(
+    ("n_folds", "width", "most", "expected"),
+    [
+        (5, 8, 7, [4] * 10),  # a fold is more than a stack
+        (5, 8, 8, [8, 8, 8, 8, 4, 4]),
+        (5, 8, 16, [8, 16, 8, 8]),
+        (5, 8, 99, [20, 20]),
+        (4, 8, 99, [16, 16]),
+        (5, 1, 20, [2, 3]),
+        (5, 1, 99, [5]),  # too little for two threads
+        (2, 4, 99, [8]),
+        (1, 5, 20, [2, 3]),
+        (1, 1, 99, [1]),
+    ],
+)
+def test_sizes_of_stacks(n_folds, width, most, expected):
+    members = [list(range(width))] * n_folds
+    stacks = plan.plan_stacks(members, ["alike"] * n_folds, most)
+    assert [sum(len(own) for _, own in stack) for stack in stacks] == expected
+    found = sorted((fold, k) for stack in stacks for fold, own in stack for k in own)
+    assert found == [(fold, k) for fold in range(n_folds) for k in range(width)]
+    apart = plan.plan_stacks(members, list(range(n_folds)), most)
+    assert all(len(stack) == 1 for stack in apart)
 
 
 def test_a_budget_splits_the_networks_and_the_folds(images, monkeypatch):
@@ -48,7 +75,7 @@ def test_a_budget_splits_the_networks_and_the_folds(images, monkeypatch):
 
 def test_validation_chunks_of_any_size_have_no_effect(images, monkeypatch):
     X, y = images
-    monkeypatch.setattr(training, "_VALIDATED_VALUES", 64 * 7)
+    monkeypatch.setattr(batches, "_VALIDATED_VALUES", 64 * 7)
     assert_same(*both_ways(X, y), X)
 
 
@@ -57,9 +84,9 @@ def count_stacks(monkeypatch):
     sizes = []
 
     class Counted(training.StackedTraining):
-        def __init__(self, nets, *args):
-            super().__init__(nets, *args)
-            sizes.append(len(nets))
+        def __init__(self, members):
+            super().__init__(members)
+            sizes.append(len(members))
 
     monkeypatch.setattr(fitting, "StackedTraining", Counted)
     return sizes
@@ -131,7 +158,7 @@ def test_dropout_does_not_depend_on_the_company(images):
 def test_dropout_is_each_networks_own_and_of_its_rate():
     modules = [dropping((1, 8, 8), 3) for _ in range(3)]
     generators = [torch.Generator().manual_seed(k) for k in range(3)]
-    stack = StackedNetwork(modules, generators)
+    stack = StackedNetwork(modules, generators, torch.zeros(3, dtype=torch.int64))
     drop = stack.calls[-3]  # before flattening and the dense layers
     out = drop(torch.ones(400, 24, 6, 6))
     kept = (out > 0).float()
