@@ -45,14 +45,31 @@ def dense(input, weight, bias=None):
     by_onednn = torch.backends.mkldnn.is_available() and not records
     lowered = torch.is_autocast_enabled("cpu")
     if by_onednn and not lowered and input.dtype == weight.dtype == torch.float32:
-        linear_of_onednn = torch.ops.mkldnn._linear_pointwise
-        return linear_of_onednn(input, weight, bias, "none", [], "")
+        return _ONEDNN(input, weight, bias)
     short = -input.shape[-1] % (_ALIGNMENT // input.element_size())
     if short:
         input, weight = pad(input, (0, short)), pad(weight, (0, short))
     elif not _is_aligned(input):
         input = input.clone(memory_format=torch.contiguous_format)
     return linear(input, weight, bias)
+
+
+def _linear(input, weight, bias):
+    """Multiply with oneDNN's dense layer."""
+    return torch.ops.mkldnn._linear_pointwise(input, weight, bias, "none", [], "")
+
+
+def _convolution(input, weight, bias):
+    """Multiply with oneDNN's convolution of images of one pixel."""
+    images, kernels = input.reshape(-1, weight.shape[1], 1, 1), weight[:, :, None, None]
+    options = [0, 0], [1, 1], [1, 1], 1, "none", [], ""
+    output = torch.ops.mkldnn._convolution_pointwise(images, kernels, bias, *options)
+    return output.reshape(*input.shape[:-1], len(weight))
+
+
+# oneDNN of torch 2.4 leaves dense layers to MKL on processors without AVX-512, that of
+# torch 2.14 does not; convolutions, which take up to twice as long, neither of them.
+_ONEDNN = _linear if torch.__version__ >= (2, 14) else _convolution
 
 
 def _is_aligned(tensor):

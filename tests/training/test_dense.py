@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn.functional import linear, relu
 
+from sklearn_l2cnn._training import dense as dense_module
 from sklearn_l2cnn._training.dense import RowByRow, dense
 from tests.conftest import quick
 
@@ -48,8 +49,6 @@ def shapes_that_vary():
 @pytest.mark.long
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_equal_rows_give_equal_bits(processor):
-    if processor == "AVX2" and torch.__version__.startswith("2.4."):
-        pytest.skip("oneDNN of torch 2.4 leaves dense layers to MKL: rows differ there")
     module = shapes_that_vary.__module__
     script = f"from {module} import shapes_that_vary; print(shapes_that_vary())"
     output = subprocess.run(
@@ -65,7 +64,9 @@ def test_equal_rows_give_equal_bits(processor):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (7,), (3, 2), (5, 4, 3)])
 @pytest.mark.parametrize("has_bias", [True, False])
-def test_values_are_those_of_linear(shape, dtype, has_bias):
+@pytest.mark.parametrize("kernel", ["_linear", "_convolution"])
+def test_values_are_those_of_linear(shape, dtype, has_bias, kernel, monkeypatch):
+    monkeypatch.setattr(dense_module, "_ONEDNN", getattr(dense_module, kernel))
     rows, weight = torch.randn(*shape, 37, dtype=dtype), torch.randn(5, 37, dtype=dtype)
     bias = torch.randn(5, dtype=dtype) if has_bias else None
     expected = linear(rows, weight, bias)
