@@ -72,6 +72,13 @@ class TrainingData(NamedTuple):
     seed: int
     order_seed: int
 
+    def with_images(self, images):
+        """Return the data with other images: the same rows of them."""
+        train, valid = self.train._replace(images=images), self.valid
+        if valid is not None:
+            valid = valid._replace(images=images)
+        return self._replace(train=train, valid=valid)
+
 
 def statistics_of(image_set):
     """Return total weight, mean and variance of the pixels of a set of images."""

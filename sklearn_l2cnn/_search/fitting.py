@@ -60,54 +60,47 @@ def fit_folds(template, alphas, labelled, folds, *, path, n_jobs=None, score=Non
         ``outcomes[fold][alpha]``: the fitted classifier, its score, or the ValueError
         that the fit ended with.
     """
-    data = FoldData(template, labelled, folds)
+    found, failed = folds_data(template, labelled, folds)
     candidates = Candidates(template, alphas, path == "warm", labelled.origin, score)
-    outcomes = fit_stacked(candidates, data)
-    return outcomes or fit_one_by_one(candidates, data, n_jobs)
+    outcomes = fit_stacked(candidates, found)
+    if outcomes is None:
+        outcomes = fit_one_by_one(candidates, found, n_jobs)
+    outcomes |= {fold: [error] * len(alphas) for fold, error in failed.items()}
+    return [outcomes[fold] for fold in range(len(folds))]
 
 
-class FoldData:
-    """The training data of every fold, from images that are validated and hashed once.
+def folds_data(template, labelled, folds):
+    """Return the training data of every fold.
 
     Parameters
     ----------
     template : L2CNNClassifier
     labelled : LabelledImages
     folds : list of tuple (train, test)
+
+    Returns
+    -------
+    found : dict of TrainingData
+        By the number of the fold.
+    failed : dict of ValueError
+        Those of the other folds.
     """
-
-    def __init__(self, template, labelled, folds):
-        self.template = template
-        self.labelled = labelled
-        self.folds = folds
-        rows = np.arange(len(labelled.images))
-        self.hashes = row_hashes(labelled.images, rows)
-
-    def __len__(self):
-        return len(self.folds)
-
-    def __getitem__(self, fold):
-        """Return the TrainingData of a fold, or the ValueError that they raise."""
-        train, test = self.folds[fold]
-        y, weighs = self.labelled.y, self.labelled.weight > 0
-        # each fit draws from a random state of its own
-        clf = clone(self.template)
+    hashes = row_hashes(labelled.images, np.arange(len(labelled.images)))
+    found, failed = {}, {}
+    for number, (train, test) in enumerate(folds):
+        y, weighs = labelled.y, labelled.weight > 0
         valid = test[weighs[test]]
         valid = valid[np.isin(y[valid], y[train[weighs[train]]])]
         # Test rows must not have a say in the training: early stopping then holds out
         # rows of the training part, as it does in any fit.
+        clf = clone(template)  # each fit draws from a random state of its own
         if clf.early_stopping or clf.lr_schedule == "plateau" or clf.callbacks:
             valid = valid[:0]
         try:
-            return fold_data(clf, self.labelled, self.hashes, train, valid)
+            found[number] = fold_data(clf, labelled, hashes, train, valid)
         except ValueError as error:
-            return error
-
-    @property
-    def bytes(self):
-        """Bytes of the images of a fold on the device, about."""
-        images = self.labelled.images
-        return images.numel() * (1 if images.dtype == torch.uint8 else 4)
+            failed[number] = error
+    return found, failed
 
 
 class Candidates:
@@ -149,37 +142,40 @@ class Candidates:
 # -- one by one -----------------------------------------------------------------------
 
 
-def fit_one_by_one(candidates, data, n_jobs=None):
-    """Train every network by itself, in so many processes; see `fit_folds`."""
+def fit_one_by_one(candidates, folds, n_jobs=None):
+    """Train every network by itself, in so many processes.
+
+    Parameters
+    ----------
+    candidates : Candidates
+    folds : dict of TrainingData
+    n_jobs : int, default=None
+
+    Returns
+    -------
+    outcomes : dict of list
+        ``outcomes[fold][alpha]``; see `fit_folds`.
+    """
     order = candidates.order
-    # joblib gives large numpy arrays to all processes through one memory map
-    folds = [_with_images(data[fold], on_host) for fold in range(len(data))]
     paths = [order] if candidates.warm else [[k] for k in order]
-    tasks = list(product(range(len(data)), paths))
+    # joblib gives a large numpy array to all processes through one memory map
+    images = [on_host(data.train.images) for data in folds.values()][:1]
+    bare = {fold: data.with_images(None) for fold, data in folds.items()}
+    tasks = list(product(folds, paths))
     found = Parallel(n_jobs=n_jobs)(
-        delayed(_fit_task)(candidates, path, folds[fold], fold) for fold, path in tasks
+        delayed(_fit_task)(candidates, path, bare[fold], *images, fold)
+        for fold, path in tasks
     )
-    outcomes = [[None] * len(order) for _ in folds]
+    outcomes = {fold: [None] * len(order) for fold in folds}
     for (fold, path), own in zip(tasks, found, strict=True):
         for k, outcome in zip(path, own, strict=True):
             outcomes[fold][k] = outcome
     return outcomes
 
 
-def _with_images(data, change):
-    """Return training data with another kind of array for its images."""
-    if isinstance(data, ValueError):
-        return data
-    valid = data.valid and data.valid._replace(images=change(data.valid.images))
-    train = data.train._replace(images=change(data.train.images))
-    return data._replace(train=train, valid=valid)
-
-
-def _fit_task(candidates, positions, data, fold):
+def _fit_task(candidates, positions, data, images, fold):
     """Train the networks of some alphas, one after the other; return what is kept."""
-    if isinstance(data, ValueError):
-        return [data] * len(positions)
-    fits = fit_path(candidates, positions, _with_images(data, as_tensor))
+    fits = fit_path(candidates, positions, data.with_images(as_tensor(images)))
     return [candidates.outcome(clf, fitted, fold) for clf, fitted in fits]
 
 
@@ -238,32 +234,44 @@ def refit(template, alpha, alphas, labelled, path):
 # -- stacked --------------------------------------------------------------------------
 
 
-def fit_stacked(candidates, data):
-    """Train the networks of each fold as one; see `fit_folds`.
+def fit_stacked(candidates, folds):
+    """Train the networks of each fold as one.
+
+    Parameters
+    ----------
+    candidates : Candidates
+    folds : dict of TrainingData
 
     Returns
     -------
-    outcomes : list of list, or None
-        None where these networks cannot be stacked, which the log says.
+    outcomes : dict of list, or None
+        ``outcomes[fold][alpha]``; see `fit_folds`. None where these networks cannot be
+        stacked, which the log says.
     """
     device = resolve_device(candidates.template.device)
-    at_a_time = max(1, _IMAGE_BYTES // max(1, data.bytes))
-    outcomes = []
-    for start in range(0, len(data), at_a_time):
-        folds = [
-            _StackedFold(candidates, data[fold], device, fold)
-            for fold in range(start, min(start + at_a_time, len(data)))
-        ]
-        order = candidates.order
+    outcomes, order = {}, candidates.order
+    for numbers in _folds_at_a_time(folds):
+        stacked = [_StackedFold(candidates, folds[k], device, k) for k in numbers]
         for step in [[k] for k in order] if candidates.warm else [order]:
-            for fold in folds:
+            for fold in stacked:
                 reason = fold.build(step)
                 if reason is not None:
                     _logger.info("The networks are trained one by one: %s.", reason)
                     return None
-            _train(folds, candidates.template, device)
-        outcomes += [fold.outcomes for fold in folds]
+            _train(stacked, candidates.template, device)
+        outcomes |= {fold.number: fold.outcomes for fold in stacked}
     return outcomes
+
+
+def _folds_at_a_time(folds):
+    """Cut the numbers of the folds by what of their images a device shall hold."""
+    numbers = list(folds)
+    if not numbers:
+        return []
+    images = folds[numbers[0]].train.images
+    n_bytes = images.numel() * (1 if images.dtype == torch.uint8 else 4)
+    step = max(1, _IMAGE_BYTES // max(1, n_bytes))
+    return [numbers[start : start + step] for start in range(0, len(numbers), step)]
 
 
 class _StackedFold:
@@ -272,7 +280,7 @@ class _StackedFold:
     Parameters
     ----------
     candidates : Candidates
-    data : TrainingData or ValueError
+    data : TrainingData
     device : torch.device
     number : int
         Of the fold.
@@ -283,15 +291,12 @@ class _StackedFold:
         self.data = data
         self.device = device
         self.number = number
-        failed = data if isinstance(data, ValueError) else None
-        self.outcomes = [failed] * len(candidates.alphas)
+        self.outcomes = [None] * len(candidates.alphas)
         self.nets, self.tensors, self.last = {}, None, None
 
     def build(self, positions):
         """Build the nets of some alphas; return why they cannot be stacked, or None."""
         for k in positions:
-            if self.outcomes[k] is not None:
-                continue
             clf = self.candidates.unfitted(k)
             try:
                 net = build_net(clf, self.data, self.device, self.last)

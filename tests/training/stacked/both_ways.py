@@ -10,9 +10,9 @@ from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn._data.validation import check_labelled_images
 from sklearn_l2cnn._search.fitting import (
     Candidates,
-    FoldData,
     fit_folds,
     fit_one_by_one,
+    folds_data,
 )
 
 ALPHAS = [1e-3, 0.1, 1e-2]
@@ -105,8 +105,8 @@ def both_ways(
     together = fit_folds(template, alphas, labelled, folds, path=path)
     if path == "warm":
         candidates = Candidates(template, alphas, True, labelled.origin, None)
-        data = FoldData(template, labelled, folds)
-        return together, fit_one_by_one(candidates, data)
+        found, _ = folds_data(template, labelled, folds)
+        return together, list(fit_one_by_one(candidates, found).values())
     weight = np.ones(len(y)) if weight is None else weight
     one_by_one = [
         [fitted(clone(template).set_params(alpha=a), X, y, weight, *f) for a in alphas]
