@@ -52,7 +52,7 @@ def run(*command):
 
 
 def main(job="help", *arguments):
-    if sys.version_info < (3, 11):  # noqa: UP036  whoever starts this may have another
+    if sys.version_info < (3, 11):  # noqa: UP036  the Python that starts this may be older
         sys.exit(f"Python 3.11 or later is needed, this is {sys.version.split()[0]}.")
     newest = ["--editable", ".[dev]"]
     if job == "demo":

@@ -29,7 +29,7 @@ class Ratio(NamedTuple):
 
 
 class Figure(NamedTuple):
-    """A number that was seen, beside what is wanted of it.
+    """A number that was seen, and what is wanted of it.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ def interleaved(ways, repeats, control=None):
     """
     ways = dict(ways)
     if control is not None:
-        # beside each other, as two ways that are to be compared should be
+        # next to each other, as two ways that are to be compared should be
         pair = {control: ways.pop(control)}
         ways = {**pair, CONTROL: pair[control], **ways}
     seconds = {name: [] for name in ways}

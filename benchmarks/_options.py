@@ -15,7 +15,7 @@ def parser(description):
     found.add_argument("--repeats", type=int, help="rounds of every comparison")
     found.add_argument("--task", default="", help="speed, path: of this name")
     out = Path("benchmark-results")
-    found.add_argument("--out", type=Path, default=out, help="folder of what is drawn")
+    found.add_argument("--out", type=Path, default=out, help="folder for pictures")
     return found
 
 

@@ -51,7 +51,7 @@ def write(figures, options, seconds):
 
 
 def _draw(figures, path):
-    """Draw every figure beside what is wanted: right of the line is better."""
+    """Draw every figure next to what is wanted: right of the line is better."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,4 +1,4 @@
-"""How long do features take, beside a loop of one's own over the same network?
+"""How long do features take, compared with a loop of one's own over the same network?
 
 python -m benchmarks.bench_extraction [--quick | --full] [--device cuda]
 
@@ -56,11 +56,11 @@ def by_hand(features, X, size=64):
         network = network[:-1]
     pixels = X.astype(np.float32) / 255
     axes = (0, 1, 2)
-    mean, deviation = pixels.mean(axes, dtype=float), pixels.std(axes, dtype=float)
+    mean, scale = pixels.mean(axes, dtype=float), pixels.std(axes, dtype=float)
     found = []
     with torch.inference_mode():
         for start in range(0, len(X), size):
-            batch = (pixels[start : start + size] - mean) / deviation
+            batch = (pixels[start : start + size] - mean) / scale
             batch = torch.from_numpy(batch.astype(np.float32)).to(clf.device_)
             found.append(network(batch.permute(0, 3, 1, 2)).cpu())
     return torch.cat(found).numpy()

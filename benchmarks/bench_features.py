@@ -4,7 +4,7 @@ python -m benchmarks.bench_features [--full --data DIR]
 
 Digits of 8 x 8, the default network; with ``--full --data`` 5,000 images of MNIST too,
 the network ``conv_pool``. A logistic regression on what the last hidden layer gives,
-in a search over the alpha of the network; beside it the network's own accuracy, and the
+in a search over the alpha of the network; next to the network's own accuracy, and the
 same regression on raw pixels. Every seed has a split and initial weights of its own,
 and gains are within seeds.
 """

@@ -1,10 +1,10 @@
-"""Where does the time of a prediction and of a step go, beside what the cores can do?
+"""Where does the time of a prediction and of a step go, and what can the cores do?
 
 python -m benchmarks.bench_layers [--full] [--device DEVICE]
 
 For every layer of the network of 28 x 28: its time for a chunk of 128 images, forwards
 and backwards, its arithmetic and the memory it reads and writes, as shares of the peaks
-that are measured beside it: a product of large matrices, a copy of a large array.
+that are measured in the same run: a product of large matrices, a copy of a large array.
 """
 
 import statistics

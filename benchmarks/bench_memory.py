@@ -1,4 +1,4 @@
-"""How much memory does a fit take at its peak, beside the tuned loop? A process each.
+"""How much memory does a fit take at its peak, and the tuned loop? A process each.
 
 python -m benchmarks.bench_memory [--quick | --full]
 """

@@ -17,7 +17,7 @@ SEEDS = range(5)
 def run(options):
     """Return the accuracies in both, and print them; where it is emulated, slowly."""
     if not options.full:
-        figures = [Figure("bfloat16 beside float32", "not run: --full was not given")]
+        figures = [Figure("bfloat16 and float32", "not run: --full was not given")]
         _options.show(figures)
         return figures
     figures = compared("digits, 20 epochs", digits, options)

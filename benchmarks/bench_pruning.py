@@ -2,7 +2,7 @@
 
 python -m benchmarks.bench_pruning [--full] [--data DIR]
 
-``conv_pool`` under a group penalty on all layers but the last, beside the same network
+``conv_pool`` under a group penalty on all layers but the last, and the same network
 without a penalty. The strongest alpha of a few is taken that costs at most a quarter of
 a point of accuracy on validation images, a part of the training set; with ``--data`` on
 20,000 images of MNIST, validated on 10,000 others, without on digits. ``--full`` has

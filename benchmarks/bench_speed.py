@@ -1,4 +1,4 @@
-"""How fast are `fit` and `predict` beside the same training written otherwise?
+"""How fast are `fit` and `predict` compared with the same training written otherwise?
 
 python -m benchmarks.bench_speed [--quick | --full] [--data DIR] [--device DEVICE]
 """
@@ -88,7 +88,7 @@ def one_task(kind, task, options):
 
 
 def throughput_of_all(what, n_images, seconds):
-    """Return our images a second, beside those of the others: of this run alone."""
+    """Return our images a second, and those of the others: of this run alone."""
     rates = {
         peer: round(n_images / statistics.median(values))
         for peer, values in seconds.items()

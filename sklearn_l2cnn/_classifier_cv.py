@@ -49,9 +49,9 @@ class L2CNNClassifierCV(
         The strengths to try, of :class:`L2CNNClassifier`: numbers, or mappings from
         layers to numbers. An int is a number of them on a logarithmic grid from
         :math:`10^{-4}\, a` to :math:`a = H / \Omega_0`, where :math:`H` is the entropy
-        of the shares of the classes, the data loss of the best constant prediction, and
+        of the class frequencies, the data loss of the best constant prediction, and
         :math:`\Omega_0` the penalty at a strength of 1 of the initial network: at
-        :math:`a` its weights cost as much as all that can be learnt is worth. Each is
+        :math:`a` it is as large as all that the data loss can fall. Each is
         rounded to three digits.
 
     cv : int, cross-validation generator or iterable, default=None

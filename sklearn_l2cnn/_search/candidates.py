@@ -74,11 +74,11 @@ def _mappings(alphas):
 def alpha_grid(n_alphas, clf, labelled):
     r"""Return a logarithmic grid of alphas that the data decide.
 
-    The largest is :math:`H / \Omega_0`: H is the entropy of the shares of the classes,
-    which is the data loss of the best prediction that is the same for all images, and
-    :math:`\Omega_0` the penalty at a strength of 1 of the network as it is drawn. There
-    the weights cost at the start as much as all that can be learnt is worth. The
-    smallest is a ten-thousandth of it.
+    The largest is :math:`H / \Omega_0`: H is the entropy of the class frequencies,
+    which is the data loss of the best constant prediction, and :math:`\Omega_0` the
+    penalty of the initial network at a strength of 1. At this alpha the initial penalty
+    is as large as all that the data loss can fall. The smallest is a ten-thousandth of
+    it.
 
     Parameters
     ----------
@@ -106,14 +106,14 @@ def alpha_grid(n_alphas, clf, labelled):
         )
     labels = encode_labels(labelled.y, labelled.weight, classes, "y")
     mass = np.bincount(labels, weights=labelled.weight, minlength=len(classes))
-    shares = mass * class_factors(clf.class_weight, classes, mass)
+    mass *= class_factors(clf.class_weight, classes, mass)
     start = _initial_penalty(clone(clf), labelled.info.image_shape, len(classes))
     if not start > 0:
         raise ValueError(
             f"alphas={n_alphas} lets the penalty of the network decide which alphas to "
-            f"try, but as it is drawn its penalty is {start}. Give alphas as an array."
+            f"try, but that of the initial network is {start}. Give alphas as an array."
         )
-    entropy = torch.special.entr(torch.from_numpy(shares / shares.sum())).sum()
+    entropy = torch.special.entr(torch.from_numpy(mass / mass.sum())).sum()
     grid = float(entropy) / start * np.logspace(-DECADES, 0, n_alphas)
     return np.array([float(f"{alpha:.{DIGITS}g}") for alpha in grid])
 

@@ -264,7 +264,7 @@ def fit_stacked(candidates, folds):
 
 
 def _folds_at_a_time(folds):
-    """Cut the numbers of the folds by what of their images a device shall hold."""
+    """Split the numbers of the folds, so that their images fit on a device."""
     numbers = list(folds)
     if not numbers:
         return []

@@ -81,7 +81,7 @@ def score(scorers, params, classifier, X, y):
     ----------
     scorers : callable or dict of callables
     params : dict
-        What the scorer, or each of them, is given beside the images.
+        Further arguments of the scorer, or of each of them.
     classifier : L2CNNClassifier
     X, y : array-like
     """
@@ -124,7 +124,7 @@ class Measured(NamedTuple):
     score_time, fit_time : float
         Seconds, of training those of the epochs.
     losses, validation_losses, validation_scores : list of float
-        By epoch; nan where training was not watched.
+        By epoch; nan without validation data.
     norms : dict of float
         Norm of every weight of two or more dimensions, by the name of its layer.
     """
@@ -215,7 +215,7 @@ def within_one_standard_error(results, metric, alphas, best):
     """Return the position of the largest alpha that is hardly worse than the best.
 
     Its mean score is at least that of the best, less the standard error of the best:
-    the deviation of its scores over the folds, by the root of their number.
+    the standard deviation of its scores over the folds, by the root of their number.
     """
     scores = _scores_of(results, metric)
     n_folds = scores.shape[1]
@@ -243,7 +243,7 @@ def paths(outcomes, layers, max_epochs):
     Returns
     -------
     paths : dict of ndarray
-        nan where a training failed, had ended or was not watched.
+        nan where a training failed or had ended, or had no validation data.
     """
     n_folds, n_alphas = len(outcomes), len(outcomes[0])
     losses, valid_losses, valid_scores = (

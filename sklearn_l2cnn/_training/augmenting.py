@@ -25,7 +25,7 @@ class Augmenter:
     def __call__(self, images, labels, weight, mirrored):
         """Return images as the network sees them, labels and weights.
 
-        Labels become shares of the classes, and have weights, where images are mixed.
+        Where images are mixed, labels become class probabilities, and have weights.
         """
         with torch.no_grad():
             images = network_input(images, *self.pixels)

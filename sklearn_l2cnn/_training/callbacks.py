@@ -59,7 +59,7 @@ class RateSchedule(Callback):
         self.epochs = epochs
 
     def on_train_end(self, net, **kwargs):
-        """Give back the whole rate, to whatever goes on from here."""
+        """Set the initial rate again, for later trainings."""
         set_rate(net, net.lr)
 
 
@@ -68,7 +68,7 @@ class CosineRate(RateSchedule):
 
     Epoch k of n, counted from 0, has the rate
     :math:`\frac{lr}{2} (1 + \cos(\pi k / n))`: the first the whole of it, the last
-    nearly nothing, so that training ends in a minimum instead of beside it.
+    nearly 0, so that training ends in a minimum and not near it.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class CosineRate(RateSchedule):
     """
 
     def on_train_begin(self, net, **kwargs):
-        """Count anew."""
+        """Start from the first epoch."""
         self.epoch_ = 0
 
     def on_epoch_begin(self, net, **kwargs):
@@ -103,7 +103,7 @@ class OneCycleRate(RateSchedule):
     start = 1 / 25
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
-        """Count anew."""
+        """Start from the first step."""
         self.step_ = 0
         self.n_steps_ = self.epochs * len(batch_bounds(len(y), net.batch_size))
 
@@ -139,7 +139,7 @@ class PlateauRate(RateSchedule):
     threshold = 1e-4
 
     def on_train_begin(self, net, **kwargs):
-        """Count anew."""
+        """Start with the initial rate."""
         self.rate_ = net.lr
         self.lowest_ = math.inf
         self.misses_ = 0

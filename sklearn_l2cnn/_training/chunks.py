@@ -1,4 +1,4 @@
-"""Images through a network in chunks of one size: what predictions are made of."""
+"""Predictions: images go through a network in chunks of one size."""
 
 import math
 
@@ -21,7 +21,7 @@ def chunk_rows(image_shape, device):
     """Return how many images one step of a prediction takes.
 
     A function of the image and the kind of device alone: with the same number of rows
-    in every step, a prediction does not depend on what is predicted beside it.
+    in every step, a prediction does not depend on the other images.
     """
     values = _CHUNK_VALUES * (_CUDA_FACTOR if device.type == "cuda" else 1)
     fewest, most = _CHUNK_ROWS
@@ -38,7 +38,7 @@ def over_chunks(net, images, compute, rows=None, threads=None):
     """Call a function with images in chunks of one size, as a network sees them.
 
     A short last chunk is padded, so that what is computed of an image does not depend
-    on the images beside it. Several threads work on several chunks, never on one:
+    on the others. Several threads work on several chunks, never on one:
     libraries cut a product into as many parts as there are threads, and with them the
     last bits change.
 

@@ -30,7 +30,7 @@ class CudaRecorder:
         self.device = device
 
     def warm_up(self, function):
-        """Call a function beside the main stream, as torch wants it at first."""
+        """Call a function in a side stream, as torch asks for before a recording."""
         with torch.cuda.device(self.device):
             main = torch.cuda.current_stream()
             side = torch.cuda.Stream()
@@ -49,7 +49,7 @@ class CudaRecorder:
 
 
 def recorder_for(device):
-    """Return what records steps on a device, or None where there is nothing to gain."""
+    """Return what records steps on a device, or None where that gains nothing."""
     return CudaRecorder(device) if device.type == "cuda" else None
 
 

@@ -23,7 +23,7 @@ def isolated(seed, device):
     ----------
     seed : int
     device : torch.device
-        Whose generator is seeded beside the CPU's.
+        Whose generator is seeded as well as the CPU's.
 
     Yields
     ------

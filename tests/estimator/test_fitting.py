@@ -72,12 +72,12 @@ def test_weights_of_validation_images_count(digits):
     assert clf.validation_scores_[-1] == pytest.approx(expected, abs=1e-6)
 
 
-def test_validation_data_without_early_stopping_are_only_watched(digits):
+def test_validation_data_without_early_stopping_are_only_validated(digits):
     X, y = digits
     clf = quick(max_epochs=6).fit(X, y)
-    watched = quick(max_epochs=6).fit(X, y, X_val=X[:50], y_val=y[:50])
-    assert len(watched.validation_scores_) == 6
-    assert np.array_equal(watched.predict_proba(X), clf.predict_proba(X))
+    validated = quick(max_epochs=6).fit(X, y, X_val=X[:50], y_val=y[:50])
+    assert len(validated.validation_scores_) == 6
+    assert np.array_equal(validated.predict_proba(X), clf.predict_proba(X))
     assert (
         clf.validation_scores_ is clf.best_validation_score_ is clf.best_epoch_ is None
     )

@@ -47,7 +47,7 @@ def strips():
 @pytest.mark.parametrize("penalty", ["l1", "elasticnet", "group"])
 def test_training_ends_where_the_penalty_balances_the_loss(strips, name, penalty):
     # the subgradient condition: g + ridge = -alpha * sign where there is something, and
-    # no more than alpha where there is nothing
+    # no more than alpha where the weight is 0
     X, y = strips
     alpha, ratio = (0.02, 0.6) if penalty != "group" else (0.02, None)
     clf = L2CNNClassifier(

@@ -1,4 +1,4 @@
-"""Who is penalised, frozen and watched, by the names of the layers."""
+"""Which layers are penalised and frozen, by their names."""
 
 import pytest
 import torch

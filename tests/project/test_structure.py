@@ -285,7 +285,7 @@ def test_every_library_that_is_imported_is_declared():
     project = tomllib.loads((TESTS.parent / "pyproject.toml").read_text())["project"]
     declared = {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]}
     names = {"sklearn": "scikit-learn", "PIL": "pillow"}
-    # whoever draws installs the extra "plot", and who asks for frames has pandas
+    # pictures need the extra "plot", and data frames come from pandas
     optional = {"matplotlib", "pandas"}
     assert {names.get(name, name) for name in found} == declared | optional
     oldest = (TESTS / "oldest.txt").read_text()

@@ -245,11 +245,11 @@ def test_one_standard_error(digits, n_splits):
         ]
     )
     highest = scores.mean(axis=1).argmax()
-    deviation = np.sqrt(
+    std = np.sqrt(
         ((scores[highest] - scores[highest].mean()) ** 2).sum() / (n_splits - 1)
     )
     means = scores.mean(axis=1)
-    least = means.max() - deviation / np.sqrt(n_splits)
+    least = means.max() - std / np.sqrt(n_splits)
     near = [alpha for alpha, mean in zip(alphas, means, strict=True) if mean >= least]
     assert clf.alpha_ == max(near) == clf.best_params_["alpha"]
     assert alphas[highest] < clf.alpha_ < 3.0

@@ -53,12 +53,12 @@ CHOICES = {
 }
 
 
-@pytest.mark.parametrize("heard", [False, True])
+@pytest.mark.parametrize("has_callback", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("choice", CHOICES)
 @pytest.mark.parametrize("batch_size", [20, 60])
 def test_activity_is_part_of_the_loss_as_defined(
-    colours, choice, weighted, heard, batch_size, monkeypatch
+    colours, choice, weighted, has_callback, batch_size, monkeypatch
 ):
     monkeypatch.setattr("sklearn_l2cnn._training.shards._STEP", 1e3)  # several shards
     X, y = colours
@@ -72,7 +72,7 @@ def test_activity_is_part_of_the_loss_as_defined(
         lr=0.05,
         batch_size=batch_size,
         max_epochs=3,
-        callbacks=[GradientNormClipping(1e9)] if heard else None,
+        callbacks=[GradientNormClipping(1e9)] if has_callback else None,
         random_state=0,
         **parameters,
     ).fit(X, y, sample_weight=weight)

@@ -30,8 +30,8 @@ def test_who_treats_every_image_by_itself():
 
     hooked = nn.Sequential(nn.Linear(2, 2))
     hooked[0].register_forward_hook(lambda *_: None)
-    watched = nn.Sequential(nn.Linear(2, 2))
-    watched[0].weight.register_hook(lambda gradient: None)
+    hooked = nn.Sequential(nn.Linear(2, 2))
+    hooked[0].weight.register_hook(lambda gradient: None)
     others = [
         nn.Sequential(nn.BatchNorm2d(1)),
         nn.Sequential(nn.RReLU()),
@@ -40,7 +40,7 @@ def test_who_treats_every_image_by_itself():
         nn.utils.parametrizations.weight_norm(nn.Linear(2, 2)),
         SmallNet((1, 4, 4), 2),
         hooked,
-        watched,
+        hooked,
     ]
     assert [layers_by_image(other) for other in others] == [None] * len(others)
 

@@ -23,9 +23,11 @@ def test_coupled_l2_under_adam_is_torchs_adam_with_weight_decay(colours, alpha):
 
 
 @pytest.mark.parametrize("alpha", [0.01, 3.0])
-@pytest.mark.parametrize("parameters", [{"optimizer": "adamw"}, {"callbacks": "heard"}])
+@pytest.mark.parametrize(
+    "parameters", [{"optimizer": "adamw"}, {"callbacks": "batches"}]
+)
 def test_decoupled_l2_under_adam_is_torchs_adamw(colours, alpha, parameters):
-    if "callbacks" in parameters:  # whose presence ends the lean path
+    if "callbacks" in parameters:  # one that follows batches
         from skorch.callbacks import GradientNormClipping
 
         parameters = {"callbacks": [GradientNormClipping(1e9)], "optimizer": "adamw"}
@@ -173,13 +175,13 @@ def test_every_filter_and_unit_is_projected_after_every_step(colours, optimizer)
                 seen.append(max(norms))
 
     options = {"max_norm": 0.4, "optimizer": optimizer, "lr": 0.05, "batch_size": 20}
-    watched = quick(**options, callbacks=[("watch", Watch())])
-    watched.fit(X, y)
-    watch = dict(watched.net_.callbacks_)["watch"]
+    followed = quick(**options, callbacks=[("watch", Watch())])
+    followed.fit(X, y)
+    watch = dict(followed.net_.callbacks_)["watch"]
     assert watch is not None and len(seen) == 9
     assert max(seen) <= 0.4 * (1 + 1e-6) and max(seen) > 0.39
-    lean = quick(**options).fit(X, y)
-    for mine, theirs in zip(parameters_of(lean), parameters_of(watched), strict=True):
+    alone = quick(**options).fit(X, y)
+    for mine, theirs in zip(parameters_of(alone), parameters_of(followed), strict=True):
         np.testing.assert_allclose(mine, theirs, rtol=1e-5, atol=1e-7)
 
 

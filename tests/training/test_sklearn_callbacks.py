@@ -54,9 +54,9 @@ def test_epochs_are_tasks_of_the_fit(digits):
 
 def test_scoring_every_epoch_does_not_change_what_is_learnt(digits):
     X, y = digits
-    heard = quick(architecture="plain").set_callbacks(Listener()).fit(X, y)
+    followed = quick(architecture="plain").set_callbacks(Listener()).fit(X, y)
     alone = quick(architecture="plain").fit(X, y)
-    assert np.array_equal(heard.predict_proba(X), alone.predict_proba(X))
+    assert np.array_equal(followed.predict_proba(X), alone.predict_proba(X))
 
 
 def test_a_fitted_estimator_of_an_epoch_stays_as_it_was(digits):
@@ -100,7 +100,7 @@ def test_one_display_for_search_candidate_fold_and_epoch(digits, capsys, n_jobs)
     assert "100%" in shown
 
 
-def test_callbacks_are_heard_through_a_search(digits):
+def test_callbacks_are_followed_through_a_search(digits):
     X, y = digits
     listener = Listener()
     search = GridSearchCV(quick(max_epochs=2), {"alpha": [0, 1]}, cv=2)

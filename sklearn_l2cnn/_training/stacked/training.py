@@ -307,7 +307,7 @@ class StackedTraining:
         print(f"{epoch}: {', '.join(ranges)}")
 
     def _leave(self, leaving):
-        """Let networks go that have ended, and stack the others again."""
+        """Release networks that have ended, and stack the others again."""
         if not leaving:
             return
         self.network.release()
@@ -346,7 +346,7 @@ class StackedTraining:
 
 
 def _strengths(nets, trained):
-    """Return who is penalised how strongly, network by network and for the stack.
+    """Return the strengths of the penalty, network by network and for the stack.
 
     Returns
     -------

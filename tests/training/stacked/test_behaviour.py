@@ -194,7 +194,7 @@ def dense_twice(input_shape, n_classes):
     return nn.Sequential(*layers, nn.ReLU(), nn.Linear(64, n_classes))
 
 
-def watched(input_shape, n_classes):
+def hooked(input_shape, n_classes):
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, n_classes))
     network.register_forward_hook(lambda module, given, logits: 2 * logits)
     return network
@@ -218,7 +218,7 @@ def jitter(batch):
         ),
         ({"architecture": norm_twice, "batch_size": 20}, "share parameters"),
         ({"architecture": dense_twice}, "share parameters"),
-        ({"architecture": watched}, "has hooks"),
+        ({"architecture": hooked}, "has hooks"),
         ({"augment": jitter}, "functions of the user"),
         ({"lr_schedule": "plateau"}, "a learning rate of its own"),
         ({"architecture": "unet"}, "no torch.nn.Sequential"),

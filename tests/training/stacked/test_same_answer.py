@@ -96,7 +96,7 @@ def test_with_strengths_of_layers(images):
 
 
 @pytest.mark.long
-def test_alpha_0_beside_others(images):
+def test_alpha_0_among_others(images):
     X, y = images
     assert_same(*both_ways(X, y, alphas=[0.0, 0.1], penalty="l1"), X)
 
@@ -107,7 +107,7 @@ def test_a_warm_path(images):
     together, one_by_one = both_ways(X, y, path="warm")
     assert_same(together, one_by_one, X)
     cold, _ = both_ways(X, y)
-    assert not np.array_equal(  # the strongest starts anew, the others do not
+    assert not np.array_equal(  # only the strongest starts from a new network
         cold[0][0].predict_proba(X), together[0][0].predict_proba(X)
     )
 
