@@ -95,7 +95,7 @@ torch.nn.init.zeros_(NOTHING[1].weight)
     [
         ({"penalty": None}, None, "penalty=None has none"),
         ({}, np.ones(150), "only one class"),
-        ({"architecture": NOTHING}, None, "its penalty is 0.0"),
+        ({"architecture": NOTHING}, None, "initial network is 0.0"),
     ],
 )
 def test_a_grid_that_nothing_decides(some, parameters, labels, reason):
