@@ -4,7 +4,7 @@ from numbers import Real
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_l2cnn._data.arrays import give_back, origin_of
@@ -64,8 +64,6 @@ class ImageTransformer(ParametersMixin, TransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict = {**FORM}
-    # Whether output feature i corresponds to input feature i.
-    _one_to_one = True
     # Whether to warn about images in other units than those in fit.
     _checks_units = False
 
@@ -122,19 +120,16 @@ class ImageTransformer(ParametersMixin, TransformerMixin, BaseEstimator):
         Parameters
         ----------
         input_features : array-like of str, default=None
-            Names of the columns of X. None uses the names seen in :meth:`fit`.
+            Names of the columns of X, which are only checked.
 
         Returns
         -------
         feature_names_out : ndarray of str
-            The input names if output features correspond to input features, else
             ``"pixel_<row>_<column>"``, followed by ``"_<channel>"`` if there are
             several channels.
         """
         check_is_fitted(self)
-        names = check_feature_names_in(self, input_features)
-        if self._one_to_one:
-            return names
+        check_feature_names_in(self, input_features)
         return pixel_names(self.output_shape_, self._channel_positions()[1])
 
     def _fit(self, X, sample_weight, first):
@@ -228,8 +223,8 @@ class InvertibleMixin:
         return ndim
 
 
-class PartialFitMixin:
-    """Mixin for transformers that learn incrementally."""
+class PartialFitMixin(OneToOneFeatureMixin):
+    """Mixin for transformers that learn incrementally, and keep the features."""
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None):

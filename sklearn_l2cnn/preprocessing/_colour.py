@@ -107,7 +107,6 @@ class ToChannels(ImageTransformer):
     (1797, 8, 8, 3)
     """
 
-    _one_to_one = False
     _parameter_constraints: dict = {
         "n_channels": [Options(Integral, {1, 3, 4})],
         "background": NUMBER,
@@ -168,7 +167,6 @@ class ToGray(ImageTransformer):
            [76, 76]], dtype=uint8)
     """
 
-    _one_to_one = False
     _parameter_constraints: dict = {"background": NUMBER, **FORM}
 
     def __init__(self, *, background=1.0, image_shape=None, channels="last"):

@@ -3,6 +3,7 @@
 from numbers import Integral, Real
 
 import torch
+from sklearn.base import OneToOneFeatureMixin
 
 from sklearn_l2cnn._data.pixels import as_float64
 from sklearn_l2cnn._utils.sklearn_compat import Interval
@@ -10,7 +11,7 @@ from sklearn_l2cnn.preprocessing._base import FORM, ImageTransformer
 from sklearn_l2cnn.preprocessing._values import as_floats_like, cast_like
 
 
-class ContrastNormalizer(ImageTransformer):
+class ContrastNormalizer(OneToOneFeatureMixin, ImageTransformer):
     r"""Normalise each image, or each neighbourhood in it, to mean 0 and equal contrast.
 
     .. math:: x' = (x - m) / \sqrt{v + \epsilon^2}
@@ -102,7 +103,7 @@ def _gaussian_blur(images, window):
     return functional.gaussian_blur(images, sides)
 
 
-class HistogramEqualizer(ImageTransformer):
+class HistogramEqualizer(OneToOneFeatureMixin, ImageTransformer):
     r"""Spread the values of each image evenly, separately for each channel.
 
     .. math:: x' = \frac{c(x) - c_0}{n - c_0}

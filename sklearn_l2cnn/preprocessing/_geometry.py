@@ -78,7 +78,6 @@ class ImageResizer(ImageTransformer):
     (1797, 16, 16)
     """
 
-    _one_to_one = False
     _parameter_constraints: dict = {
         "size": SIZE,
         "aspect": [StrOptions(set(ASPECTS))],
@@ -193,7 +192,6 @@ class CenterCropper(ImageTransformer):
     (1797, 8, 6)
     """
 
-    _one_to_one = False
     _parameter_constraints: dict = {"size": SIZE, **FORM}
 
     def __init__(self, size=(32, 32), *, image_shape=None, channels="last"):
@@ -253,7 +251,6 @@ class ImagePadder(InvertibleMixin, ImageTransformer):
     (1797, 12, 12)
     """
 
-    _one_to_one = False
     _parameter_constraints: dict = {
         "size": SIZE,
         "mode": [StrOptions({"constant", "edge", "reflect"})],

@@ -1,5 +1,7 @@
 """Layout of images: position of the channels, and images as rows."""
 
+from sklearn.base import OneToOneFeatureMixin
+
 from sklearn_l2cnn.preprocessing._base import (
     IMAGE_SHAPE,
     ImageTransformer,
@@ -10,7 +12,6 @@ from sklearn_l2cnn.preprocessing._base import (
 class _ChannelMover(InvertibleMixin, ImageTransformer):
     """Base class of the transformers that move the channel axis."""
 
-    _one_to_one = False
     _parameter_constraints: dict = {**IMAGE_SHAPE}
 
     def __init__(self, *, image_shape=None):
@@ -93,7 +94,7 @@ class ChannelsFirst(_ChannelMover):
         return "last", "first"
 
 
-class RowsToImages(InvertibleMixin, ImageTransformer):
+class RowsToImages(InvertibleMixin, OneToOneFeatureMixin, ImageTransformer):
     """Reshape rows to images.
 
     Parameters
@@ -180,8 +181,6 @@ class ImagesToRows(InvertibleMixin, ImageTransformer):
     >>> ImagesToRows().fit_transform(load_digits().images).shape
     (1797, 64)
     """
-
-    _one_to_one = False
 
     def _ndim_out(self, ndim):
         return 2

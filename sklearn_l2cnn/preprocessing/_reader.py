@@ -144,7 +144,6 @@ class ImageReader(ImageTransformer):
     [[255, 0, 0], [0, 0, 255]]
     """
 
-    _one_to_one = False
     _parameter_constraints: dict = {
         "size": SIZE,
         "mode": [StrOptions(set(MODES))],

@@ -70,7 +70,6 @@ class TorchvisionTransformer(ImageTransformer):
     True
     """
 
-    _one_to_one = False
     _parameter_constraints: dict = {
         "func": [callable, None],
         "one_by_one": ["boolean"],
