@@ -224,7 +224,9 @@ class InvertibleMixin:
 
 
 class PartialFitMixin(OneToOneFeatureMixin):
-    """Mixin for transformers that learn incrementally, and keep the features."""
+    """Mixin for transformers that learn from the values of the pixels, in batches."""
+
+    _checks_units = True
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None):

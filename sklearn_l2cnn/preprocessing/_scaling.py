@@ -70,7 +70,6 @@ class PixelScaler(InvertibleMixin, PartialFitMixin, ImageTransformer):
     0.0 1.0
     """
 
-    _checks_units = True
     _parameter_constraints: dict = {
         "feature_range": [tuple, list],
         "pixel_range": [StrOptions({"auto"}), tuple, list],

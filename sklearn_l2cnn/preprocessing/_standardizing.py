@@ -22,8 +22,6 @@ from sklearn_l2cnn.preprocessing._values import as_floats_like
 class _Standardizer(InvertibleMixin, PartialFitMixin, ImageTransformer):
     """Base class of the transformers that subtract a mean and divide by a scale."""
 
-    _checks_units = True
-
     def _mean_and_scale(self, images):
         """Yield mean and scale as tensors that broadcast over images."""
         for name in ("mean_", "scale_"):

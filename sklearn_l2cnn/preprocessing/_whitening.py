@@ -86,7 +86,6 @@ class PatchWhitener(PartialFitMixin, ImageTransformer):
     0.23 0.04
     """
 
-    _checks_units = True
     _parameter_constraints: dict = {
         "patch_size": [Interval(Integral, 1, None, closed="left")],
         "epsilon": [Interval(Real, 0, None, closed="neither")],
