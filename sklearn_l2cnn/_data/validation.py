@@ -12,9 +12,7 @@ from sklearn.utils.validation import check_consistent_length, check_X_y, validat
 from sklearn_l2cnn._data.arrays import origin_of, without_namespace
 from sklearn_l2cnn._data.images import as_images, describe
 from sklearn_l2cnn._utils.estimators import set_attributes
-from sklearn_l2cnn._utils.sklearn_compat import (
-    check_sample_weight,
-)
+from sklearn_l2cnn._utils.sklearn_compat import check_sample_weight
 
 
 class InputInfo(NamedTuple):

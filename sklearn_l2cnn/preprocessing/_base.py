@@ -10,11 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_l2cnn._data.arrays import give_back, origin_of
 from sklearn_l2cnn._data.images import as_images, in_form, ndim_of, pixel_names
 from sklearn_l2cnn._data.pixels import chunks, unit_of, warn_about_units
-from sklearn_l2cnn._data.validation import (
-    check_images,
-    check_weight,
-    read_images,
-)
+from sklearn_l2cnn._data.validation import check_images, check_weight, read_images
 from sklearn_l2cnn._utils.estimators import (
     ParametersMixin,
     all_or_nothing,
@@ -31,29 +27,6 @@ from sklearn_l2cnn._utils.sklearn_compat import (
 NUMBER = [Interval(Real, None, None, closed="neither")]
 IMAGE_SHAPE = {"image_shape": [tuple, list, None]}
 FORM = {**IMAGE_SHAPE, "channels": [StrOptions({"last", "first"})]}
-
-
-def apply_in_chunks(function, images):
-    """Apply a function to images chunk by chunk, to limit the memory needed.
-
-    Parameters
-    ----------
-    function : callable
-        Takes and returns a tensor of shape ``(n, channels, height, width)``.
-    images : ndarray or Tensor of shape (n, height, width, channels)
-
-    Returns
-    -------
-    images : Tensor of shape (n, new height, new width, new channels)
-    """
-    result = None
-    for rows in chunks(len(images), images.shape[1:]):
-        chunk = function(images[rows].clone().permute(0, 3, 1, 2))
-        chunk = chunk.permute(0, 2, 3, 1)
-        if result is None:
-            result = chunk.new_empty((len(images), *chunk.shape[1:]))
-        result[rows] = chunk
-    return result
 
 
 class ImageTransformer(ParametersMixin, TransformerMixin, BaseEstimator):
@@ -171,8 +144,26 @@ class ImageTransformer(ParametersMixin, TransformerMixin, BaseEstimator):
         return images
 
     def _apply(self, function, images):
-        """Apply `_transform` or its inverse to ``(n, height, width, channels)``."""
-        return apply_in_chunks(function, images)
+        """Apply `_transform` or its inverse chunk by chunk, to limit the memory needed.
+
+        Parameters
+        ----------
+        function : callable
+            Takes and returns a tensor of shape ``(n, channels, height, width)``.
+        images : Tensor of shape (n, height, width, channels)
+
+        Returns
+        -------
+        images : Tensor of shape (n, new height, new width, new channels)
+        """
+        result = None
+        for rows in chunks(len(images), images.shape[1:]):
+            chunk = function(images[rows].clone().permute(0, 3, 1, 2))
+            chunk = chunk.permute(0, 2, 3, 1)
+            if result is None:
+                result = chunk.new_empty((len(images), *chunk.shape[1:]))
+            result[rows] = chunk
+        return result
 
     def _channel_positions(self):
         """Return the positions of the channels in the input and in the output."""
