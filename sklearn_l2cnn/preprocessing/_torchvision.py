@@ -3,7 +3,6 @@
 import torch
 from sklearn.utils import check_random_state
 
-from sklearn_l2cnn._data.arrays import as_tensor
 from sklearn_l2cnn._utils.seeds import seeded
 from sklearn_l2cnn.preprocessing._base import FORM, ImageTransformer
 
@@ -97,7 +96,7 @@ class TorchvisionTransformer(ImageTransformer):
 
     def _apply(self, change, images):
         # not in chunks, for which a transform would draw different random numbers
-        images = as_tensor(images).permute(0, 3, 1, 2)
+        images = images.permute(0, 3, 1, 2)
         # func may work in place
         images = images.clone(memory_format=torch.contiguous_format)
         with seeded(self.seed_, images.device):
@@ -121,14 +120,10 @@ class TorchvisionTransformer(ImageTransformer):
 
 def _checked(result, images):
     """Raise unless a transform returned as many images as were passed."""
-    if (
-        isinstance(result, torch.Tensor)
-        and result.ndim == 4
-        and len(result) == len(images)
-    ):
-        return result
     kind = type(result).__name__
-    if isinstance(result, torch.Tensor):
+    if torch.is_tensor(result):
+        if result.ndim == 4 and len(result) == len(images):
+            return result
         kind = f"a tensor of shape {tuple(result.shape)}"
     raise ValueError(
         f"func returned {kind} for a tensor of shape {tuple(images.shape)}; one of "

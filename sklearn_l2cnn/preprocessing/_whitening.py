@@ -105,26 +105,19 @@ class PatchWhitener(PartialFitMixin, ImageTransformer):
         return [min(self.patch_size, side) for side in self.image_shape_[:2]]
 
     def _learn(self, images, weight, first):
-        moments = None
-        if not first:
-            names = ("n_patches_seen_", "mean_", "covariance_")
-            moments = [self._learnt_[name] for name in names]
+        names = ("n_patches_seen_", "mean_", "covariance_")
+        moments = None if first else [self._learnt_[name] for name in names]
         rows = np.flatnonzero(weight > 0)
         for part in chunks(len(rows), images.shape[1:]):
-            chunk = as_float64(as_tensor(images[rows[part]]).permute(0, 3, 1, 2))
+            chunk = as_float64(images[rows[part]].permute(0, 3, 1, 2))
             patches = torch.nn.functional.unfold(
                 chunk, self._sides(), stride=self.stride
             )
             shares = as_tensor(weight[rows[part]]).repeat_interleave(patches.shape[2])
             new = _moments(patches.swapaxes(1, 2).flatten(0, 1), shares)
             moments = new if moments is None else _merge_moments(moments, new)
-        total, mean, covariance = moments
-        return {
-            "n_patches_seen_": total,
-            "mean_": mean,
-            "covariance_": covariance,
-            "filters_": self._whitening(covariance),
-        }
+        learnt = dict(zip(names, moments, strict=True))
+        return {**learnt, "filters_": self._whitening(learnt["covariance_"])}
 
     def _whitening(self, covariance):
         """Return the rows of the whitening matrix for the middle pixel of a patch."""
