@@ -20,10 +20,14 @@ def chunks(n_rows, image_shape):
         yield slice(start, min(start + step, n_rows))
 
 
+def white_of(images):
+    """Return the value of white: 255 for uint8, 1 otherwise."""
+    return 255 if images.dtype == torch.uint8 else 1.0
+
+
 def as_float64(images):
     """Return images as float64, uint8 counted as [0, 1]."""
-    white = 255.0 if images.dtype == torch.uint8 else 1.0
-    return images.double() / white
+    return images.double() / white_of(images)
 
 
 def channel_statistics(images, rows, weight):
@@ -180,10 +184,10 @@ def standardized(images, mean, scale, dtype):
     lines = as_float64(images).reshape(n, height, width * depth)
     result = ((lines - mean) / scale).to(dtype).reshape(images.shape)
     if not torch.isfinite(result).all():
-        name = str(dtype).removeprefix("torch.")
         raise ValueError(
-            f"Input X contains infinity or a value too large for dtype({name!r}) once "
-            f"it is standardised: the largest magnitude is "
+            f"Input X contains infinity or a value too large for "
+            f"dtype({dtype_name(result)!r}) once it is standardised: the largest "
+            f"magnitude is "
             f"{largest_magnitude(images):.3g}. Divide X by a constant, or look for "
             "pixels that are not pixels."
         )

@@ -5,7 +5,7 @@ from numbers import Integral, Real
 import torch
 from sklearn.base import OneToOneFeatureMixin
 
-from sklearn_l2cnn._data.pixels import as_float64
+from sklearn_l2cnn._data.pixels import as_float64, white_of
 from sklearn_l2cnn._utils.sklearn_compat import Interval
 from sklearn_l2cnn.preprocessing._base import FORM, ImageTransformer
 from sklearn_l2cnn.preprocessing._values import as_floats_like, cast_like
@@ -155,9 +155,7 @@ class HistogramEqualizer(OneToOneFeatureMixin, ImageTransformer):
         least = counts.amin(dim=(2, 3), keepdim=True)
         span = images.shape[2] * images.shape[3] - least
         share = torch.where(span > 0, (counts - least) / span, 0.0)
-        if images.dtype == torch.uint8:
-            return cast_like(255 * share, images)
-        return share.to(images.dtype)
+        return cast_like(white_of(images) * share, images)
 
 
 def _ranks(values):

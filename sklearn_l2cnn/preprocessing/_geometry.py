@@ -18,7 +18,6 @@ from sklearn_l2cnn.preprocessing._base import (
     ImageTransformer,
     InvertibleMixin,
 )
-from sklearn_l2cnn.preprocessing._values import white_of
 
 SIZE = [Interval(Integral, 1, None, closed="left"), tuple, list]
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
@@ -138,14 +137,14 @@ def _middle(images, size):
 
 def _in_frame(images, size, fill):
     """Put images in the middle of larger frames, and fill the rest."""
-    if images.dtype == torch.uint8 and not 0 <= fill <= 1:
-        raise ValueError(
-            f"fill={fill:g} is not a valid value for uint8 images: 0 is black, and 1 "
-            "is white, which is 255 for uint8."
-        )
-    level = fill * white_of(images)
-    level = level if images.is_floating_point() else round(level)
-    frames = images.new_full((*images.shape[:2], *size), level)
+    if images.dtype == torch.uint8:
+        if not 0 <= fill <= 1:
+            raise ValueError(
+                f"fill={fill:g} is not a valid value for uint8 images: 0 is black, and "
+                "1 is white, which is 255 for uint8."
+            )
+        fill = round(255 * fill)
+    frames = images.new_full((*images.shape[:2], *size), fill)
     _middle(frames, images.shape[2:])[:] = images
     return frames
 

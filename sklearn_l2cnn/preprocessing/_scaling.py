@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from sklearn_l2cnn._data.pixels import as_float64, chunks
+from sklearn_l2cnn._data.pixels import as_float64
 from sklearn_l2cnn._utils.sklearn_compat import StrOptions
 from sklearn_l2cnn.preprocessing._base import (
     FORM,
@@ -95,18 +95,18 @@ class PixelScaler(InvertibleMixin, PartialFitMixin, ImageTransformer):
             return {"pixel_range_": tuple(map(float, self.pixel_range))}
         low, high = 0.0, 1.0
         if images.dtype != torch.uint8:
-            low, high = _extremes(images, np.flatnonzero(weight > 0))
+            rows = np.flatnonzero(weight > 0)
+            low = float(images.amin(dim=(1, 2, 3))[rows].min())
+            high = float(images.amax(dim=(1, 2, 3))[rows].max())
         if not first:
             low, high = min(low, self.pixel_range_[0]), max(high, self.pixel_range_[1])
         return {"pixel_range_": (low, high)}
 
     def _transform(self, images):
-        values = _rescale(as_float64(images), self.pixel_range_, self.feature_range)
-        return as_floats_like(values, images)
+        return _rescale(images, self.pixel_range_, self.feature_range)
 
     def _inverse_transform(self, images):
-        values = _rescale(as_float64(images), self.feature_range, self.pixel_range_)
-        return as_floats_like(values, images)
+        return _rescale(images, self.feature_range, self.pixel_range_)
 
 
 def _check_range(limits, name):
@@ -118,19 +118,10 @@ def _check_range(limits, name):
         )
 
 
-def _extremes(images, rows):
-    lows, highs = [], []
-    for part in chunks(len(rows), images.shape[1:]):
-        chunk = images[rows[part]]
-        lows.append(float(chunk.min()))
-        highs.append(float(chunk.max()))
-    return min(lows), max(highs)
-
-
-def _rescale(values, source, target):
+def _rescale(images, source, target):
     """Map [a, b] linearly to [a', b'], with slope 1 if a range has no width."""
     (low, high), (new_low, new_high) = source, target
-    slope = (new_high - new_low) / (high - low) if high > low else 1.0
-    if new_high == new_low:
-        slope = 1.0
-    return new_low + (values - low) * slope
+    slope = 1.0
+    if high > low and new_high > new_low:
+        slope = (new_high - new_low) / (high - low)
+    return as_floats_like(new_low + (as_float64(images) - low) * slope, images)

@@ -1,11 +1,6 @@
-"""Units and dtypes of pixel values."""
+"""Dtypes of pixel values."""
 
 import torch
-
-
-def white_of(images):
-    """Return the value of white: 255 for uint8, 1 otherwise."""
-    return 255 if images.dtype == torch.uint8 else 1.0
 
 
 def cast_like(values, images):
