@@ -4,10 +4,9 @@ from numbers import Integral
 
 import torch
 
-from sklearn_l2cnn._data.pixels import white_of
+from sklearn_l2cnn._data.pixels import as_floats_like, cast_like, white_of
 from sklearn_l2cnn._utils.sklearn_compat import Options
 from sklearn_l2cnn.preprocessing._base import FORM, NUMBER, ImageTransformer
-from sklearn_l2cnn.preprocessing._values import as_floats_like, cast_like
 
 # Weights of red, green and blue in the luma of ITU-R BT.601.
 _LUMA = (0.299, 0.587, 0.114)

@@ -5,10 +5,9 @@ from numbers import Integral, Real
 import torch
 from sklearn.base import OneToOneFeatureMixin
 
-from sklearn_l2cnn._data.pixels import as_float64, white_of
+from sklearn_l2cnn._data.pixels import as_float64, as_floats_like, cast_like, white_of
 from sklearn_l2cnn._utils.sklearn_compat import Interval
 from sklearn_l2cnn.preprocessing._base import FORM, ImageTransformer
-from sklearn_l2cnn.preprocessing._values import as_floats_like, cast_like
 
 
 class ContrastNormalizer(OneToOneFeatureMixin, ImageTransformer):

@@ -23,13 +23,12 @@ from sklearn_l2cnn._data.files import (
 )
 from sklearn_l2cnn._data.framing import ASPECTS, two_sides
 from sklearn_l2cnn._data.images import as_images
-from sklearn_l2cnn._data.pixels import as_float64
+from sklearn_l2cnn._data.pixels import as_float64, cast_like
 from sklearn_l2cnn._data.validation import check_weight
 from sklearn_l2cnn._utils.sklearn_compat import Interval, StrOptions
 from sklearn_l2cnn.preprocessing._base import FORM, ImageTransformer
 from sklearn_l2cnn.preprocessing._colour import convert_channels
 from sklearn_l2cnn.preprocessing._geometry import INTERPOLATIONS, SIZE, resize_to
-from sklearn_l2cnn.preprocessing._values import cast_like
 
 # Number of files per task of a thread.
 _FILES = 16

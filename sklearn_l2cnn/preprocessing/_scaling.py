@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from sklearn_l2cnn._data.pixels import as_float64
+from sklearn_l2cnn._data.pixels import as_float64, as_floats_like
 from sklearn_l2cnn._utils.sklearn_compat import StrOptions
 from sklearn_l2cnn.preprocessing._base import (
     FORM,
@@ -11,7 +11,6 @@ from sklearn_l2cnn.preprocessing._base import (
     InvertibleMixin,
     PartialFitMixin,
 )
-from sklearn_l2cnn.preprocessing._values import as_floats_like
 
 
 class PixelScaler(InvertibleMixin, PartialFitMixin, ImageTransformer):

@@ -7,6 +7,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn_l2cnn._data.arrays import on_host
 from sklearn_l2cnn._data.pixels import (
     as_float64,
+    as_floats_like,
     channel_statistics,
     chunks,
     merge_statistics,
@@ -16,7 +17,6 @@ from sklearn_l2cnn.preprocessing._base import (
     InvertibleMixin,
     PartialFitMixin,
 )
-from sklearn_l2cnn.preprocessing._values import as_floats_like
 
 
 class _Standardizer(InvertibleMixin, PartialFitMixin, ImageTransformer):

@@ -6,11 +6,10 @@ import numpy as np
 import torch
 
 from sklearn_l2cnn._data.arrays import as_tensor, on_host
-from sklearn_l2cnn._data.pixels import as_float64, chunks
+from sklearn_l2cnn._data.pixels import as_float64, as_floats_like, chunks
 from sklearn_l2cnn._utils.sklearn_compat import Interval
 from sklearn_l2cnn.preprocessing._base import FORM, ImageTransformer, PartialFitMixin
 from sklearn_l2cnn.preprocessing._geometry import pad_axis
-from sklearn_l2cnn.preprocessing._values import as_floats_like
 
 
 class PatchWhitener(PartialFitMixin, ImageTransformer):
