@@ -4,6 +4,7 @@ import contextlib
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from numbers import Integral, Real
 
 import numpy as np
@@ -285,23 +286,24 @@ class ImageReader(ImageTransformer):
                 try:
                     images[row] = self._read_one(sources[row], row, options)
                 except (OSError, ValueError) as error:
-                    failures.append((row, error))
                     if self.on_error == "raise":
-                        break
+                        raise
+                    failures.append(f"row {row}: {error}")
             return failures
 
-        failures = []
         starts = range(0, len(sources), _FILES)
         with ThreadPoolExecutor(effective_n_jobs(self.n_jobs)) as threads:
-            try:
-                for found in threads.map(read, starts):
-                    failures += found
-                    if failures and self.on_error == "raise":
-                        raise failures[0][1]
-            finally:
-                threads.shutdown(cancel_futures=True)
+            # in the order of the rows; the first failure cancels what has not begun
+            failures = list(chain.from_iterable(threads.map(read, starts)))
         if failures:
-            warnings.warn(_fill_message(failures, sources, self.fill), UserWarning, 4)
+            listed, more = "; ".join(failures[:_LISTED]), len(failures) - _LISTED
+            warnings.warn(
+                f"{len(failures)} of {len(sources)} images could not be read and are "
+                f"filled with {self.fill:g}: {listed}"
+                f"{f'; and {more} more' if more > 0 else ''}",
+                UserWarning,
+                stacklevel=4,
+            )
         return images
 
     def _read_one(self, source, row, options):
@@ -420,12 +422,3 @@ def _load_repeated(sources):
             with contextlib.suppress(OSError, ValueError):
                 source.load()
         known.add(id(source))
-
-
-def _fill_message(failures, sources, fill):
-    listed = "; ".join(f"row {row}: {error}" for row, error in failures[:_LISTED])
-    more = len(failures) - _LISTED
-    return (
-        f"{len(failures)} of {len(sources)} images could not be read and are filled "
-        f"with {fill:g}: {listed}{f'; and {more} more' if more > 0 else ''}"
-    )
