@@ -5,6 +5,8 @@ numpy's or, under scikit-learn's array API dispatch, any library's, on the devic
 it lies. Labels, weights and the positions of rows are numpy arrays.
 """
 
+from types import SimpleNamespace
+
 import numpy as np
 import torch
 from sklearn import get_config
@@ -100,18 +102,6 @@ def on_host(values):
     return np.asarray(without_namespace(values))
 
 
-class _Memory:
-    """The memory of an array that may only be read, which is all that is done here.
-
-    torch warns of such arrays, and to copy a memory map would be to read it whole.
-    """
-
-    def __init__(self, array):
-        place = array.__array_interface__["data"][0], False
-        self.__array_interface__ = {**array.__array_interface__, "data": place}
-        self.array = array
-
-
 def as_tensor(array):
     """Return an array as a tensor that shares its memory, and is only to be read."""
     if is_tensor(array):
@@ -122,7 +112,12 @@ def as_tensor(array):
     if not (whole and array.flags.aligned):  # torch takes no such memory
         array = np.array(array, order="C")
     if not array.flags.writeable:
-        array = np.asarray(_Memory(array))
+        # torch warns of such arrays, though all that is done here is to read them, and
+        # to copy a memory map would be to read it whole: the same memory, writeable
+        interface = array.__array_interface__
+        interface["data"] = interface["data"][0], False
+        memory = SimpleNamespace(__array_interface__=interface, owner=array)
+        array = np.asarray(memory)
     return torch.from_numpy(array)
 
 
