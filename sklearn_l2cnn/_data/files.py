@@ -79,19 +79,27 @@ def read_image(source, options):
     -------
     pixels : ndarray of uint8 of shape (height, width, channels)
     """
+    name = describe_source(source)
     if is_pil(source):
-        return _to_pixels(source, options, describe_source(source), whole=True)
+        return _to_pixels(source, options, name, whole=True)
     if isinstance(source, bytes | bytearray):
-        return _decode(io.BytesIO(source), options, describe_source(source))
+        return _decode(io.BytesIO(source), options, name)
     path = _resolve(source, options.root)
     try:
         with open(path, "rb") as file:
-            return _decode(file, options, describe_source(source))
+            return _decode(file, options, name)
     except FileNotFoundError:
-        raise FileNotFoundError(_no_file_message(source, path)) from None
+        hint = (
+            f"Relative paths start at the working directory, {os.getcwd()!r}, or root."
+        )
+        if os.path.isabs(path):
+            hint = (
+                "Check its spelling, including capital letters and the file extension."
+            )
+        raise FileNotFoundError(f"{name}: there is no such file. {hint}") from None
     except IsADirectoryError:
         raise IsADirectoryError(
-            f"{describe_source(source)} is a folder, an image file was expected. "
+            f"{name} is a folder, an image file was expected. "
             "sklearn_l2cnn.datasets.read_image_folder lists the images in a folder."
         ) from None
 
@@ -125,13 +133,6 @@ def _resolve(source, root):
             f"root={str(root)!r}."
         )
     return found
-
-
-def _no_file_message(source, path):
-    hint = f"Relative paths start at the working directory, {os.getcwd()!r}, or root."
-    if os.path.isabs(path):
-        hint = "Check its spelling, including capital letters and the file extension."
-    return f"{describe_source(source)}: there is no such file. {hint}"
 
 
 def _decode(file, options, name):
@@ -265,10 +266,8 @@ def _uncropped_size(shape, size, aspect):
 
 def _to_eight_bits(image):
     """Convert an image of any mode to L, LA, RGB or RGBA."""
-    from PIL import Image
-
     if image.mode.startswith("I") or image.mode == "F":
-        return Image.fromarray(_to_uint8(*_with_white(image)))
+        return _from_more_bits(image)
     alpha = "A" if "transparency" in image.info else ""
     modes = {"P": "RGB" + alpha, "L": "L" + alpha, "RGB": "RGB" + alpha, "1": "L"}
     modes |= {"LA": "LA", "La": "LA", "PA": "RGBA", "RGBA": "RGBA", "RGBa": "RGBA"}
@@ -281,20 +280,18 @@ def white_for(largest):
     return next((w for w in (1.0, 255.0, 65535.0) if largest <= w), float(largest))
 
 
-def _with_white(image):
-    """Return the values of an image of more than 8 bits, and the value of white."""
-    values = np.asarray(image)
+def _from_more_bits(image):
+    """Convert an image of more than 8 bits to L, clipped at black and at white."""
+    from PIL import Image
+
+    values, white = np.asarray(image), 65535.0
     if image.mode == "F":
-        return values, white_for(values[np.isfinite(values)].max(initial=0))
+        white = white_for(values[np.isfinite(values)].max(initial=0))
     # older releases of Pillow read 16-bit files as 32-bit integers
-    if image.mode == "I" and image.format is None:
-        return values, max(255.0, white_for(values.max()))
-    return values, 65535.0
-
-
-def _to_uint8(values, white):
-    """Convert numbers from 0 to `white` to uint8; others are clipped."""
-    return np.round(np.clip(values / white, 0, 1) * 255).astype(np.uint8)
+    elif image.mode == "I" and image.format is None:
+        white = max(255.0, white_for(values.max()))
+    shares = np.clip(values / white, 0, 1)
+    return Image.fromarray(np.round(shares * 255).astype(np.uint8))
 
 
 def _to_mode(image, options):
