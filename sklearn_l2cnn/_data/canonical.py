@@ -91,9 +91,7 @@ def _groups(key, labels, weight):
 
 def _groups_are_equal(images, rows, starts):
     """Say whether all the images within each group of sorted rows are the same."""
-    within = np.ones(len(rows), dtype=bool)
-    within[starts] = False
-    later = np.flatnonzero(within)
+    later = np.delete(np.arange(len(rows)), starts)
     return all(
         bool((images[rows[later[chunk]]] == images[rows[later[chunk] - 1]]).all())
         for chunk in chunks(len(later), images.shape[1:])
