@@ -161,8 +161,7 @@ def _chosen_shape(shape, image_shape, channels, name):
     """Decide the (height, width, channels) of images that come for the first time."""
     given = None
     if image_shape is not None:
-        given = tuple(int(size) for size in image_shape)
-        given = given if len(given) == 3 else (*given, 1)
+        given = (*map(int, image_shape), 1)[:3]  # (height, width) has one channel
     if len(shape) == 2:
         return _shape_of_rows(shape[1], given, image_shape, name)
     found = _image_shape_of(shape, channels, name)
@@ -174,7 +173,7 @@ def _chosen_shape(shape, image_shape, channels, name):
             "or make the two agree."
         )
     if given is None and len(shape) == 4:
-        _refuse_swapped_channels(shape, channels, name)
+        _refuse_swapped_channels(shape, found, channels, name)
     return found
 
 
@@ -223,20 +222,18 @@ def _image_shape_of(shape, channels, name):
     return tuple(shape[1:])
 
 
-def _refuse_swapped_channels(shape, channels, name):
+def _refuse_swapped_channels(shape, found, channels, name):
     """Raise where the axes of X say clearly that its channels stand elsewhere.
 
     A square image with 1, 3 or 4 channels on the wrong side would be learnt as a
     sliver with as many channels as it has rows, without an error and badly.
     """
-    swapped = _other_layout(shape, channels)
-    height, width, depth = swapped
-    here = _image_shape_of(shape, channels, name)
-    if depth in (1, 3, 4) and height == width and here[2] > 4:
+    height, width, depth = swapped = _other_layout(shape, channels)
+    if depth in (1, 3, 4) and height == width and found[2] > 4:
         raise ValueError(
             f"{name} of shape {shape} with channels={channels!r} would be images of "
-            f"{describe(here)}; {describe(swapped)} is more likely. Pass "
-            f"channels={_other(channels)!r}, or image_shape={here} if you mean it."
+            f"{describe(found)}; {describe(swapped)} is more likely. Pass "
+            f"channels={_other(channels)!r}, or image_shape={found} if you mean it."
         )
 
 
