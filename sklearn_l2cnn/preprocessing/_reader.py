@@ -331,13 +331,13 @@ def _to_uint8(images, white):
 
 def _whites(sources):
     """Return the white values of arrays of floats and of arrays of integers."""
-    largest = {}
+    whites = {}
     for source in sources:
         if not isinstance(source, np.ndarray) or source.dtype in (np.uint8, bool):
             continue
-        kind, values = source.dtype.kind, source[np.isfinite(source)]
-        largest[kind == "f"] = max(largest.get(kind == "f", 0), values.max(initial=0))
-    whites = {kind: white_for(value) for kind, value in largest.items()}
+        white = white_for(source[np.isfinite(source)].max(initial=0))
+        is_float = source.dtype.kind == "f"
+        whites[is_float] = max(white, whites.get(is_float, 1.0))
     either = next(iter(whites.values()), 1.0)
     return whites.get(True, either), whites.get(False, either)
 

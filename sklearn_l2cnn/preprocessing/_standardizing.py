@@ -26,7 +26,7 @@ class _Standardizer(InvertibleMixin, PartialFitMixin, ImageTransformer):
         """Yield mean and scale as tensors that broadcast over images."""
         for name in ("mean_", "scale_"):
             values = torch.as_tensor(self._learnt_[name], device=images.device)
-            yield values.permute(2, 0, 1) if values.ndim == 3 else values[:, None, None]
+            yield values.expand(self.image_shape_).permute(2, 0, 1)
 
     def _transform(self, images):
         mean, scale = self._mean_and_scale(images)
