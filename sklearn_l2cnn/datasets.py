@@ -33,8 +33,6 @@ __all__ = [
 # Common formats of photographs that Pillow reads.
 _EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff")
 
-_CIFAR10 = "cifar-10-batches-py"
-
 
 def load_digits_images(*, return_X_y=False, as_frame=False):
     """Load the digits data set of scikit-learn, 1,797 images of 8 x 8 pixels.
@@ -62,8 +60,8 @@ def load_digits_images(*, return_X_y=False, as_frame=False):
     """
     digits = load_digits()
     images = np.round(digits.images * (255 / 16)).astype(np.uint8)
-    about = Bunch(target_names=list(map(str, range(10))), DESCR=digits.DESCR)
-    return _as_bunch(images, digits.target, about, return_X_y, as_frame)
+    about = {"target_names": list("0123456789"), "DESCR": digits.DESCR}
+    return _as_bunch(images, digits.target, return_X_y, as_frame, **about)
 
 
 def load_mnist(
@@ -99,8 +97,8 @@ def load_mnist(
     images, target, _ = _load_from_torchvision(
         MNIST, data_home, subset, download, "MNIST/raw", f"{files} from {mirror}"
     )
-    about = Bunch(target_names=list(map(str, range(10))))
-    return _as_bunch(images, target, about, return_X_y, as_frame)
+    names = list("0123456789")
+    return _as_bunch(images, target, return_X_y, as_frame, target_names=names)
 
 
 def load_cifar10(data_home=None, *, subset="train", download=False, return_X_y=False):
@@ -126,9 +124,9 @@ def load_cifar10(data_home=None, *, subset="train", download=False, return_X_y=F
     from torchvision.datasets import CIFAR10
 
     images, target, names = _load_from_torchvision(
-        CIFAR10, data_home, subset, download, _CIFAR10, CIFAR10.url
+        CIFAR10, data_home, subset, download, CIFAR10.base_folder, CIFAR10.url
     )
-    return _as_bunch(images, target, Bunch(target_names=names), return_X_y)
+    return _as_bunch(images, target, return_X_y, target_names=names)
 
 
 def read_image_folder(path, *, return_X_y=False, as_frame=False):
@@ -296,25 +294,24 @@ def make_shapes(n=300, size=16, noise=0.1, *, random_state=None, return_X_y=Fals
     radius = rng.randint(3, max(4, size // 4 + 1), size=n)[:, np.newaxis, np.newaxis]
     middle = rng.randint(radius, size - radius, size=(n, 1, 2))
     grid = np.arange(size)
-    down = grid[np.newaxis, :, np.newaxis] - middle[:, :, :1]
-    right = grid[np.newaxis, np.newaxis, :] - middle[:, :, 1:]
+    down = grid[:, np.newaxis] - middle[:, :, :1]
+    right = grid - middle[:, :, 1:]
     inside = np.maximum(abs(down), abs(right)) <= radius
-    masks = np.select(
-        [target[:, np.newaxis, np.newaxis] == k for k in range(3)],
+    masks = np.choose(
+        target[:, np.newaxis, np.newaxis],
         [
             down**2 + right**2 <= radius**2,
             inside,
             inside & (2 * abs(right) <= down + radius),
+            inside & (np.minimum(abs(down), abs(right)) <= radius // 3),
         ],
-        default=inside & (np.minimum(abs(down), abs(right)) <= radius // 3),
     )
     values = 0.8 * masks + rng.normal(scale=noise, size=masks.shape)
     images = np.round(255 * values.clip(0, 1)).astype(np.uint8)
-    about = Bunch(target_names=names, masks=masks)
-    return _as_bunch(images, target, about, return_X_y)
+    return _as_bunch(images, target, return_X_y, target_names=names, masks=masks)
 
 
-def _as_bunch(images, target, about, return_X_y, as_frame=False):
+def _as_bunch(images, target, return_X_y, as_frame=False, **about):
     """Return a data set in the requested form."""
     data = Bunch(images=images, target=target, **about)
     if as_frame:
@@ -331,40 +328,30 @@ def _load_from_torchvision(kind, data_home, subset, download, place, address):
     """Load images, labels and class names of a data set of torchvision."""
     if subset not in ("train", "test", "all"):
         raise ValueError(f"subset={subset!r}; 'train', 'test' or 'all' was expected.")
+    parts = {"train": [True], "test": [False], "all": [True, False]}[subset]
     home = data_home or os.environ.get("SCIKIT_LEARN_DATA", "~/scikit_learn_data")
     home = Path(home).expanduser()
-    parts, quiet = [], io.StringIO()  # for the output of a download
-    for part in ("train", "test"):
-        if subset in (part, "all"):
-            try:
-                with (
-                    contextlib.redirect_stdout(quiet),
-                    contextlib.redirect_stderr(quiet),
-                ):
-                    train = part == "train"
-                    parts.append(kind(str(home), train=train, download=download))
-            except (OSError, RuntimeError, ValueError) as error:
-                raise OSError(
-                    _missing_message(kind, home, download, place, address, error)
-                ) from error
-    images = np.concatenate([np.asarray(part.data) for part in parts])
-    target = np.concatenate([np.asarray(part.targets) for part in parts])
-    return images, target, parts[0].classes
-
-
-def _missing_message(kind, home, download, place, address, error):
-    where = home / place
-    if not download:
-        return (
-            f"{kind.__name__} is not in {str(where)!r}, or it is damaged. Pass "
+    quiet = io.StringIO()  # for the output of a download
+    try:
+        with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
+            found = [kind(str(home), train=train, download=download) for train in parts]
+    except (OSError, RuntimeError, ValueError) as error:
+        message = (
+            f"{kind.__name__} is not in {str(home / place)!r}, or it is damaged. Pass "
             "download=True to download it there, or data_home= if torchvision has "
             f"downloaded it before: the folder that contains {place!r}."
         )
-    return (
-        f"{kind.__name__} could not be downloaded ({error}). Download {address} on a "
-        "machine with a connection and unpack it so that its files are in "
-        f"{str(where)!r}, or pass the folder that contains {place!r} as data_home=."
-    )
+        if download:
+            message = (
+                f"{kind.__name__} could not be downloaded ({error}). Download "
+                f"{address} on a machine with a connection and unpack it so that its "
+                f"files are in {str(home / place)!r}, or pass the folder that contains "
+                f"{place!r} as data_home=."
+            )
+        raise OSError(message) from error
+    images = np.concatenate([np.asarray(part.data) for part in found])
+    target = np.concatenate([np.asarray(part.targets) for part in found])
+    return images, target, found[0].classes
 
 
 def _no_images_message(path, classes, others):
