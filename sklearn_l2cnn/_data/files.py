@@ -89,14 +89,7 @@ def read_image(source, options):
         with open(path, "rb") as file:
             return _decode(file, options, name)
     except FileNotFoundError:
-        hint = (
-            f"Relative paths start at the working directory, {os.getcwd()!r}, or root."
-        )
-        if os.path.isabs(path):
-            hint = (
-                "Check its spelling, including capital letters and the file extension."
-            )
-        raise FileNotFoundError(f"{name}: there is no such file. {hint}") from None
+        raise FileNotFoundError(_no_file_message(name, path)) from None
     except IsADirectoryError:
         raise IsADirectoryError(
             f"{name} is a folder, an image file was expected. "
@@ -135,12 +128,19 @@ def _resolve(source, root):
     return found
 
 
+def _no_file_message(name, path):
+    hint = f"Relative paths start at the working directory, {os.getcwd()!r}, or root."
+    if os.path.isabs(path):
+        hint = "Check its spelling, including capital letters and the file extension."
+    return f"{name}: there is no such file. {hint}"
+
+
 def _decode(file, options, name):
     from PIL import Image, UnidentifiedImageError
 
-    head = file.read(4)
+    head = file.read(1024)
     file.seek(0)
-    if head in (b"%!PS", b"\xc5\xd0\xd3\xc6"):
+    if head.startswith((b"%!PS", b"\xc5\xd0\xd3\xc6")):
         raise ValueError(
             f"{name} is PostScript, which Pillow passes to another program. Convert it "
             "to a PNG of the size that you need first."
@@ -148,8 +148,7 @@ def _decode(file, options, name):
     try:
         image = Image.open(file)
     except UnidentifiedImageError:
-        file.seek(0)
-        raise ValueError(_no_image_message(file.read(1024), name)) from None
+        raise ValueError(_no_image_message(head, name)) from None
     except Image.DecompressionBombError as error:
         raise ValueError(
             f"{name}: {error} PIL.Image.MAX_IMAGE_PIXELS sets the limit of Pillow."
@@ -240,8 +239,8 @@ def _load_upright(image, options, whole):
     if sized and not whole:
         wanted = _uncropped_size(shape, two_sides(options.size), options.aspect)
         wanted = wanted if swapped else wanted[::-1]
-        mode = "L" if options.mode == "L" and image.mode == "RGB" else None
-        image.draft(mode, tuple(max(1, int(side * _REDUCING_GAP)) for side in wanted))
+        least = tuple(max(1, int(side * _REDUCING_GAP)) for side in wanted)
+        image.draft(options.mode, least)
     factor = next(k for k in (1, 2, 4, 8) if -(-stored[0] // k) == image.size[0])
     image.load()
     if orientation in _FLIPPED:
