@@ -102,30 +102,24 @@ class ImageResizer(ImageTransformer):
         super().__init__(image_shape=image_shape, channels=channels)
 
     def _transform(self, images):
-        return resize_to(
-            images, two_sides(self.size), self.aspect, self.fill, self.interpolation
-        )
+        return resize_to(images, self.size, self.aspect, self.fill, self.interpolation)
 
 
 def resize_to(images, size, aspect, fill, interpolation):
-    """Resize a tensor of images as :class:`ImageResizer` does."""
-    shape = tuple(images.shape[2:])
-    if aspect == "crop":
-        images = _middle(images, central_box(shape, size)[2:])
-    if aspect != "pad":
-        return _resize(images, size, interpolation)
-    inner = _resize(images, inner_place(shape, size)[2:], interpolation)
-    return _in_frame(inner, size, fill)
-
-
-def _resize(images, size, interpolation):
-    """Resize a tensor of images with antialiasing, keeping its dtype."""
+    """Resize a tensor of images as :class:`ImageResizer` does, keeping its dtype."""
     from torchvision.transforms import InterpolationMode
     from torchvision.transforms.v2 import functional
 
+    size, shape = two_sides(size), tuple(images.shape[2:])
+    inner = size
+    if aspect == "crop":
+        images = _middle(images, central_box(shape, size)[2:])
+    elif aspect == "pad":
+        inner = inner_place(shape, size)[2:]
     # as in Pillow
     mode = InterpolationMode(interpolation.replace("nearest", "nearest-exact"))
-    return functional.resize(images, list(size), mode)
+    images = functional.resize(images, list(inner), mode)
+    return _in_frame(images, size, fill) if aspect == "pad" else images
 
 
 def _middle(images, size):

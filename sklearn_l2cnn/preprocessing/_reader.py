@@ -255,8 +255,7 @@ class ImageReader(ImageTransformer):
         images = convert_channels(images, MODES[self.mode], self.background)
 
         def resized(part, fill):
-            size = two_sides(self.size)
-            return resize_to(part, size, self.aspect, fill, self.interpolation)
+            return resize_to(part, self.size, self.aspect, fill, self.interpolation)
 
         if self.mode != "RGBA":
             return resized(images, self.fill)
