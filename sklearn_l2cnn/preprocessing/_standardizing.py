@@ -158,12 +158,10 @@ class PixelStandardizer(_Standardizer):
             self._scaler_ = StandardScaler()
         rows = np.flatnonzero(weight > 0)
         for part in chunks(len(rows), images.shape[1:]):
-            chunk = on_host(as_float64(images[rows[part]]))
-            flat = chunk.reshape(len(chunk), -1)
-            own = weight[rows[part]]
+            flat = on_host(as_float64(images[rows[part]]).flatten(1))
             # the weighted variance of a constant pixel may be rounded to below zero
             with np.errstate(invalid="ignore"):
-                self._scaler_.partial_fit(flat, sample_weight=own)
+                self._scaler_.partial_fit(flat, sample_weight=weight[rows[part]])
         return {
             "n_samples_seen_": float(np.max(self._scaler_.n_samples_seen_)),
             "mean_": self._scaler_.mean_.reshape(images.shape[1:]),
