@@ -12,6 +12,7 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 from sklearn.utils.fixes import parse_version
 
 from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
+from sklearn_l2cnn.architectures._registry import ARCHITECTURES
 from tests.conftest import SmallNet
 
 # the checks provoke warnings
@@ -46,14 +47,12 @@ CONFIGURATIONS = {
     },
 }
 SLOW = {
-    "dropout": {"architecture": "conv_dropout", "lr": 3e-3},
     "bfloat16": {"precision": "bfloat16"},
     "raw pixels": {"standardize": False},
     "batch of 8": {"batch_size": 8},
     "group": {"penalty": "group"},
-    "two_conv": {"architecture": "two_conv"},
-    "conv_pool": {"architecture": "conv_pool"},
-    "four_conv": {"architecture": "four_conv"},
+    **{name: {"architecture": name} for name in ARCHITECTURES if name != "plain"},
+    "conv_dropout": {"architecture": "conv_dropout", "lr": 3e-3},
     "unet": {"architecture": "unet", "lr": 0.01},
     "resnet18": {"architecture": "resnet18", "max_epochs": 8},
     "vgg11": {"architecture": "vgg11", "dropout": 0.0, "max_epochs": 8},

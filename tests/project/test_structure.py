@@ -15,6 +15,8 @@ import pytest
 
 import sklearn_l2cnn
 from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
+from sklearn_l2cnn.architectures._registry import ARCHITECTURES
+from sklearn_l2cnn.penalties._registry import PENALTIES
 
 PACKAGE = Path(sklearn_l2cnn.__file__).parent
 TESTS = Path(__file__).parents[1]
@@ -362,6 +364,15 @@ def described(cls):
     section = re.search(r"\nParameters\n-+\n(.*?)\n\nAttributes\n-+\n", doc, re.S)[1]
     parts = re.split(r"^(\w+) : ", section, flags=re.M)[1:]
     return dict(zip(parts[::2], map(str.strip, parts[1::2]), strict=True))
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_every_penalty_and_network_is_described_by_name(cls):
+    texts = described(cls)
+    for name in PENALTIES:
+        assert f'"{name}"' in texts["penalty"]
+    for name in ARCHITECTURES:
+        assert f'"{name}"' in texts["architecture"]
 
 
 def test_the_search_has_the_parameters_of_the_classifier_word_for_word():
