@@ -13,11 +13,11 @@ from sklearn_l2cnn._utils.sklearn_compat import Interval, StrOptions, validate_p
 from sklearn_l2cnn._utils.trace import at_rest, chosen_layer
 from sklearn_l2cnn.inspection._inside import look_inside
 from sklearn_l2cnn.inspection._saliency import (
-    chunks,
     grad_cam,
     gradient,
     integrated_gradients,
     occlusion,
+    rows_per_chunk,
 )
 
 METHODS = ("gradient", "integrated_gradients", "grad_cam", "occlusion")
@@ -160,9 +160,9 @@ def _recording_gradients(module, device):
 def _targets(inside, module, inputs, y):
     """Return the index in `classes_` of the class to explain, for each image."""
     if y is None:
-        chunked = chunks(len(inputs), inputs.shape[1:])
+        chunks = inputs.split(rows_per_chunk(inputs))
         with torch.no_grad():
-            return torch.cat([module(inputs[rows]).argmax(dim=1) for rows in chunked])
+            return torch.cat([module(chunk).argmax(dim=1) for chunk in chunks])
     labels = on_host(y)
     if labels.ndim == 0:
         labels = np.full(len(inputs), labels)

@@ -12,8 +12,6 @@ integrated gradients, M. Sundararajan et al., "Axiomatic attribution for deep ne
 R. Fergus, "Visualizing and understanding convolutional networks" (2014).
 """
 
-import math
-
 import torch
 from torch.nn.functional import interpolate
 
@@ -24,11 +22,9 @@ _CHUNK_VALUES = 1 << 20
 _CHUNK_ROWS = 256
 
 
-def chunks(n_rows, image_shape):
-    """Yield slices of rows of images, chunks that fit into memory."""
-    step = min(max(1, _CHUNK_VALUES // max(1, math.prod(image_shape))), _CHUNK_ROWS)
-    for start in range(0, n_rows, step):
-        yield slice(start, min(start + step, n_rows))
+def rows_per_chunk(images):
+    """Return how many images of this size are one chunk, which fits into memory."""
+    return min(max(1, _CHUNK_VALUES // images[0].numel()), _CHUNK_ROWS)
 
 
 def target_logits(logits, targets):
@@ -50,12 +46,13 @@ def gradient(module, images, targets):
     -------
     gradient : Tensor of shape (n, channels, height, width)
     """
-    slopes = [torch.zeros_like(images[:0])]
-    for rows in chunks(len(images), images.shape[1:]):
-        chunk = images[rows].detach().clone().requires_grad_()
-        logits = target_logits(module(chunk), targets[rows])
+    slopes, n_rows = [], rows_per_chunk(images)
+    for chunk, target in zip(images.split(n_rows), targets.split(n_rows), strict=True):
+        chunk = chunk.detach().clone().requires_grad_()
+        logits = target_logits(module(chunk), target)
         slopes.append(_derivative(logits, chunk))
-    return torch.cat(slopes)
+    # sums over them do not depend on the layout of the images
+    return torch.cat(slopes).contiguous()
 
 
 def integrated_gradients(module, images, baseline, targets, n_steps):
@@ -108,16 +105,16 @@ def grad_cam(module, images, targets, layer):
     -------
     maps : Tensor of shape (n, height, width)
     """
-    size = images.shape[2:]
-    enlarged = [images.new_zeros((0, *size))]
-    for rows in chunks(len(images), images.shape[1:]):
+    enlarged, n_rows = [], rows_per_chunk(images)
+    for chunk, target in zip(images.split(n_rows), targets.split(n_rows), strict=True):
         # so that torch records the output also if all earlier layers are frozen
-        chunk = images[rows].detach().clone().requires_grad_()
+        chunk = chunk.detach().clone().requires_grad_()
         logits, outputs = layer_outputs(module, chunk, [layer])
         output = outputs[layer]
-        slopes = _derivative(target_logits(logits, targets[rows]), output)
+        slopes = _derivative(target_logits(logits, target), output)
         weight = slopes.mean(dim=(2, 3), keepdim=True)
         maps = (weight * output.detach()).sum(dim=1, keepdim=True).relu()
+        size = images.shape[2:]
         maps = interpolate(maps, size, mode="bilinear", align_corners=False)
         enlarged.append(maps[:, 0])
     return torch.cat(enlarged)
@@ -145,18 +142,16 @@ def occlusion(module, images, baseline, targets, patch, stride):
     """
     hidden = windows(images.shape[2:], patch, stride).to(images.device)
     n_windows, height, width = hidden.shape
-    with_all, with_hidden = [], []
+    pairs = torch.arange(len(images) * n_windows, device=images.device)
+    with_hidden, n_rows = [], rows_per_chunk(images)
     with torch.no_grad():
-        for rows in chunks(len(images), images.shape[1:]):
-            with_all.append(target_logits(module(images[rows]), targets[rows]))
-        for pairs in chunks(len(images) * n_windows, images.shape[1:]):
-            pair = torch.arange(pairs.start, pairs.stop, device=images.device)
+        with_all = torch.cat([module(chunk) for chunk in images.split(n_rows)])
+        for pair in pairs.split(n_rows):
             row, window = pair // n_windows, pair % n_windows
             chunk = torch.where(hidden[window, None], baseline, images[row])
             with_hidden.append(target_logits(module(chunk), targets[row]))
-    if not with_all:
-        return images.new_zeros((0, height, width))
-    lost = torch.cat(with_all)[:, None] - torch.cat(with_hidden).reshape(-1, n_windows)
+    with_all = target_logits(with_all, targets)
+    lost = with_all[:, None] - torch.cat(with_hidden).reshape(-1, n_windows)
     covers = hidden.reshape(n_windows, -1).to(images.dtype)
     return ((lost @ covers) / covers.sum(dim=0)).reshape(-1, height, width)
 
