@@ -1,6 +1,6 @@
 """Saliency maps of the images of a fitted estimator."""
 
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from numbers import Integral, Real
 
 import numpy as np
@@ -144,17 +144,16 @@ def saliency(
 @contextmanager
 def _recording_gradients(module, device):
     """Record gradients in any mode of torch; restore network and torch afterwards."""
-    with ExitStack() as restore:
-        restore.enter_context(at_rest(module))
-        restore.enter_context(torch.inference_mode(False))
-        restore.enter_context(torch.enable_grad())
-        if device.type == "cuda":
-            # sums in the same order every time
-            cudnn = torch.backends.cudnn
-            for name, value in (("deterministic", True), ("benchmark", False)):
-                restore.callback(setattr, cudnn, name, getattr(cudnn, name))
-                setattr(cudnn, name, value)
-        yield
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    if device.type == "cuda":
+        # sums in the same order every time
+        cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        with at_rest(module), torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        cudnn.deterministic, cudnn.benchmark = before
 
 
 def _targets(inside, module, inputs, y):
