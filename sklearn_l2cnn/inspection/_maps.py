@@ -182,14 +182,13 @@ def _targets(inside, module, inputs, y):
 
 def _baseline(inside, baseline):
     """Return the baseline as input of the network: (channels, height, width)."""
-    shape = inside.classifier.image_shape_
     if isinstance(baseline, str):
         value = inside.mean() if baseline == "mean" else 0.0
-        image = np.broadcast_to(np.asarray(value, dtype=np.float64), shape)
     elif np.ndim(baseline) == 0:
-        image = np.full(shape, float(baseline))
+        value = float(baseline)
     else:
-        [image] = inside.checked(on_host(baseline)[np.newaxis], name="baseline")
+        [value] = inside.checked(on_host(baseline)[np.newaxis], name="baseline")
+    image = np.broadcast_to(value, inside.classifier.image_shape_)
     return inside.network_input(image[np.newaxis])[0]
 
 
