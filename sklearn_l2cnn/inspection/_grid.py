@@ -218,19 +218,18 @@ def _shortened(line, room):
     return f"{line[:head]}…{line[len(line) - (room - 1 - head) :]}"
 
 
-def draw_image(ax, picture, **options):
+def draw_image(ax, picture, *, cmap="gray", vmin=0, vmax=1, **options):
     """Draw a small image, each pixel as a square.
 
     Parameters
     ----------
     ax : matplotlib Axes
     picture : ndarray of shape (height, width) or (height, width, 3)
-    **options
+    cmap, vmin, vmax, **options
         For ``imshow``; by default grey from 0 to 1.
     """
-    if not {"cmap", "norm"} & options.keys():
-        options = {"cmap": "gray", "vmin": 0, "vmax": 1, **options}
-    return ax.imshow(picture, interpolation="nearest", **options)
+    options |= {"cmap": cmap, "vmin": vmin, "vmax": vmax, "interpolation": "nearest"}
+    return ax.imshow(picture, **options)
 
 
 def signed_limit(values, share=99.5):
