@@ -118,9 +118,11 @@ class Grid:
             self.part = _subfigure_at(ax)
         else:
             self.part = ax
-        self._beside = beside
         self.figure = self.part.figure
         self._width, self._height = self.part.bbox.size / self.figure.dpi
+        # labels of other axes of the figure may take some of the width
+        share = 0.95 if self.part is self.figure else 0.82
+        self._cell_width = share * max(0.1, self._width - beside) / shape[1]
         spaced = {}
         if self.figure.get_layout_engine() is None:
             spaced = _spaces(self._height, shape[0], lines)
@@ -135,13 +137,6 @@ class Grid:
             cell.set_visible(False)
         return self.axes.flat[:n]
 
-    @property
-    def cell_width(self):
-        """Width of a cell in inches."""
-        # labels of other axes of the figure may take some of the width
-        share = 0.95 if self.part is self.figure else 0.82
-        return share * max(0.1, self._width - self._beside) / self.axes.shape[1]
-
     def title(self, text):
         """Write a title over the grid, in a font size in which it fits."""
         size, [text] = fitted([text], 0.98 * self._width, most=11.0)
@@ -149,7 +144,7 @@ class Grid:
 
     def label(self, axes, texts):
         """Write texts over cells, in one font size in which all fit."""
-        size, texts = fitted(texts, self.cell_width)
+        size, texts = fitted(texts, self._cell_width)
         for one, text in zip(axes, texts, strict=True):
             one.set_title(text, fontsize=size, pad=2.5)
 
