@@ -126,10 +126,10 @@ class Grid:
         spaced = {}
         if self.figure.get_layout_engine() is None:
             spaced = _spaces(self._height, shape[0], lines)
-        self.axes = self.part.subplots(*shape, squeeze=False, gridspec_kw=spaced)
-        for one in self.axes.flat:
-            one.set(xticks=[], yticks=[], facecolor="none")
-            one.spines[:].set_visible(False)
+        bare = {"xticks": [], "yticks": [], "frame_on": False}
+        self.axes = self.part.subplots(
+            *shape, squeeze=False, gridspec_kw=spaced, subplot_kw=bare
+        )
 
     def first(self, n):
         """Return the first n cells, row by row, and hide the others."""
