@@ -227,30 +227,28 @@ def draw_image(ax, picture, *, cmap="gray", vmin=0, vmax=1, **options):
     return ax.imshow(picture, **options)
 
 
-def signed_limit(values, share=99.5):
-    """Return the end of a scale symmetric about 0, and whether values exceed it.
+def colour_scale(values, share=100):
+    """Choose colours that diverge from 0, or rise from it if no value is negative.
 
     Parameters
     ----------
     values : ndarray
-    share : float, default=99.5
+        All that have the scale in common.
+    share : float, default=100
         Percentage of the values inside of the scale: a few outliers would make all
         others pale.
 
     Returns
     -------
-    limit : float
-    extend : {"neither", "both"}
+    options : dict
+        For `draw_image`.
+    extend : {"neither", "max", "both"}
+        The ends of the scale that values exceed.
     """
+    values = np.nan_to_num(values)
     sizes = np.abs(values)
-    largest = float(sizes.max(initial=0))
-    limit = float(np.percentile(sizes, share)) if largest else 1.0
-    limit = limit or largest
-    return limit, "both" if largest > 1.001 * limit else "neither"
-
-
-def colour_scale(values, limit):
-    """Return the options of `draw_image` for colours that diverge or rise from 0."""
-    if np.nanmin(values, initial=0) < 0:
-        return {"cmap": SIGNED, "vmin": -limit, "vmax": limit}
-    return {"cmap": UNSIGNED, "vmin": 0, "vmax": limit}
+    limit = float(np.percentile(sizes, share)) or float(sizes.max()) or 1.0
+    options, ends = {"cmap": UNSIGNED, "vmin": 0, "vmax": limit}, "max"
+    if values.min() < 0:
+        options, ends = {"cmap": SIGNED, "vmin": -limit, "vmax": limit}, "both"
+    return options, ends if sizes.max() > 1.001 * limit else "neither"

@@ -122,8 +122,7 @@ class ActivationDisplay:
         self.axes_, self.figure_ = grid.axes, grid.figure
         cells = grid.first(n + 1)
         draw_image(cells[0], self.image)
-        limit = float(np.nanmax(np.abs(maps[:n]), initial=0)) or 1.0
-        scale = colour_scale(maps[:n], limit)
+        scale, _ = colour_scale(maps[:n])
         for cell, values in zip(cells[1:], maps, strict=False):
             shown = draw_image(cell, values, **scale)
         off = [not np.nan_to_num(values).any() for values in maps[:n]]

@@ -5,13 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_l2cnn._data.arrays import on_host
-from sklearn_l2cnn.inspection._grid import (
-    Grid,
-    as_pictures,
-    colour_scale,
-    draw_image,
-    signed_limit,
-)
+from sklearn_l2cnn.inspection._grid import Grid, as_pictures, colour_scale, draw_image
 from sklearn_l2cnn.inspection._inside import look_inside
 from sklearn_l2cnn.inspection._maps import METHODS, saliency
 
@@ -198,16 +192,13 @@ class SaliencyDisplay:
 
     def _draw_maps(self, cells, maps, overlay):
         """Draw the maps of one method in one scale of colours."""
-        limit, extend = signed_limit(maps)
-        scale = colour_scale(maps, limit)
-        if scale["vmin"] == 0 and extend == "both":
-            extend = "max"
+        scale, extend = colour_scale(maps, share=99.5)
         for cell, picture, values in zip(cells, self.images, maps, strict=True):
             if overlay:
                 grey = picture if picture.ndim == 2 else picture.mean(axis=2)
                 draw_image(cell, grey)
                 # values near 0 are transparent
-                strength = np.clip(np.abs(values) / limit, 0, 1) ** 0.5
+                strength = np.clip(np.abs(values) / scale["vmax"], 0, 1) ** 0.5
                 scale["alpha"] = 0.85 * strength
             shown = draw_image(cell, values, **scale)
         from matplotlib.cm import ScalarMappable
