@@ -201,7 +201,4 @@ class SaliencyDisplay:
                 strength = np.clip(np.abs(values) / scale["vmax"], 0, 1) ** 0.5
                 scale["alpha"] = 0.85 * strength
             shown = draw_image(cell, values, **scale)
-        from matplotlib.cm import ScalarMappable
-
-        # without the transparency of an overlay, for the colour bar
-        return ScalarMappable(norm=shown.norm, cmap=shown.cmap), extend
+        return shown, extend
