@@ -154,14 +154,13 @@ class Grid:
         for one, text in zip(axes, texts, strict=True):
             one.set_ylabel(text, fontsize=size)
 
-    def scale(self, shown, axes, label=None, extend="neither"):
+    def scale(self, shown, axes, label="", extend="neither"):
         """Draw the colour bar of some cells to their right."""
         place = {"shrink": 0.9, "pad": 0.02, "panchor": False}  # cells stay aligned
-        bar = self.part.colorbar(shown, ax=list(np.ravel(axes)), extend=extend, **place)
+        bar = self.part.colorbar(shown, ax=axes, extend=extend, **place)
         bar.ax.tick_params(labelsize=7)
         bar.outline.set_visible(False)
-        if label:
-            bar.set_label(label, fontsize=7)
+        bar.set_label(label, fontsize=7)
         return bar
 
 

@@ -162,8 +162,7 @@ class SaliencyDisplay:
         n_columns = n_columns or min(n, 8)
         n_blocks, height = -(-n // n_columns), above + len(self.maps)
         beside = 0.65 * colorbar + 0.3 * (len(self.maps) > 1)
-        shape = n_blocks * height, n_columns
-        grid = Grid(self, shape, ax, beside=beside)
+        grid = Grid(self, (n_blocks * height, n_columns), ax, beside=beside)
         self.axes_, self.figure_, self.colorbars_ = grid.axes, grid.figure, []
         # from (block, row, column) to (row, image)
         blocks = grid.axes.reshape(n_blocks, height, n_columns)
@@ -177,7 +176,7 @@ class SaliencyDisplay:
         for row, (method, maps) in zip(cells[above:], self.maps.items(), strict=True):
             shown, extend = self._draw_maps(row[:n], maps, overlay)
             if colorbar:
-                unit = _NAMES.get(method, (None, None))[1]
+                unit = _NAMES.get(method, (method, ""))[1]
                 self.colorbars_.append(grid.scale(shown, row, unit, extend))
         names = [_NAMES.get(method, (method,))[0] for method in self.maps]
         if len(names) == 1:
