@@ -199,8 +199,7 @@ class AlphaPathDisplay:
         -------
         self : AlphaPathDisplay
         """
-        self.axes_ = panels(self, ax, 3, (4, 3.4))
-        self.figure_ = self.axes_[0].figure
+        self.figure_, self.axes_ = panels(self, ax, 3, (4, 3.4))
         places = alpha_places(self.alphas)
         self._draw_scores(self.axes_[0], places)
         self.norm_lines_ = draw_norms(

@@ -25,7 +25,7 @@ _LABEL = 0.5
 
 
 def panels(display, ax, n, size, fewest=None):
-    """Return the axes to draw in: the given ones, or those of a new figure.
+    """Return a figure and the axes to draw in: the given ones, or new ones.
 
     Parameters
     ----------
@@ -41,6 +41,7 @@ def panels(display, ax, n, size, fewest=None):
 
     Returns
     -------
+    figure : matplotlib Figure
     axes : ndarray of Axes of shape (n,), or less
     """
     caller = f"{type(display).__name__}.plot"
@@ -48,15 +49,14 @@ def panels(display, ax, n, size, fewest=None):
     import matplotlib.pyplot as plt
 
     if ax is None:
-        figure = plt.figure(figsize=(size[0] * n, size[1]), layout="constrained")
-        return figure.subplots(1, n, squeeze=False)[0]
+        _, ax = plt.subplots(1, n, figsize=(size[0] * n, size[1]), layout="constrained")
     axes = np.ravel(np.asarray(ax, dtype=object))
     if not (fewest or n) <= len(axes) <= n:
         raise ValueError(
             f"{caller} draws {n} panel{'s' * (n > 1)}, but ax holds {len(axes)}. "
             f"Pass the axes of plt.subplots(1, {n}), or ax=None."
         )
-    return axes
+    return axes[0].figure, axes
 
 
 def line_styles(n):

@@ -170,8 +170,7 @@ class EmbeddingDisplay:
                 f"label_style={label_style!r}: 'legend', 'direct' or None was expected."
             )
         outside = ax is None
-        [self.ax_] = panels(self, ax, 1, (5.4, 4.2))
-        self.figure_ = self.ax_.figure
+        self.figure_, [self.ax_] = panels(self, ax, 1, (5.4, 4.2))
         self.scatters_, self.texts_ = [], []
         groups = self._groups()
         for k, style in enumerate(line_styles(len(groups))):

@@ -177,8 +177,7 @@ class ShrinkageDisplay:
         self : ShrinkageDisplay
         """
         n_panels = 1 + bool(self.weights)
-        self.axes_ = panels(self, ax, n_panels, (4.6, 3.4), fewest=1)
-        self.figure_ = self.axes_[0].figure
+        self.figure_, self.axes_ = panels(self, ax, n_panels, (4.6, 3.4), fewest=1)
         self.norm_lines_ = draw_norms(
             self.axes_[0], self.alphas, self.norms, self.layer_names
         )

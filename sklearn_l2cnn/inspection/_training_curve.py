@@ -117,8 +117,7 @@ class TrainingCurveDisplay:
         self : TrainingCurveDisplay
         """
         n_panels = 1 + (self.validation_scores is not None)
-        self.axes_ = panels(self, ax, n_panels, (4.6, 3.4), fewest=1)
-        self.figure_ = self.axes_[0].figure
+        self.figure_, self.axes_ = panels(self, ax, n_panels, (4.6, 3.4), fewest=1)
         epochs = np.arange(1, 1 + len(self.data_loss))
         style = {"markevery": max(1, len(epochs) // 10), **(line_kw or {})}
         self._draw_losses(self.axes_[0], epochs, style)
