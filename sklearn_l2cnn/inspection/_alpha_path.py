@@ -202,9 +202,7 @@ class AlphaPathDisplay:
         self.figure_, self.axes_ = panels(self, ax, 3, (4, 3.4))
         places = alpha_places(self.alphas)
         self._draw_scores(self.axes_[0], places)
-        self.norm_lines_ = draw_norms(
-            self.axes_[1], self.alphas, self.norms, self.layer_names
-        )
+        self.norm_lines_ = draw_norms(self, self.axes_[1])
         self._draw_losses(self.axes_[2], places)
         for panel in self.axes_[1:]:
             self._mark(panel, self.alpha, VERMILLION, ":")

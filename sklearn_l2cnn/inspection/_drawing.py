@@ -205,26 +205,27 @@ def add_legend(ax, **more):
     ax.legend(fontsize="small", frameon=False, **place, **spaces, **more)
 
 
-def draw_norms(ax, alphas, norms, names):
+def draw_norms(display, ax):
     """Draw the norm of every layer over alpha.
 
     Parameters
     ----------
+    display : object
+        With `alphas`, `norms` and `layer_names`.
     ax : matplotlib Axes
-    alphas : ndarray of shape (n_alphas,)
-    norms : ndarray of shape (n_alphas, n_layers)
-    names : list of str
 
     Returns
     -------
     lines : list of matplotlib Line2D of length n_layers
     """
-    places = alpha_places(alphas)
-    names = [f"layer {name}" if name.isdigit() else name for name in names]
+    places, norms = alpha_places(display.alphas), display.norms
+    names = [
+        f"layer {name}" if name.isdigit() else name for name in display.layer_names
+    ]
     lines = []
     for name, norm, style in zip(names, norms.T, depth_styles(len(names)), strict=True):
         lines += ax.plot(places, norm, label=name, **style)
-    set_alpha_axis(ax, alphas)
+    set_alpha_axis(ax, display.alphas)
     set_log_y(ax, norms)
     ax.set_ylabel("norm of weights")
     if len(lines) > len(COLOURS):

@@ -178,9 +178,7 @@ class ShrinkageDisplay:
         """
         n_panels = 1 + bool(self.weights)
         self.figure_, self.axes_ = panels(self, ax, n_panels, (4.6, 3.4), fewest=1)
-        self.norm_lines_ = draw_norms(
-            self.axes_[0], self.alphas, self.norms, self.layer_names
-        )
+        self.norm_lines_ = draw_norms(self, self.axes_[0])
         self.histograms_ = []
         if len(self.axes_) == 2:
             self._draw_histograms(self.axes_[1], bins)
