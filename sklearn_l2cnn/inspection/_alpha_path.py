@@ -227,8 +227,7 @@ class AlphaPathDisplay:
         self._mark(ax, self.alpha, VERMILLION, ":", "chosen")
         if self.best != self.alpha:
             self._mark(ax, self.best, PURPLE, "--", "best")
-        set_alpha_axis(ax, self.alphas)
-        ax.set_ylabel(self.score_name)
+        set_alpha_axis(ax, self.alphas, self.score_name)
         add_legend(ax)
 
     def _draw_losses(self, ax, places):
@@ -242,9 +241,8 @@ class AlphaPathDisplay:
                 name += ": not recorded"
             lines += ax.plot(places, means, label=name, **style)
         self.train_line_, self.validation_line_ = lines
-        set_alpha_axis(ax, self.alphas)
+        set_alpha_axis(ax, self.alphas, "data loss")
         set_log_y(ax, np.concatenate([line.get_ydata() for line in lines]))
-        ax.set_ylabel("data loss")
         add_legend(ax)
 
     def _mark(self, ax, alpha, colour, dashes, name=None):

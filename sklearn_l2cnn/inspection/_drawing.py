@@ -162,7 +162,7 @@ def alpha_ticks(alphas, most):
     return places, labels
 
 
-def set_alpha_axis(ax, alphas):
+def set_alpha_axis(ax, alphas, ylabel):
     """Make the x-axis of a panel a logarithmic axis of alpha, with a break before 0."""
     from matplotlib.ticker import NullLocator
 
@@ -170,7 +170,7 @@ def set_alpha_axis(ax, alphas):
     ax.xaxis.set_minor_locator(NullLocator())
     inches = ax.bbox.width / ax.figure.dpi
     ax.set_xticks(*alpha_ticks(alphas, most=int(np.clip(inches / _LABEL, 2, 6))))
-    ax.set_xlabel("alpha")
+    ax.set(xlabel="alpha", ylabel=ylabel)
     places = np.unique(alpha_places(alphas))
     # the same limits in all panels, also if one has no data at an end
     margin = (places[-1] / places[0]) ** 0.05 if len(places) > 1 else 3.0
@@ -225,9 +225,8 @@ def draw_norms(display, ax):
     lines = []
     for name, norm, style in zip(names, norms.T, depth_styles(len(names)), strict=True):
         lines += ax.plot(places, norm, label=name, **style)
-    set_alpha_axis(ax, display.alphas)
+    set_alpha_axis(ax, display.alphas, "norm of weights")
     set_log_y(ax, norms)
-    ax.set_ylabel("norm of weights")
     if len(lines) > len(COLOURS):
         labels = [names[0], f"... {names[-1]}, {len(lines)} layers"]
         add_legend(ax, handles=[lines[0], lines[-1]], labels=labels)
