@@ -142,13 +142,13 @@ def draw_growth(curves, base, folder):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    from sklearn_l2cnn.inspection._drawing import line_styles
+    from sklearn_l2cnn.inspection._drawing import line_style
 
     figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.6), layout="constrained")
     for ax, field in zip(axes, ("n_alphas", "n_folds"), strict=True):
-        for name, style in zip(WAYS, line_styles(len(WAYS)), strict=True):
+        for k, name in enumerate(WAYS):
             values, times = curves[field, name]
-            ax.plot(values, times, label=name, **style)
+            ax.plot(values, times, label=name, **line_style(k))
         ax.set_xticks(values)
         ax.set_ylim(bottom=0)
         ax.set_xlabel(f"{field[2:]}, with {_others(field, base)}")

@@ -59,23 +59,20 @@ def panels(display, ax, n, size, fewest=None):
     return axes[0].figure, axes
 
 
-def line_styles(n):
-    """Return a colour, a marker and dashes for each of n lines."""
-    return [
-        {
-            "color": COLOURS[k % len(COLOURS)],
-            "marker": MARKERS[k % len(MARKERS)],
-            "linestyle": DASHES[k // len(COLOURS) % len(DASHES)],
-            "markersize": 5,
-        }
-        for k in range(n)
-    ]
+def line_style(k):
+    """Return a colour, a marker and dashes for the k-th line."""
+    return {
+        "color": COLOURS[k % len(COLOURS)],
+        "marker": MARKERS[k % len(MARKERS)],
+        "linestyle": DASHES[k // len(COLOURS) % len(DASHES)],
+        "markersize": 5,
+    }
 
 
 def depth_styles(n):
     """Return a style for each of n layers; colours of many layers show the depth."""
     if n <= len(COLOURS):
-        return line_styles(n)
+        return [line_style(k) for k in range(n)]
     from matplotlib import colormaps
 
     # without the ends of the map: one is invisible on black, the other on white

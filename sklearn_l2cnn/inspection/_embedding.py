@@ -8,7 +8,7 @@ from sklearn.decomposition import PCA
 from sklearn.utils import check_array, check_consistent_length, get_tags
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_l2cnn.inspection._drawing import COLOURS, line_styles, panels
+from sklearn_l2cnn.inspection._drawing import COLOURS, line_style, panels
 
 _RESPONSES = ("transform", "decision_function", "predict_proba")
 
@@ -173,8 +173,8 @@ class EmbeddingDisplay:
         self.figure_, [self.ax_] = panels(self, ax, 1, (5.4, 4.2))
         self.scatters_, self.texts_ = [], []
         groups = self._groups()
-        for k, style in enumerate(line_styles(len(groups))):
-            label, points = groups[k]
+        for k, (label, points) in enumerate(groups):
+            style = line_style(k)
             # points are hollow where colours repeat
             hollow = k // len(COLOURS) % 2
             face = "none" if hollow else style["color"]
