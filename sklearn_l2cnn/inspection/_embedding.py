@@ -137,9 +137,8 @@ class EmbeddingDisplay:
             features, ensure_2d=False, allow_nd=True, input_name="features"
         )
         features = features.reshape(len(features), -1)
-        if y is not None:
-            y = np.asarray(y)
-            check_consistent_length(features, y)
+        check_consistent_length(features, y)
+        y = None if y is None else np.asarray(y)
         projection = PCA(2) if projection is None else clone(projection)
         display = cls(
             embedding=_projected(features, y, projection),
@@ -243,8 +242,7 @@ def _projected(features, y, projection):
     needs_y = get_tags(projection).target_tags.required
     if needs_y and y is None:
         raise ValueError(f"{type(projection).__name__} needs y to be fitted.")
-    given = (features, y) if needs_y else (features,)
-    found = np.asarray(projection.fit_transform(*given))
+    found = np.asarray(projection.fit_transform(features, y if needs_y else None))
     if found.shape != (len(features), 2):
         raise ValueError(
             f"{type(projection).__name__} returned an array of shape {found.shape}, "
