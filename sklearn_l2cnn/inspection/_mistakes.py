@@ -96,12 +96,10 @@ class MistakesDisplay:
         """
         if images is None:
             images = _images_to_draw(estimator, X)
-        if hasattr(estimator, "predict_proba"):
-            predicted, classes = estimator.predict_proba(X), estimator.classes_
-        else:
-            predicted, classes = estimator.predict(X), None
+        predict = getattr(estimator, "predict_proba", None) or estimator.predict
+        classes = getattr(estimator, "classes_", None)
         return cls.from_predictions(
-            y, predicted, images=images, classes=classes, ax=ax, **kwargs
+            y, predict(X), images=images, classes=classes, ax=ax, **kwargs
         )
 
     @classmethod
@@ -219,11 +217,10 @@ def _labels(probabilities, y_true, classes):
 
 def _images_to_draw(estimator, X):
     """Return X if it is an array of images, else the images that the network gets."""
-    values = X if hasattr(X, "dtype") or isinstance(X, list | tuple) else np.asarray(X)
-    if ndim_of(values) in (3, 4):
+    if ndim_of(X) in (3, 4):
         try:
-            shape = np.shape(values)[1:]
-            return as_images(values, image_shape=shape if len(shape) == 3 else None)
+            shape = np.shape(X)[1:]
+            return as_images(X, image_shape=shape if len(shape) == 3 else None)
         except ValueError:
             pass  # images of many sizes, which a step of the pipeline reads
     try:
