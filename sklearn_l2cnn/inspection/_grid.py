@@ -46,20 +46,22 @@ def as_pictures(images):
     return values
 
 
-def columns_for(n_images, ax=None):
-    """Return the number of columns of a grid that makes square images largest.
+def grid_shape(n_images, n_columns=None, ax=None):
+    """Return rows and columns of a grid.
 
     Parameters
     ----------
     n_images : int
+    n_columns : int, default=None
+        None is the number that makes square images largest.
     ax : matplotlib Axes, Figure or SubFigure, default=None
         The place of the grid; None is a new figure, twice as wide as high.
 
     Examples
     --------
-    >>> from sklearn_l2cnn.inspection._grid import columns_for
-    >>> [columns_for(n) for n in (0, 1, 3, 9, 64)]
-    [1, 1, 3, 5, 13]
+    >>> from sklearn_l2cnn.inspection._grid import grid_shape
+    >>> [grid_shape(n) for n in (0, 1, 3, 9, 64)]
+    [(1, 1), (1, 1), (1, 3), (2, 5), (5, 13)]
     """
     aspect = 2.0 if ax is None else ax.bbox.width / ax.bbox.height
 
@@ -67,12 +69,7 @@ def columns_for(n_images, ax=None):
         n_rows = -(-n_images // n_columns)
         return min(aspect / n_columns, 1 / (1.25 * n_rows))  # with text above
 
-    return max(range(1, n_images + 1), key=room, default=1)
-
-
-def grid_shape(n_images, n_columns, ax=None):
-    """Return rows and columns of a grid; None as columns chooses them for `ax`."""
-    n_columns = n_columns or columns_for(n_images, ax)
+    n_columns = n_columns or max(range(1, n_images + 1), key=room, default=1)
     return max(1, -(-n_images // n_columns)), n_columns
 
 

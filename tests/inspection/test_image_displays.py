@@ -15,7 +15,7 @@ from sklearn_l2cnn.inspection import (
     SaliencyDisplay,
     saliency,
 )
-from sklearn_l2cnn.inspection._grid import as_pictures, columns_for, fitted
+from sklearn_l2cnn.inspection._grid import as_pictures, fitted, grid_shape
 from sklearn_l2cnn.preprocessing import ImageReader, ImageResizer
 from tests.conftest import quick
 
@@ -424,4 +424,4 @@ def test_texts_fit():
             assert 5.5 <= size <= 9 and short.count("\n") == text.count("\n")
             longest = max(map(len, short.split("\n")))
             assert longest * 0.6 * size / 72 <= max(inches, 3 * 0.66 * 5.5 / 72) + 1e-9
-    assert all(1 <= columns_for(n) <= max(n, 1) for n in range(40))
+    assert all(1 <= grid_shape(n)[1] <= max(n, 1) for n in range(40))
