@@ -285,6 +285,5 @@ def _in_lines(values):
 
 
 def _cross_out(ax):
-    corners = {"transform": ax.transAxes, "color": "#D55E00", "linewidth": 1.2}
-    ax.plot([0, 1], [0, 1], **corners)
-    ax.plot([0, 1], [1, 0], **corners)
+    looks = {"transform": ax.transAxes, "color": "#D55E00", "linewidth": 1.2}
+    ax.plot([0, 1], [[0, 1], [1, 0]], **looks)
