@@ -32,6 +32,22 @@ def target_logits(logits, targets):
     return logits.gather(1, targets[:, None])[:, 0]
 
 
+def _slopes(module, images, targets, layer=None):
+    """Yield values of chunks of images, and the derivative of the logits by them.
+
+    The values are the output of a layer, or the images themselves without one.
+    """
+    n_rows = rows_per_chunk(images)
+    for chunk, target in zip(images.split(n_rows), targets.split(n_rows), strict=True):
+        # so that torch records an output also if all earlier layers are frozen
+        chunk = chunk.detach().clone().requires_grad_()
+        logits, outputs = layer_outputs(module, chunk, [] if layer is None else [layer])
+        values = outputs.get(layer, chunk)
+        total = target_logits(logits, target).sum()
+        [slopes] = torch.autograd.grad(total, values, materialize_grads=True)
+        yield values.detach(), slopes
+
+
 def gradient(module, images, targets):
     """Return the derivative of the target's logit by every value of an image.
 
@@ -46,11 +62,7 @@ def gradient(module, images, targets):
     -------
     gradient : Tensor of shape (n, channels, height, width)
     """
-    slopes, n_rows = [], rows_per_chunk(images)
-    for chunk, target in zip(images.split(n_rows), targets.split(n_rows), strict=True):
-        chunk = chunk.detach().clone().requires_grad_()
-        logits = target_logits(module(chunk), target)
-        slopes.append(_derivative(logits, chunk))
+    slopes = [slopes for _, slopes in _slopes(module, images, targets)]
     # sums over them do not depend on the layout of the images
     return torch.cat(slopes).contiguous()
 
@@ -105,16 +117,10 @@ def grad_cam(module, images, targets, layer):
     -------
     maps : Tensor of shape (n, height, width)
     """
-    enlarged, n_rows = [], rows_per_chunk(images)
-    for chunk, target in zip(images.split(n_rows), targets.split(n_rows), strict=True):
-        # so that torch records the output also if all earlier layers are frozen
-        chunk = chunk.detach().clone().requires_grad_()
-        logits, outputs = layer_outputs(module, chunk, [layer])
-        output = outputs[layer]
-        slopes = _derivative(target_logits(logits, target), output)
+    enlarged, size = [], images.shape[2:]
+    for output, slopes in _slopes(module, images, targets, layer):
         weight = slopes.mean(dim=(2, 3), keepdim=True)
-        maps = (weight * output.detach()).sum(dim=1, keepdim=True).relu()
-        size = images.shape[2:]
+        maps = (weight * output).sum(dim=1, keepdim=True).relu()
         maps = interpolate(maps, size, mode="bilinear", align_corners=False)
         enlarged.append(maps[:, 0])
     return torch.cat(enlarged)
@@ -184,9 +190,3 @@ def windows(size, patch, stride):
     down, right = axes
     hidden = down[:, None, :, None] & right[None, :, None, :]
     return hidden.reshape(-1, *size)
-
-
-def _derivative(logits, values):
-    """Return the derivative of the logit of each image by the values of that image."""
-    [slopes] = torch.autograd.grad(logits.sum(), values, allow_unused=True)
-    return torch.zeros_like(values) if slopes is None else slopes.detach()
