@@ -168,7 +168,6 @@ class EmbeddingDisplay:
             raise ValueError(
                 f"label_style={label_style!r}: 'legend', 'direct' or None was expected."
             )
-        outside = ax is None
         self.figure_, [self.ax_] = panels(self, ax, 1, (5.4, 4.2))
         self.scatters_, self.texts_ = [], []
         groups = self._groups()
@@ -184,7 +183,7 @@ class EmbeddingDisplay:
             if label_style == "direct" and label is not None:
                 self._write(label, points)
         if label_style == "legend" and self.labels is not None:
-            self._add_legend(len(groups), outside)
+            self._add_legend(len(groups), outside=ax is None)
         name = self.projection_name
         self.ax_.set(xlabel=f"{name} 1", ylabel=f"{name} 2")
         return self

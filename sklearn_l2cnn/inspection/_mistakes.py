@@ -164,8 +164,7 @@ class MistakesDisplay:
         display : MistakesDisplay
         """
         n = min(n_images, len(self.images))
-        shape = grid_shape(n, n_columns, ax)
-        grid = Grid(self, shape, ax, cell=(1.3, 1.5), lines=2)
+        grid = Grid(self, grid_shape(n, n_columns, ax), ax, cell=(1.3, 1.5), lines=2)
         self.axes_, self.figure_ = grid.axes, grid.figure
         cells = grid.first(n)
         for cell, picture in zip(cells, self.images, strict=False):
