@@ -17,8 +17,9 @@ from sklearn_l2cnn.inspection._drawing import (
     panels,
     set_alpha_axis,
     set_log_y,
+    sorted_path,
 )
-from sklearn_l2cnn.inspection._fitted import fitted_part, sorted_path
+from sklearn_l2cnn.inspection._inside import fitted_part
 
 
 def last_finite(curves):

@@ -92,6 +92,26 @@ def check_on_axis(alphas):
     return np.asarray(alphas, dtype=float)
 
 
+def sorted_path(cv):
+    """Return how the alphas of a search are sorted, and what displays draw of them.
+
+    Parameters
+    ----------
+    cv : L2CNNClassifierCV
+
+    Returns
+    -------
+    order : ndarray of int of shape (n_alphas,)
+    path : dict
+        The arguments `alphas`, `norms` and `layer_names` of a display.
+    """
+    alphas = check_on_axis(cv.alphas_)
+    order = np.argsort(alphas, kind="stable")
+    norms = np.asarray(cv.norms_path_)[order]
+    names = list(cv.layer_names_)
+    return order, {"alphas": alphas[order], "norms": norms, "layer_names": names}
+
+
 def alpha_places(alphas):
     """Return the positions of alphas on a logarithmic axis: 0 a step below the others.
 

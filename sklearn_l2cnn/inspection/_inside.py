@@ -1,4 +1,4 @@
-"""The network in a fitted estimator, and its input as in training.
+"""The part of a fitted estimator that is inspected: its network, or its curves.
 
 Classifiers are recognised by their public attributes alone, so that displays work with
 any estimator that has these attributes.
@@ -140,6 +140,41 @@ def look_inside(estimator):
             f"the attributes {', '.join(missing)}, which inspection needs."
         )
     return Inside(steps, found)
+
+
+def fitted_part(estimator, attributes, expected, hint=""):
+    """Find the estimator with certain attributes inside pipelines and searches.
+
+    Parameters
+    ----------
+    estimator : estimator
+        An estimator with the attributes, alone or inside pipelines, refitted searches,
+        ``FrozenEstimator`` or estimators that keep a fitted one as ``estimator_``.
+    attributes : sequence of str
+    expected : str
+        Name of such an estimator, for error messages.
+    hint : str, default=""
+        What to do instead, for error messages.
+
+    Returns
+    -------
+    part : estimator
+    """
+
+    def has_attributes(part):
+        return all(hasattr(part, name) for name in attributes)
+
+    check_is_fitted(estimator)
+    _, part = unwrap(estimator, has_attributes, FITTED)
+    if has_attributes(part):
+        return part
+    if hasattr(part, "cv_results_") and not getattr(part, "refit", True):
+        hint = "It was fitted with refit=False and kept no network: set refit=True."
+    inside = "" if part is estimator else f", which ends in {type(part).__name__}"
+    raise TypeError(
+        f"This display is of {expected}, alone or at the end of a pipeline or a "
+        f"search; got {type(estimator).__name__}{inside}. {hint}".rstrip()
+    )
 
 
 def _raise_no_network(found, estimator):

@@ -13,8 +13,9 @@ from sklearn_l2cnn.inspection._drawing import (
     check_on_axis,
     draw_norms,
     panels,
+    sorted_path,
 )
-from sklearn_l2cnn.inspection._fitted import fitted_part, sorted_path
+from sklearn_l2cnn.inspection._inside import fitted_part
 
 
 @dataclass(kw_only=True, repr=False, eq=False)

@@ -12,7 +12,7 @@ from sklearn_l2cnn.inspection._drawing import (
     panels,
     set_log_y,
 )
-from sklearn_l2cnn.inspection._fitted import fitted_part
+from sklearn_l2cnn.inspection._inside import fitted_part
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
