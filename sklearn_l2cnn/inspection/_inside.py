@@ -40,6 +40,12 @@ class Inside(NamedTuple):
             net.to_device()  # training on CUDA leaves the network on the CPU
         return self.classifier.module_
 
+    def transformed(self, X):
+        """Return input of the whole estimator as the classifier gets it."""
+        for step in self.steps:
+            X = step.transform(X)
+        return X
+
     def images(self, X):
         """Return X as the images that the classifier gets.
 
@@ -53,29 +59,18 @@ class Inside(NamedTuple):
         images : ndarray of shape (n, height, width, channels)
             uint8, float32 or float64, not standardised yet.
         """
-        for step in self.steps:
-            X = step.transform(X)
-        return self.checked(X)
+        return self.checked(self.transformed(X))
 
     def checked(self, X, name="X"):
         """Return input of the classifier as images; `name` is for error messages."""
         images = as_images(
             X,
-            channels=self.channels,
+            channels=getattr(self.classifier, "channels", "last"),
             expected=self.classifier.image_shape_,
             name=name,
             estimator=self.classifier,
         )
         return on_host(images)
-
-    @property
-    def channels(self):
-        """Where the classifier has the channels of an image, "first" or "last"."""
-        return getattr(self.classifier, "channels", "last")
-
-    def as_given(self, images):
-        """Return what `images` returned in the layout that the classifier takes."""
-        return images.transpose(0, 3, 1, 2) if self.channels == "first" else images
 
     def network_input(self, images):
         """Return images as the network takes them.

@@ -118,9 +118,9 @@ class SaliencyDisplay:
                 f"{', '.join(map(repr, METHODS))} were expected."
             )
         inside = look_inside(estimator)
-        images = inside.images(X)
-        # the earlier steps of a pipeline have transformed these images already
-        classifier, inputs = inside.classifier, inside.as_given(images)
+        # the earlier steps of a pipeline have transformed these already
+        classifier, inputs = inside.classifier, inside.transformed(X)
+        images = inside.checked(inputs)
         options = {"baseline": baseline, "n_steps": n_steps, "layer": layer}
         options |= {"patch": patch, "stride": stride}
         probabilities = on_host(classifier.predict_proba(inputs))
