@@ -127,7 +127,6 @@ def look_inside(estimator):
     steps, found = unwrap(estimator, has_network, FITTED)
     if not has_network(found):
         _raise_no_network(found, estimator)
-    check_is_fitted(found)
     missing = [name for name in _NEEDED if not hasattr(found, name)]
     if missing:
         raise TypeError(
