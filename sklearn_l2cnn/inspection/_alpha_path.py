@@ -36,11 +36,10 @@ def last_finite(curves):
     >>> last_finite(array([[3.0, 2.0, nan], [nan, nan, nan]]))
     array([ 2., nan])
     """
-    curves = np.asarray(curves, dtype=float)
-    finite = np.isfinite(curves)
-    last = curves.shape[-1] - 1 - finite[..., ::-1].argmax(axis=-1)
-    values = np.take_along_axis(curves, last[..., None], axis=-1)[..., 0]
-    return np.where(finite.any(axis=-1), values, np.nan)
+    latest_first = np.asarray(curves, dtype=float)[..., ::-1]
+    places = np.isfinite(latest_first).argmax(axis=-1, keepdims=True)
+    values = np.take_along_axis(latest_first, places, axis=-1)[..., 0]
+    return np.where(np.isfinite(values), values, np.nan)
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
