@@ -125,7 +125,10 @@ class TrainingCurveDisplay:
         if len(self.axes_) == 2:
             self._draw_validation(self.axes_[1], epochs, style)
         for panel in self.axes_:
-            self._mark_best(panel)
+            if self.best_epoch is not None:
+                colour = panel.xaxis.label.get_color()
+                label = f"best epoch: {self.best_epoch}"
+                panel.axvline(self.best_epoch, color=colour, linestyle=":", label=label)
             panel.set_xlabel("epoch")
             panel.xaxis.get_major_locator().set_params(integer=True)
             add_legend(panel)
@@ -147,8 +150,3 @@ class TrainingCurveDisplay:
         last = epochs[len(epochs) - len(scores) :]
         [self.validation_line_] = ax.plot(last, scores, label="validation", **looks)
         ax.set_ylabel("accuracy")
-
-    def _mark_best(self, ax):
-        if self.best_epoch is not None:
-            colour, label = ax.xaxis.label.get_color(), f"best epoch: {self.best_epoch}"
-            ax.axvline(self.best_epoch, color=colour, linestyle=":", label=label)
