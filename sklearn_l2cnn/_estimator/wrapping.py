@@ -8,16 +8,11 @@ from sklearn.utils.metadata_routing import (
     MethodMapping,
     process_routing,
 )
-from sklearn.utils.validation import validate_data
 
 from sklearn_l2cnn._data.arrays import origin_of
-from sklearn_l2cnn._data.images import as_images
 from sklearn_l2cnn._data.pixels import warn_about_units
-from sklearn_l2cnn._utils.estimators import (
-    DocumentationMixin,
-    features_of,
-    set_attributes,
-)
+from sklearn_l2cnn._data.validation import check_images
+from sklearn_l2cnn._utils.estimators import DocumentationMixin, set_attributes
 from sklearn_l2cnn._utils.sklearn_compat import check_same_namespace, routing_enabled
 from sklearn_l2cnn._utils.unwrapping import SEARCHES, unwrap
 
@@ -68,7 +63,7 @@ class WrappingMixin(DocumentationMixin, MetaEstimatorMixin):
     """Methods of meta-estimators that train a classifier and use its network.
 
     Subclasses have the parameters `estimator` and `random_state`, define
-    `_estimator_to_fit`, and call `_fit_estimator` in their `fit`.
+    `_default_estimator`, and call `_fit_estimator` in their `fit`.
     """
 
     def get_metadata_routing(self):
@@ -86,11 +81,20 @@ class WrappingMixin(DocumentationMixin, MetaEstimatorMixin):
 
     def _estimator_to_fit(self):
         """Return the estimator of which :meth:`fit` fits a clone."""
+        if self.estimator is not None and not isinstance(self.estimator, str):
+            return self.estimator
+        estimator = self._default_estimator()
+        if routing_enabled():  # the user has no estimator to set the request of
+            estimator.set_fit_request(sample_weight=True)
+        return estimator
+
+    def _default_estimator(self):
+        """Return the estimator for None, or for a name, as `estimator`."""
         raise NotImplementedError
 
     def _requires_y(self):
         """Say whether :meth:`fit` needs y: only if it trains the network."""
-        return not isinstance(self.estimator, FrozenEstimator)
+        return not isinstance(self.estimator, FrozenEstimator | str)
 
     def _with_random_state(self, estimator):
         """Set `random_state`, unless None, in an estimator and those inside it."""
@@ -126,8 +130,7 @@ class WrappingMixin(DocumentationMixin, MetaEstimatorMixin):
             params = process_routing(self, "fit", **params).estimator.fit
         self.estimator_ = self._with_random_state(clone(estimator)).fit(X, y, **params)
         clf = self._fitted_classifier()
-        set_attributes(self, features_of(clf))
-        self.image_shape_ = clf.image_shape_
+        set_attributes(self, clf._summary_.info.attributes())
         self._origin_ = origin_of(X)
         return clf
 
@@ -135,10 +138,7 @@ class WrappingMixin(DocumentationMixin, MetaEstimatorMixin):
         """Validate images for the network; return the classifier and the images."""
         clf = self._fitted_classifier()
         check_same_namespace(X, self, attribute="_origin_", method=method)
-        validate_data(self, X=X, reset=False, skip_check_array=True, ensure_2d=False)
-        images = as_images(
-            X, channels=clf.channels, expected=clf.image_shape_, estimator=self
-        )
+        images = check_images(self, X, channels=clf.channels)
         warn_about_units(images, clf._summary_.unit)
         return clf, images
 

@@ -22,7 +22,6 @@ from sklearn_l2cnn._utils.sklearn_compat import (
     StrOptions,
     check_feature_names_in,
     fit_context,
-    routing_enabled,
 )
 from sklearn_l2cnn._utils.trace import blank_image
 from sklearn_l2cnn.architectures import build_network
@@ -293,20 +292,11 @@ class CNNFeatures(WrappingMixin, TransformerMixin, BaseEstimator):
     def _is_backbone(self):
         return isinstance(self.estimator, str)
 
-    def _requires_y(self):
-        return not self._is_backbone() and super()._requires_y()
-
-    def _estimator_to_fit(self):
+    def _default_estimator(self):
         mine = {name: getattr(self, name) for name in _NETWORK_PARAMETERS}
-        if self.estimator is None:
-            estimator = L2CNNClassifier(**mine)
-        elif self._is_backbone():
-            estimator = Backbone(self.estimator, pretrained=self.pretrained, **mine)
-        else:
-            return self.estimator
-        if routing_enabled():  # the user has no estimator to set the request of
-            estimator.set_fit_request(sample_weight=True)
-        return estimator
+        if self._is_backbone():
+            return Backbone(self.estimator, pretrained=self.pretrained, **mine)
+        return L2CNNClassifier(**mine)
 
     def _check_parameters(self):
         """Raise if parameters would be ignored, or the weights were random."""

@@ -26,7 +26,6 @@ from sklearn_l2cnn._utils.sklearn_compat import (
     check_feature_names_in,
     fit_context,
     num_features,
-    routing_enabled,
 )
 from sklearn_l2cnn.feature_selection._contributions import contributions
 
@@ -312,13 +311,8 @@ class PixelSelector(WrappingMixin, SelectorMixin, BaseEstimator):
             mask = mask.transpose(2, 0, 1)
         return mask.ravel()
 
-    def _estimator_to_fit(self):
-        if self.estimator is not None:
-            return self.estimator
-        estimator = L2CNNClassifier()
-        if routing_enabled():  # the user has no estimator to set the request of
-            estimator.set_fit_request(sample_weight=True)
-        return estimator
+    def _default_estimator(self):
+        return L2CNNClassifier()
 
     def _contributions(self, clf, X, y, sample_weight, images):
         """Return the importance of each pixel, over validated images."""
