@@ -2,13 +2,12 @@
 
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_l2cnn._classifier import L2CNNClassifier
+from sklearn_l2cnn._estimator.prediction import PredictionMixin
 from sklearn_l2cnn._utils.estimators import (
     DocumentationMixin,
-    all_or_nothing,
     features_of,
     set_attributes,
 )
@@ -143,7 +142,10 @@ class FilterSelector(DocumentationMixin, ClassifierMixin, BaseEstimator):
         -------
         self : object
         """
-        estimator = self._cloned_estimator()
+        if self.estimator is None:
+            estimator = L2CNNClassifier(alpha=3e-4, penalty="group")
+        else:
+            estimator = clone(self.estimator)
         check_classifier(estimator)
         if not isinstance(estimator, FrozenEstimator):
             if self.random_state is not None:
@@ -152,89 +154,30 @@ class FilterSelector(DocumentationMixin, ClassifierMixin, BaseEstimator):
             validation["sample_weight_val"] = sample_weight_val
             estimator.fit(X, y, sample_weight, **validation)
         options = {name: getattr(self, name) for name in CONSTRAINTS}
-        with all_or_nothing(self):
-            self.estimator_, support = prune(estimator, **options, return_support=True)
-            self.support_ = support
-            self.n_filters_ = {name: int(kept.sum()) for name, kept in support.items()}
-            self._origin_ = self.estimator_.channel_mean_
-            self.classes_ = self.estimator_.classes_
-            set_attributes(self, features_of(self.estimator_))
-        return self
+        self.estimator_, support = prune(estimator, **options, return_support=True)
+        self.support_ = support
+        self.n_filters_ = {name: int(kept.sum()) for name, kept in support.items()}
+        self._origin_ = self.estimator_.channel_mean_
+        self.classes_ = self.estimator_.classes_
+        return set_attributes(self, features_of(self.estimator_))
 
-    def predict(self, X):
-        """Predict the label of each image.
+    predict = PredictionMixin.predict
+    predict_proba = PredictionMixin.predict_proba
+    predict_log_proba = PredictionMixin.predict_log_proba
+    decision_function = PredictionMixin.decision_function
 
-        Parameters
-        ----------
-        X : array-like
-            Images or rows of the same shape as in :meth:`fit`.
-
-        Returns
-        -------
-        y : ndarray of shape (n,)
-        """
-        return self._fitted(X, "predict").predict(X)
-
-    def predict_proba(self, X):
-        """Predict the probability of each class.
-
-        Parameters
-        ----------
-        X : array-like
-            Images or rows of the same shape as in :meth:`fit`.
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n, n_classes)
-            Columns in the order of `classes_`.
-        """
-        return self._fitted(X, "predict_proba").predict_proba(X)
-
-    def predict_log_proba(self, X):
-        """Predict the logarithm of the probability of each class.
-
-        Parameters
-        ----------
-        X : array-like
-            Images or rows of the same shape as in :meth:`fit`.
-
-        Returns
-        -------
-        log_probabilities : ndarray of shape (n, n_classes)
-        """
-        return self._fitted(X, "predict_log_proba").predict_log_proba(X)
-
-    def decision_function(self, X):
-        """Return the logits of the network.
-
-        Parameters
-        ----------
-        X : array-like
-            Images or rows of the same shape as in :meth:`fit`.
-
-        Returns
-        -------
-        scores : ndarray of shape (n,) or (n, n_classes)
-            For two classes their difference, which is positive for the second class.
-        """
-        return self._fitted(X, "decision_function").decision_function(X)
-
-    def _fitted(self, X, method):
+    def _logits(self, X, method):
         check_is_fitted(self)
-        check_same_namespace(
-            X, self, attribute="_origin_", method=method
-        )  # so that errors name this class
-        return self.estimator_
+        # here, so that the error names this class
+        check_same_namespace(X, self, attribute="_origin_", method=method)
+        return self.estimator_._logits(X, method)
 
-    def _cloned_estimator(self):
-        """Return a clone of the estimator, or of the default."""
-        if self.estimator is None:
-            return L2CNNClassifier(alpha=3e-4, penalty="group")
-        return clone(self.estimator)
+    @property
+    def _summary_(self):
+        return self.estimator_._summary_
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        inner = get_tags(self._cloned_estimator())
-        tags.input_tags = inner.input_tags
-        tags.array_api_support = inner.array_api_support
+        tags.input_tags.three_d_array = True
+        tags.array_api_support = True
         return tags
