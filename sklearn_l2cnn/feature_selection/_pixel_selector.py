@@ -10,7 +10,7 @@ from sklearn.feature_selection import SelectorMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_l2cnn._classifier import L2CNNClassifier
-from sklearn_l2cnn._data.arrays import as_tensor, give_back, on_host
+from sklearn_l2cnn._data.arrays import give_back, on_host
 from sklearn_l2cnn._data.canonical import canonical_set
 from sklearn_l2cnn._data.images import as_images, in_form, ndim_of
 from sklearn_l2cnn._data.validation import check_targets, check_weight, encode_labels
@@ -206,21 +206,17 @@ class PixelSelector(WrappingMixin, SelectorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         clf, images = self._check_images(X, "transform")
-        images, support = as_tensor(images), self.support_
-        if not support.any():
+        if not self.support_.any():
             message = (
                 f"No pixels were selected: threshold={self.threshold!r} and "
                 f"max_features={self.max_features!r} leave none."
             )
             warnings.warn(message, UserWarning, stacklevel=2)
-        support = torch.as_tensor(support, device=images.device)
         if self.output == "rows":
-            chosen = images[:, support]
-            if clf.channels == "first":
-                chosen = chosen.swapaxes(1, 2)
-            return give_back(chosen.reshape(len(chosen), -1), X)
-        blank = torch.full_like(images[:1], self._checked_fill_value(images))
-        images = torch.where(support[:, :, None], images, blank)
+            rows = in_form(images, 2, clf.channels)
+            return give_back(rows[:, self._support_of(rows)], X)
+        others = ~torch.as_tensor(self.support_, device=images.device)[:, :, None]
+        images = images.masked_fill(others, self._checked_fill_value(images))
         return give_back(in_form(images, ndim_of(X), clf.channels), X)
 
     def inverse_transform(self, X):
@@ -238,20 +234,14 @@ class PixelSelector(WrappingMixin, SelectorMixin, BaseEstimator):
             Images or rows, in the form of X in :meth:`fit`.
         """
         check_is_fitted(self)
-        channels = self._fitted_classifier().channels
-        if self.output == "images":
-            form = {"channels": channels, "expected": self.image_shape_}
-            images = as_images(X, **form, estimator=self)
-            return give_back(in_form(as_tensor(images), self._ndim_, channels), X)
-        chosen, support = self._check_selected(X), self.support_
-        n_chosen, depth = int(support.sum()), self.image_shape_[2]
-        if channels == "first":
-            chosen = chosen.reshape(-1, depth, n_chosen).swapaxes(1, 2)
-        else:
-            chosen = chosen.reshape(-1, n_chosen, depth)
-        shape = (len(chosen), *self.image_shape_)
-        images = chosen.new_full(shape, self._checked_fill_value(chosen))
-        images[:, torch.as_tensor(support, device=chosen.device)] = chosen
+        images, channels = X, self._fitted_classifier().channels
+        if self.output == "rows":
+            chosen = self._check_selected(X)
+            shape = len(chosen), self.n_features_in_
+            images = chosen.new_full(shape, self._checked_fill_value(chosen))
+            images[:, self._support_of(images)] = chosen
+        form = {"channels": channels, "expected": self.image_shape_}
+        images = as_images(images, **form, estimator=self)
         return give_back(in_form(images, self._ndim_, channels), X)
 
     def get_feature_names_out(self, input_features=None):
@@ -311,6 +301,10 @@ class PixelSelector(WrappingMixin, SelectorMixin, BaseEstimator):
             mask = mask.transpose(2, 0, 1)
         return mask.ravel()
 
+    def _support_of(self, rows):
+        """Return the mask over the values of a row as a tensor, where the rows are."""
+        return torch.as_tensor(self.get_support(), device=rows.device)
+
     def _default_estimator(self):
         return L2CNNClassifier()
 
@@ -350,7 +344,7 @@ class PixelSelector(WrappingMixin, SelectorMixin, BaseEstimator):
                 "were expected, as transform returns them."
             )
         rows = as_images(X, image_shape=(1, expected), estimator=self)
-        return as_tensor(rows).reshape(len(rows), -1)
+        return rows.reshape(len(rows), -1)
 
 
 def _check_max_features(max_features, X):
