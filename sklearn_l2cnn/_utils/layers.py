@@ -32,23 +32,21 @@ ELEMENTWISE = (
     nn.Threshold,
 )
 
-# Layers that treat every image by itself and keep no state; what dropout draws, it
-# draws for every number by itself.
-_ROWWISE = (
+# Layers that treat every image by itself, and every channel of it, and keep no state;
+# what dropout draws, it draws for every number by itself.
+BY_CHANNEL = (
     *ELEMENTWISE,
     nn.AdaptiveAvgPool2d,
     nn.AdaptiveMaxPool2d,
     nn.AvgPool2d,
-    nn.Conv2d,
     nn.Dropout,
     nn.Flatten,
-    nn.GroupNorm,
     nn.Identity,
-    nn.LayerNorm,
-    nn.Linear,
     nn.MaxPool2d,
     nn.ZeroPad2d,
 )
+# Layers that treat every image by itself and keep no state.
+_ROWWISE = (*BY_CHANNEL, nn.Conv2d, nn.GroupNorm, nn.LayerNorm, nn.Linear)
 _HOOKS = (
     "_forward_hooks",
     "_forward_pre_hooks",

@@ -12,34 +12,26 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from sklearn_l2cnn._utils.layers import ELEMENTWISE, has_hooks, leaves
+from sklearn_l2cnn._utils.layers import BY_CHANNEL, has_hooks, leaves
 from sklearn_l2cnn._utils.trace import blank_image
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 # Layers of whose output each channel depends on the same channel of the input alone.
 _BY_CHANNEL = {
-    *ELEMENTWISE,
+    *BY_CHANNEL,
     *NORMS,
-    nn.AdaptiveAvgPool2d,
-    nn.AdaptiveMaxPool2d,
     nn.AlphaDropout,
-    nn.AvgPool2d,
     nn.CircularPad2d,
     nn.ConstantPad2d,
-    nn.Dropout,
     nn.Dropout1d,
     nn.Dropout2d,
     nn.FeatureAlphaDropout,
-    nn.Flatten,
-    nn.Identity,
     nn.LPPool2d,
-    nn.MaxPool2d,
     nn.PReLU,
     nn.RReLU,
     nn.ReflectionPad2d,
     nn.ReplicationPad2d,
     nn.Upsample,
-    nn.ZeroPad2d,
 }
 _WITH_FILTERS = {nn.Conv2d, nn.Linear}
 
