@@ -199,10 +199,9 @@ def _remove_all(links):
     while changed:
         changed = False
         for link in links:
-            mask = support[link.name]
-            removed = np.delete(np.flatnonzero(mask), remove(link).numpy())
-            mask[removed] = False
-            changed |= len(removed) > 0
+            kept, mask = remove(link).numpy(), support[link.name]
+            mask[mask] = kept
+            changed |= not kept.all()
     return support
 
 

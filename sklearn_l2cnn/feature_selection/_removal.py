@@ -96,8 +96,8 @@ def remove(link):
 
     Returns
     -------
-    kept : Tensor of int of shape (n_kept,)
-        Indices of the kept filters.
+    kept : Tensor of bool of shape (n_filters,)
+        Mask of the kept filters.
     """
     with torch.no_grad():
         columns = _columns(link)
@@ -117,10 +117,9 @@ def remove(link):
             removed[0] = False
         _add_to_bias(link.reader, constants.values())
         removed[list(_merge(columns, maps, varying))] = True
-        kept = (~removed).nonzero().flatten()
         if removed.any():
-            _keep(link, kept, columns)
-    return kept
+            _keep(link, ~removed, columns)
+    return ~removed
 
 
 def _norm_behind(link):
@@ -205,7 +204,7 @@ def _keep(link, kept, columns):
         for name in ("out_channels", "out_features", "num_features", "num_parameters"):
             size = getattr(part, name, 0)
             if size >= n_filters:  # a PReLU may have one parameter for all
-                setattr(part, name, size // n_filters * len(kept))
+                setattr(part, name, size // n_filters * int(kept.sum()))
     # (units, channels, pixels) of a dense layer becomes (units, values)
     chosen = columns[:, kept]
     reader.weight.data = chosen.flatten(1) if reader.weight.ndim == 2 else chosen
