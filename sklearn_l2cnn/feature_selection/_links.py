@@ -89,7 +89,9 @@ def find_links(network, image_shape):
     # two images, so that a layer that works across images shows in the shape
     images = blank_image(network, image_shape).repeat(2, 1, 1, 1)
     shapes = _shapes([layer for _, layer in named], images)
-    shared = _shared(network)
+    # ids of the parameters and buffers that have several names
+    counts = Counter(map(id, network.state_dict(keep_vars=True).values()))
+    shared = {key for key, count in counts.items() if count > 1}
     places = [k for k, (_, layer) in enumerate(named) if type(layer) in _WITH_FILTERS]
     return [
         _link(named[here : there + 1], shapes[here : there + 1], shared)
@@ -106,12 +108,6 @@ def _shapes(layers, images):
             known = isinstance(images, torch.Tensor)
             shapes.append(tuple(images.shape[1:]) if known else None)
     return shapes
-
-
-def _shared(network):
-    """Return the ids of parameters and buffers that have several names."""
-    counts = Counter(map(id, network.state_dict(keep_vars=True).values()))
-    return {key for key, count in counts.items() if count > 1}
 
 
 def _link(named, shapes, shared):

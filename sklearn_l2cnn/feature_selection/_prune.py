@@ -130,13 +130,11 @@ def check_classifier(estimator):
 
 def _copied(estimator):
     """Copy a fitted classifier without pickling the net, as skorch's own copy does."""
-    memo, net = {}, estimator.net_
-    copied, copied_net = copy.copy(estimator), object.__new__(type(net))
-    state = {name: value for name, value in vars(estimator).items() if name != "net_"}
-    vars(copied).update(copy.deepcopy(state, memo))
+    net = estimator.net_
+    copied_net = object.__new__(type(net))
+    memo = {id(net): copied_net}  # for deepcopy: the copy of the net is there already
     vars(copied_net).update(copy.deepcopy(vars(net), memo))
-    copied.net_ = copied_net
-    return copied
+    return copy.deepcopy(estimator, memo)
 
 
 @contextmanager
@@ -149,12 +147,11 @@ def _in_float64(network):
     before = {name: (tensor.device, tensor.dtype) for name, tensor in tensors().items()}
     network.cpu().double()
     yield
-    with torch.no_grad():
-        for name, tensor in tensors().items():
-            # a new bias has the device and dtype of the weight of its layer
-            weight = f"{layer_of(name)}.weight"
-            tensor.data = tensor.data.to(*before.get(name) or before[weight])
-            tensor.grad = None
+    for name, tensor in tensors().items():
+        # a new bias has the device and dtype of the weight of its layer
+        weight = f"{layer_of(name)}.weight"
+        tensor.data = tensor.data.to(*before.get(name) or before[weight])
+        tensor.grad = None
     network.to(memory_format=torch.channels_last)
 
 
