@@ -1,5 +1,6 @@
 """CNNFeatures: the outputs of layers of a network as features."""
 
+import math
 import os
 import warnings
 from itertools import chain
@@ -12,7 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_l2cnn._classifier import L2CNNClassifier
 from sklearn_l2cnn._data.arrays import give_back, on_host
-from sklearn_l2cnn._data.images import as_images
+from sklearn_l2cnn._data.validation import read_images
+from sklearn_l2cnn._estimator.network import new_network
 from sklearn_l2cnn._estimator.wrapping import WrappingMixin
 from sklearn_l2cnn._training.chunks import chunk_threads, over_chunks
 from sklearn_l2cnn._training.runtime import autocast, isolated
@@ -24,14 +26,13 @@ from sklearn_l2cnn._utils.sklearn_compat import (
     fit_context,
 )
 from sklearn_l2cnn._utils.trace import blank_image
-from sklearn_l2cnn.architectures import build_network
 from sklearn_l2cnn.feature_extraction._backbone import Backbone
 from sklearn_l2cnn.feature_extraction._places import (
     POOLS,
     feature_names,
     find_places,
-    n_features,
     pooled,
+    pooled_shape,
     recording_places,
 )
 
@@ -242,7 +243,7 @@ class CNNFeatures(WrappingMixin, TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         clf, images = self._check_images(X, "transform")
         net = clf.net_
-        widths = [n_features(place, self.pool) for place in self._places_]
+        widths = [math.prod(pooled_shape(p, self.pool)) for p in self._places_]
         features = torch.empty(
             (len(images), sum(widths)),
             # numpy has no bfloat16
@@ -338,12 +339,10 @@ class CNNFeatures(WrappingMixin, TransformerMixin, BaseEstimator):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                form = {"image_shape": clf.image_shape, "channels": clf.channels}
-                shape = as_images(X, **form).shape[1:]
-            sizes = (shape[2], *shape[:2]), len(np.unique(on_host(y)))
-            options = {"dropout": clf.dropout, "pretrained": clf.pretrained}
+                _, info = read_images(clf, X)
+            shape, n_classes = info.image_shape, len(np.unique(on_host(y)))
             with isolated(0, torch.device("cpu")):
-                network = build_network(clf.architecture, *sizes, **options)
+                network = new_network(clf, shape, n_classes)
         except Exception:
             return
         find_places(network, blank_image(network, shape), self.layer)

@@ -1,6 +1,5 @@
 """Places in a network where features are taken, and the names of their columns."""
 
-import math
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -166,15 +165,11 @@ def feature_names(place, pool):
     >>> feature_names(Place("conv1", "conv1", False, (2, 3, 3)), "mean")
     ['conv1_0', 'conv1_1']
     """
-    shape = _pooled_shape(place, pool)
+    shape = pooled_shape(place, pool)
     return ["_".join([place.label, *map(str, index)]) for index in np.ndindex(shape)]
 
 
-def n_features(place, pool):
-    """Return the number of features of a place."""
-    return math.prod(_pooled_shape(place, pool))
-
-
-def _pooled_shape(place, pool):
+def pooled_shape(place, pool):
+    """Return the shape of the features of an image at a place."""
     maps = len(place.shape) == 3
     return place.shape[:1] if maps and pool != "flatten" else place.shape
