@@ -85,33 +85,57 @@ def build_network(
     network : torch.nn.Module
         In the memory format channels last, with all lazy layers initialised.
     """
+    shape, named = (input_shape, n_classes), isinstance(architecture, str)
+    of_torchvision = named and architecture not in ARCHITECTURES
+    make = _make_torchvision if of_torchvision else _make_network
     with torch.device("cpu"):  # the same random weights whatever the default device
-        if isinstance(architecture, str) and architecture not in ARCHITECTURES:
-            network = _build_torchvision(
-                architecture, input_shape, n_classes, dropout, pretrained
-            )
-        else:
-            network = _make_network(architecture, input_shape, n_classes).cpu()
-            _check_logits(network, input_shape, n_classes)
-            _apply_dropout(network, architecture, dropout)
-            _load_weights(network, architecture, pretrained)
+        network = make(architecture, shape, pretrained is True)
+        _apply_dropout(network, architecture, dropout)
+        if not isinstance(pretrained, bool):
+            network = _with_state(network, architecture, shape, dropout, pretrained)
     return network.to(memory_format=torch.channels_last)
 
 
-def _make_network(architecture, input_shape, n_classes):
+def _make_network(architecture, shape, published):
+    """Build a network of this package, or take the user's."""
+    if published:
+        raise ValueError(
+            "pretrained=True needs a network of torchvision, such as 'resnet18'; there "
+            f"are no published weights for architecture={architecture!r}. The path of "
+            "a state dict works with any network."
+        )
     if isinstance(architecture, torch.nn.Module):
-        return copy.deepcopy(architecture)
-    make = architecture
-    if isinstance(architecture, str):
-        make = ARCHITECTURES[architecture]
-    network = make(input_shape, n_classes)
-    if isinstance(network, torch.nn.Module):
-        return network
-    raise TypeError(
-        f"architecture={architecture!r} returned {type(network).__name__} for "
-        f"input_shape={input_shape}, n_classes={n_classes}; a torch.nn.Module was "
-        "expected."
-    )
+        network = copy.deepcopy(architecture)
+    elif isinstance(architecture, str):
+        network = ARCHITECTURES[architecture](*shape)
+    else:
+        network = architecture(*shape)
+    if not isinstance(network, torch.nn.Module):
+        raise TypeError(
+            f"architecture={architecture!r} returned {type(network).__name__} for "
+            f"input_shape={shape[0]}, n_classes={shape[1]}; a torch.nn.Module was "
+            "expected."
+        )
+    _check_logits(network.cpu(), *shape)
+    return network
+
+
+def _make_torchvision(name, shape, published):
+    """Build a network of torchvision, with its published weights if requested."""
+    if name not in torchvision_names():
+        close = difflib.get_close_matches(name, list_architectures(), n=3, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+        raise ValueError(
+            f"architecture={name!r} is not the name of a network.{hint} Names are "
+            f"{', '.join(ARCHITECTURES)}, and the classifiers of torchvision: "
+            "sklearn_l2cnn.architectures.list_architectures() lists all."
+        )
+    try:
+        network = torchvision_network(name, *shape, published)
+        _check_logits(network, *shape)
+    except _SHAPE_ERRORS as error:
+        raise ValueError(_size_message(name, shape[0], error)) from error
+    return network
 
 
 def _apply_dropout(network, architecture, dropout):
@@ -125,67 +149,31 @@ def _apply_dropout(network, architecture, dropout):
     set_dropout(network, dropout)
 
 
-def _load_weights(network, architecture, pretrained):
-    if pretrained is False:
-        return
-    if pretrained is True:
-        raise ValueError(
-            "pretrained=True needs a network of torchvision, such as 'resnet18'; there "
-            f"are no published weights for architecture={architecture!r}. The path of "
-            "a state dict works with any network."
-        )
-    state = read_state(pretrained)
-    wrong = mismatches(network, state)
-    if wrong:
-        raise ValueError(_mismatch_message(architecture, pretrained, wrong))
-    load_state(network, state)
+def _with_state(network, architecture, shape, dropout, path):
+    """Return a network with the weights of a state dict from a file.
 
-
-def _build_torchvision(name, input_shape, n_classes, dropout, pretrained):
-    """Build a network of torchvision, with pretrained weights if requested.
-
-    A state dict from a file may match the network of this package or the one that
-    torchvision publishes. The latter keeps its stem, whatever the size of the images.
+    For a network of torchvision, these may be the weights of this network or of the one
+    that torchvision publishes. The latter keeps its stem, whatever the size of the
+    images.
     """
-    if name not in torchvision_names():
-        close = difflib.get_close_matches(name, list_architectures(), n=3, cutoff=0.5)
-        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-        raise ValueError(
-            f"architecture={name!r} is not the name of a network.{hint} Names are "
-            f"{', '.join(ARCHITECTURES)}, and the classifiers of torchvision: "
-            "sklearn_l2cnn.architectures.list_architectures() lists all."
-        )
-    shape = input_shape, n_classes
-    try:
-        network = torchvision_network(name, *shape, pretrained is True)
-        _check_logits(network, *shape)
-    except _SHAPE_ERRORS as error:
-        raise ValueError(_size_message(name, input_shape, error)) from error
-    _apply_dropout(network, name, dropout)
-    if isinstance(pretrained, bool):
-        return network
-    state = read_state(pretrained)
+    state = read_state(path)
     wrong = mismatches(network, state)
-    if not wrong:
-        load_state(network, state)
-        return network
-    network = published_network(name, input_shape)
-    wrong = min(wrong, mismatches(network, state), key=len)
+    published = bool(wrong) and architecture in torchvision_names()
+    if published:
+        network = published_network(architecture, shape[0])
+        wrong = min(wrong, mismatches(network, state), key=len)
     if wrong:
-        raise ValueError(_mismatch_message(name, pretrained, wrong))
+        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise ValueError(
+            f"pretrained={os.fspath(path)!r} holds the weights of another network than "
+            f"architecture={architecture!r}: {'; '.join(wrong[:5])}{more}."
+        )
     load_state(network, state)
-    network = adapt(network, *shape, keep=True)
-    _check_logits(network, *shape)
-    _apply_dropout(network, name, dropout)
+    if published:
+        network = adapt(network, *shape, keep=True)
+        _check_logits(network, *shape)
+        _apply_dropout(network, architecture, dropout)
     return network
-
-
-def _mismatch_message(architecture, path, wrong):
-    more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-    return (
-        f"pretrained={os.fspath(path)!r} holds the weights of another network than "
-        f"architecture={architecture!r}: {'; '.join(wrong[:5])}{more}."
-    )
 
 
 def _size_message(name, input_shape, error):
