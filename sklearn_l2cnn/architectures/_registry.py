@@ -7,6 +7,7 @@ import os
 import torch
 
 from sklearn_l2cnn._utils.layers import compute_dtype
+from sklearn_l2cnn._utils.trace import at_rest
 from sklearn_l2cnn.architectures._heads import dropout_layers, set_dropout
 from sklearn_l2cnn.architectures._plain import plain
 from sklearn_l2cnn.architectures._sequences import (
@@ -23,11 +24,11 @@ from sklearn_l2cnn.architectures._torchvision import (
     torchvision_names,
     torchvision_network,
 )
-from sklearn_l2cnn.architectures._unet import unet
+from sklearn_l2cnn.architectures._unet import UNet
 
 ARCHITECTURES = {
-    maker.__name__: maker
-    for maker in (plain, two_conv, conv_pool, four_conv, conv_dropout, unet)
+    maker.__name__.lower(): maker
+    for maker in (plain, two_conv, conv_pool, four_conv, conv_dropout, UNet)
 }
 
 # Errors that networks raise for images of a shape that they do not accept.
@@ -190,18 +191,16 @@ def _size_message(name, input_shape, error):
 
 def _check_logits(network, input_shape, n_classes):
     """Raise unless the network maps two blank images to two rows of logits."""
-    training = network.training
-    network.eval()  # a blank batch must not change the statistics of a batch norm
+    blank = torch.zeros((2, *input_shape), dtype=compute_dtype(network))
     try:
-        with torch.no_grad():
-            blank = torch.zeros((2, *input_shape), dtype=compute_dtype(network))
+        # at rest, so that the blank batch leaves the statistics of a batch norm alone
+        with torch.no_grad(), at_rest(network):
             logits = network(blank)
     except _SHAPE_ERRORS as error:
         raise ValueError(
             f"The architecture does not take images of input_shape={input_shape}, in "
             f"the order (channels, height, width): {error}"
         ) from error
-    network.train(training)
     found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits)
     if found != (2, n_classes):
         raise ValueError(

@@ -7,23 +7,6 @@ from torch.nn.functional import interpolate
 _WIDTHS = (16, 32, 64)
 
 
-def unet(input_shape, n_classes):
-    """Build a small U-Net with a pooled head.
-
-    Parameters
-    ----------
-    input_shape : tuple of int
-        ``(channels, height, width)``, of any size.
-    n_classes : int
-
-    Returns
-    -------
-    network : torch.nn.Module
-        Maps ``(n, channels, height, width)`` to ``(n, n_classes)`` logits.
-    """
-    return UNet(input_shape, n_classes)
-
-
 def _block(depth, filters):
     """Build two 3 x 3 convolutions, each with a batch norm and a ReLU."""
     layers = []
@@ -37,7 +20,7 @@ def _block(depth, filters):
 
 
 class UNet(nn.Module):
-    """An encoder, a decoder with skip connections from it, and pooled logits.
+    """A small U-Net: an encoder, a decoder with skip connections, and pooled logits.
 
     The encoder halves the image as long as both sides have at least two pixels, at most
     twice; the decoder enlarges it to the same sizes again. The last map is averaged
@@ -46,6 +29,7 @@ class UNet(nn.Module):
     Parameters
     ----------
     input_shape : tuple of int
+        ``(channels, height, width)``, of any size.
     n_classes : int
     """
 
