@@ -154,15 +154,10 @@ def adapt(network, input_shape, n_classes, keep=False):
 
 def _adapt_first_layer(network, depth, keep):
     """Replace the first convolution if it takes another number of channels."""
-    for name, layer in network.named_modules():
-        if isinstance(layer, nn.Conv2d):
-            if layer.in_channels != depth:
-                replace_layer(network, name, _with_channels(layer, depth, keep))
-            return
-
-
-def _with_channels(layer, depth, keep):
-    """Return a convolution like the given one for another number of channels."""
+    found = (both for both in network.named_modules() if isinstance(both[1], nn.Conv2d))
+    name, layer = next(found)
+    if layer.in_channels == depth:
+        return
     first = nn.Conv2d(
         depth,
         layer.out_channels,
@@ -171,17 +166,16 @@ def _with_channels(layer, depth, keep):
         padding=layer.padding,
         bias=layer.bias is not None,
     )
-    if keep:
-        # equal channels give the same output as three equal channels did
-        with torch.no_grad():
-            mean = layer.weight.mean(dim=1, keepdim=True)
-            scale = layer.in_channels / depth
-            first.weight.copy_((scale * mean).expand_as(first.weight))
-            if layer.bias is not None:
-                first.bias.copy_(layer.bias)
-    else:
+    replace_layer(network, name, first)
+    if not keep:
         _initialise(first)
-    return first
+        return
+    # equal channels give the same output as three equal channels did
+    with torch.no_grad():
+        mean = layer.weight.mean(dim=1, keepdim=True)
+        first.weight.copy_(layer.in_channels / depth * mean)
+        if layer.bias is not None:
+            first.bias.copy_(layer.bias)
 
 
 def _small_vgg(name, depth, height, width):
