@@ -41,29 +41,6 @@ def log_odds(logits, labels):
     return chosen - logits.masked_fill(hidden, -torch.inf).logsumexp(dim=1)
 
 
-def mean_image(net, images, rows, share):
-    """Return the weighted mean of images as input of a network, in float64.
-
-    Parameters
-    ----------
-    net : Net
-    images : ndarray or Tensor of shape (n, height, width, channels)
-    rows : array of int of shape (m,)
-    share : Tensor of float64 of shape (m,)
-        Weights that sum to 1, on the device of the network.
-
-    Returns
-    -------
-    mean : Tensor of shape (channels, height, width)
-    """
-
-    def of_chunk(part, chunk):
-        values = chunk[: part.stop - part.start].double()
-        return (share[part, None, None, None] * values).sum(dim=0)
-
-    return sum(over_chunks(net, images, of_chunk, rows))
-
-
 def contributions(net, images, rows, labels, share, n_steps):
     """Return the contribution of each value of an image, averaged over images.
 
@@ -85,19 +62,28 @@ def contributions(net, images, rows, labels, share, n_steps):
     -------
     importances : Tensor of float64 of shape (channels, height, width)
     """
-    mean = mean_image(net, images, rows, share)
+    data = net, images, rows, share
+    mean = _weighted_sum(*data, lambda part, chunk: chunk)
 
     def of_chunk(part, chunk):
-        n_rows = part.stop - part.start
-        padded = labels[part]
-        padded = torch.cat([padded, padded[-1:].expand(len(chunk) - n_rows)])
+        own = labels[part]
+        padded = torch.cat([own, own[-1:].expand(len(chunk) - len(own))])
         difference = chunk - mean.to(chunk.dtype)
         slope = 0
         for step in range(n_steps):
             # images on the line, the nearest to the mean first
             points = chunk - (1 - (step + 0.5) / n_steps) * difference
             slope = slope + _slope(net, points, padded).double()
-        values = (slope / n_steps * difference.double())[:n_rows]
+        return slope / n_steps * difference.double()
+
+    return _weighted_sum(*data, of_chunk)
+
+
+def _weighted_sum(net, images, rows, share, values_of):
+    """Sum, in float64, what a function returns for each image of its chunks."""
+
+    def of_chunk(part, chunk):
+        values = values_of(part, chunk)[: part.stop - part.start].double()
         return (share[part, None, None, None] * values).sum(dim=0)
 
     return sum(over_chunks(net, images, of_chunk, rows))
