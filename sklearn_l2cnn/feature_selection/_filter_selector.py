@@ -158,6 +158,7 @@ class FilterSelector(DocumentationMixin, ClassifierMixin, BaseEstimator):
         self.support_ = support
         self.n_filters_ = {name: int(kept.sum()) for name, kept in support.items()}
         self._origin_ = self.estimator_.channel_mean_
+        self._summary_ = self.estimator_._summary_
         self.classes_ = self.estimator_.classes_
         return set_attributes(self, features_of(self.estimator_))
 
@@ -171,10 +172,6 @@ class FilterSelector(DocumentationMixin, ClassifierMixin, BaseEstimator):
         # here, so that the error names this class
         check_same_namespace(X, self, attribute="_origin_", method=method)
         return self.estimator_._logits(X, method)
-
-    @property
-    def _summary_(self):
-        return self.estimator_._summary_
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
