@@ -139,21 +139,12 @@ class Plan(NamedTuple):
     strengths : dict
         The parameters of an `Augmentation`.
     functions : tuple of callable
-        Functions of a batch of images, which are called first.
+        Functions of a batch of images, which are called first. Without them, all random
+        numbers are drawn on the device of the images.
     """
 
     strengths: dict
     functions: tuple
-
-    @property
-    def alternates(self):
-        """Whether images are mirrored in every other epoch."""
-        return bool(self.strengths["flip"])
-
-    @property
-    def is_recordable(self):
-        """Whether all random numbers are drawn on the device of the images."""
-        return not self.functions
 
 
 def plan_for(augment):

@@ -65,7 +65,7 @@ class TrainingTensors(NamedTuple):
 
     def with_sides(self, augment):
         """Draw which images are mirrored in the first epoch, where a plan says so."""
-        if augment is None or not augment.alternates:
+        if augment is None or not augment.strengths["flip"]:
             return self
         mirrored = torch.rand(len(self.y), device=self.y.device) < 0.5
         return self._replace(X={**self.X, "mirrored": mirrored})

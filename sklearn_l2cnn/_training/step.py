@@ -270,7 +270,8 @@ def training_steps(
             with_objective=not plain or listeners.to_batches,
         )
         recorder = recorder_for(device)
-        can_vary = augment is None or augment.is_recordable
+        # functions of the user may draw random numbers on another device
+        can_vary = augment is None or not augment.functions
         followed = listeners.on_gradient is not None or listeners.to_batches
         if recorder is not None and plain and can_vary and not followed:
             steps = stack.enter_context(RecordedSteps(steps, recorder, device))
