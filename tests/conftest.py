@@ -26,16 +26,21 @@ def pytest_addoption(parser):
     parser.addoption(
         "--quick",
         action="store_true",
-        help="units and oracles alone, in two minutes: nothing that is marked long",
+        help="units and oracles alone, in two minutes: neither the README nor what is "
+        "marked long",
     )
 
 
 def pytest_collection_modifyitems(config, items):
     """Leave out what is long where a quick run is asked for."""
     if config.getoption("quick"):
-        long = [item for item in items if item.get_closest_marker("long")]
+        long = [
+            item
+            for item in items
+            if item.get_closest_marker("long") or item.path.name == "README.md"
+        ]
         config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if not item.get_closest_marker("long")]
+        items[:] = [item for item in items if item not in long]
 
 
 @pytest.fixture(scope="session")

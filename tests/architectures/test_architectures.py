@@ -121,6 +121,7 @@ def test_vgg11_has_batch_norm():
     assert sum(p.numel() for p in small.parameters()) < 10_000_000
 
 
+@pytest.mark.long
 def test_widths_of_a_small_vgg_match_torchvision():
     small = build_network("vgg13_bn", (3, 32, 32), 10)
     published = torchvision.models.vgg13_bn(weights=None)

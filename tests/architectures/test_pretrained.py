@@ -71,7 +71,16 @@ def test_other_channels_give_the_same_features_for_grey_images(tmp_path, depth):
         )
 
 
-@pytest.mark.parametrize("name", ["plain", "two_conv", "unet", "resnet18", "vgg11"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "plain",
+        "two_conv",
+        "unet",
+        "resnet18",
+        pytest.param("vgg11", marks=pytest.mark.long),
+    ],
+)
 def test_state_of_a_named_network(tmp_path, name):
     torch.manual_seed(1)
     mine = build_network(name, (1, 12, 12), 4)

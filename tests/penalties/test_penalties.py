@@ -147,7 +147,7 @@ def test_prox_minimises_its_objective_on_a_grid(penalty, step):
         step = torch.tensor([[0.1, 0.6]], dtype=torch.float64)
     else:
         step = torch.tensor(step, dtype=torch.float64)
-    for weight in draw((20, 1, 2)):
+    for weight in draw((8, 1, 2)):
         objective = proximal_objective(penalty, weight, step)
         found = penalty.prox(weight, step)
         grid = torch.cartesian_prod(axis, axis)

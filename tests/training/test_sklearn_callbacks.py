@@ -89,7 +89,7 @@ def test_progress_bar(digits, capsys):
     assert "L2CNNClassifier - fit" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.long)])
 def test_one_display_for_search_candidate_fold_and_epoch(digits, capsys, n_jobs):
     X, y = digits
     search = GridSearchCV(quick(max_epochs=2), {"alpha": [0, 1]}, cv=2, n_jobs=n_jobs)
