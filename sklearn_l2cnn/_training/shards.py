@@ -43,6 +43,27 @@ def shard_count(n_rows, work):
     return 1 << int(math.log2(max(most, 1)))
 
 
+def whole_gradient(loss, images, labels, weight):
+    """Add the gradient of the mean loss of a batch to that of the parameters.
+
+    Parameters
+    ----------
+    loss : BatchLoss
+    images, labels, weight : Tensor
+        A batch, as for `loss`.
+
+    Returns
+    -------
+    losses : Tensor
+        The means of what `loss` returns, without a gradient.
+    logits : Tensor of shape (n, n_classes)
+    """
+    losses, logits = loss(images, labels, weight)
+    losses = losses / len(images)
+    losses.sum().backward()
+    return losses.detach(), logits.detach()
+
+
 class Shards:
     """Threads that work out the gradient of a batch shard by shard.
 
@@ -74,27 +95,16 @@ class Shards:
         self.pool.shutdown(cancel_futures=True)
 
     def __call__(self, loss, images, labels, weight):
-        """Leave the gradient of the mean loss of a batch in the parameters.
-
-        Parameters
-        ----------
-        loss : BatchLoss
-        images, labels, weight : Tensor
-            A batch, as for `loss`.
-
-        Returns
-        -------
-        losses : Tensor
-            The means of what `loss` returns, without a gradient.
-        logits : Tensor of shape (n, n_classes)
-        """
+        """Do as `whole_gradient` does, shard by shard."""
         batch = images, labels, weight
         n_rows = len(images)
         n_shards = shard_count(n_rows, self.work)
+        if n_shards == 1:
+            return whole_gradient(loss, *batch)
         ends = [n_rows * k // n_shards for k in range(n_shards + 1)]
         logits = [None] * n_shards
         generators = [None] * n_shards
-        if self.draws and n_shards > 1:  # a batch in one shard draws as any other
+        if self.draws:
             seeds = torch.randint(1 << 62, (n_shards,)).tolist()
             generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 

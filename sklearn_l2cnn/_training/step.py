@@ -22,7 +22,7 @@ from sklearn_l2cnn._training.forward import (
     work,
 )
 from sklearn_l2cnn._training.graphs import RecordedSteps, recorder_for
-from sklearn_l2cnn._training.shards import Shards
+from sklearn_l2cnn._training.shards import Shards, whole_gradient
 from sklearn_l2cnn._utils.layers import layers_by_image
 
 
@@ -110,20 +110,6 @@ class BatchLoss:
         loss = summed_loss(logits, labels, weight, self.smoothing)
         activity = activity.sum() if weight is None else activity.dot(weight)
         return torch.stack([loss, activity.to(loss.dtype)]), logits
-
-
-def whole_gradient(loss, images, labels, weight):
-    """Add the gradient of the mean loss of a batch to that of the parameters.
-
-    Returns
-    -------
-    losses, logits : Tensor
-        As `Shards` returns them.
-    """
-    losses, logits = loss(images, labels, weight)
-    losses = losses / len(images)
-    losses.sum().backward()
-    return losses.detach(), logits.detach()
 
 
 @dataclass

@@ -15,13 +15,14 @@ from sklearn_l2cnn._training.regularization import (
     strengths,
     total_value,
 )
+from sklearn_l2cnn._training.shards import whole_gradient
 from sklearn_l2cnn._training.stacked.batches import (
     FoldBatches,
     side_by_side,
     training_batches,
 )
 from sklearn_l2cnn._training.stacked.network import StackedNetwork, why_not_stacked
-from sklearn_l2cnn._training.step import EagerSteps, whole_gradient
+from sklearn_l2cnn._training.step import EagerSteps
 from sklearn_l2cnn._utils.seeds import draw_seeds
 
 _OWN_CALLBACKS = ("epoch_timer", "print_log")
