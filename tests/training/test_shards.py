@@ -31,7 +31,7 @@ def gradients(network, images, labels, weight, threads, n_shards=None):
     network = copy.deepcopy(network)
     parameters = list(network.parameters())
 
-    def loss(images, labels, weight, generator):
+    def loss(images, labels, weight, generator=None):
         logits = network(images)
         return summed_loss(logits, labels, weight).reshape(1), logits
 
@@ -110,7 +110,7 @@ def test_threads_work_at_the_same_time_and_are_gone_afterwards():
     parameter = nn.Parameter(torch.ones(()))
     seen = set()
 
-    def loss(images, labels, weight, generator):
+    def loss(images, labels, weight, generator=None):
         if threading.get_ident() not in seen:
             seen.add(threading.get_ident())
             meeting.wait()  # passed only where another thread comes as well
@@ -123,7 +123,7 @@ def test_threads_work_at_the_same_time_and_are_gone_afterwards():
 
 
 def test_an_error_in_a_shard_is_raised(monkeypatch):
-    def loss(images, labels, weight, generator):
+    def loss(images, labels, weight, generator=None):
         raise RuntimeError(f"shard of {len(images)}")
 
     monkeypatch.setattr(_shards, "shard_count", lambda n_rows, work: 8)
