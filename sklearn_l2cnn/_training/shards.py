@@ -59,9 +59,8 @@ def whole_gradient(loss, images, labels, weight):
     logits : Tensor of shape (n, n_classes)
     """
     losses, logits = loss(images, labels, weight)
-    losses = losses / len(images)
-    losses.sum().backward()
-    return losses.detach(), logits.detach()
+    losses.backward(torch.full_like(losses, 1 / len(images)))
+    return losses.detach() / len(images), logits.detach()
 
 
 class Shards:
