@@ -2,7 +2,7 @@
 
 Private functions, names that only newer releases have, and attributes with an
 underscore: a release that moves one of them is mended here and nowhere else. Tried with
-scikit-learn 1.6 and 1.9, the ends of what is supported.
+scikit-learn 1.6, 1.7, 1.8 and 1.9.
 """
 
 import inspect

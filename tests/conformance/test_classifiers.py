@@ -16,7 +16,11 @@ from sklearn_l2cnn.architectures._registry import ARCHITECTURES
 from tests.conftest import SmallNet
 
 # the checks provoke warnings
-pytestmark = [pytest.mark.long, pytest.mark.filterwarnings("ignore")]
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.usefixtures("a_build_for_cuda_is_no_device"),
+]
 
 SKLEARN = parse_version(parse_version(sklearn.__version__).base_version)
 
@@ -66,13 +70,6 @@ SEARCHES = {
     "early stopping": {"early_stopping": True, "max_epochs": 8},
 }
 SLOW_SEARCHES = list(SEARCHES)[1:]
-
-
-@pytest.fixture(autouse=True)
-def a_build_for_cuda_is_no_device(monkeypatch):
-    # scikit-learn takes a torch that was built for CUDA for a device that is there, and
-    # fails on every estimator where there is none (its issue 28280)
-    monkeypatch.setattr(torch.backends.cuda, "is_built", torch.cuda.is_available)
 
 
 def expect_all(n_checks, n_passed):

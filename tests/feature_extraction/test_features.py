@@ -24,9 +24,10 @@ from sklearn_l2cnn._training.runtime import torch_threads
 from sklearn_l2cnn.feature_extraction import CNNFeatures, _features
 from sklearn_l2cnn.feature_extraction._places import pooled
 from tests.architectures.test_pretrained import published, save
-from tests.conformance.test_classifiers import a_build_for_cuda_is_no_device  # noqa: F401
 from tests.conftest import SmallNet, double, linux, quick
 from tests.preprocessing.test_transformers import outcomes
+
+pytestmark = pytest.mark.usefixtures("a_build_for_cuda_is_no_device")
 
 # A check of transformers that keep the dtype of X: the features have the network's.
 PRESERVES = {"check_transformer_preserve_dtypes"}

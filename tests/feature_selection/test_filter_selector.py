@@ -12,8 +12,10 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn.feature_selection import FilterSelector, prune
-from tests.conformance.test_classifiers import ABSENT, a_build_for_cuda_is_no_device  # noqa: F401
+from tests.conformance.test_classifiers import ABSENT
 from tests.conftest import SmallNet, quick
+
+pytestmark = pytest.mark.usefixtures("a_build_for_cuda_is_no_device")
 
 
 def names_of_checks(estimator):

@@ -21,9 +21,10 @@ from sklearn_l2cnn._training.runtime import torch_threads
 from sklearn_l2cnn.datasets import make_shapes
 from sklearn_l2cnn.feature_selection import PixelSelector, _contributions
 from sklearn_l2cnn.feature_selection._contributions import _slope
-from tests.conformance.test_classifiers import a_build_for_cuda_is_no_device  # noqa: F401
 from tests.conftest import SmallNet, double, quick
 from tests.feature_extraction.test_features import assert_all_checks, network_input
+
+pytestmark = pytest.mark.usefixtures("a_build_for_cuda_is_no_device")
 
 TILE = slice(0, 8), slice(8, 16)
 

@@ -35,7 +35,9 @@ from sklearn_l2cnn.preprocessing import (
     ToGray,
     TorchvisionTransformer,
 )
-from tests.conformance.test_classifiers import ABSENT, a_build_for_cuda_is_no_device  # noqa: F401
+from tests.conformance.test_classifiers import ABSENT
+
+pytestmark = pytest.mark.usefixtures("a_build_for_cuda_is_no_device")
 
 ALL = [getattr(preprocessing, name) for name in preprocessing.__all__]
 IDS = preprocessing.__all__
