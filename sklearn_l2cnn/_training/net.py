@@ -240,7 +240,7 @@ class Net(NeuralNetClassifier):
             # skorch's histories have a batch an epoch
             self.notify("on_batch_begin", batch=None, training=True)
             totals = steps.epoch(batches, prepare)
-        data_loss, *activity = (totals / len(dataset)).tolist()
+        data_loss, *activity = (totals / len(dataset)).reshape(-1).tolist()
         self.history.record("train_batch_count", len(batches))
         penalty = float(steps.regularization.value())
         self.record_training(data_loss, sum(activity, penalty))
@@ -253,7 +253,7 @@ class Net(NeuralNetClassifier):
             prepare()
             losses, logits, loss = steps.take(X, y)
             totals = totals + losses.double() * len(y)
-            step = {"loss": loss, "data_loss": losses[0], "y_pred": logits}
+            step = {"loss": loss, "data_loss": losses.reshape(-1)[0], "y_pred": logits}
             self._end_batch("train", (X, y), step)
         return totals
 

@@ -94,7 +94,7 @@ class BatchLoss:
 
         Returns
         -------
-        losses : Tensor of shape (1,) or (2,)
+        losses : Tensor of shape () or (2,)
             Weighted cross-entropy and, where there is such a penalty, activity.
         logits : Tensor of shape (n, n_classes)
         """
@@ -105,7 +105,7 @@ class BatchLoss:
         if self.activity is None:
             logits = logits_of_batch()
             loss = summed_loss(logits, labels, weight, self.smoothing)
-            return loss.reshape(1), logits
+            return loss, logits
         logits, activity = self.activity.of(logits_of_batch)
         loss = summed_loss(logits, labels, weight, self.smoothing)
         activity = activity.sum() if weight is None else activity.dot(weight)
@@ -190,11 +190,16 @@ class EagerSteps:
         totals : Tensor of float64
             The losses, summed over all rows.
         """
-        totals = 0
+        totals = None
         for X, y in batches:
             prepare()
             losses, _, _ = self.take(X, y)
-            totals = totals + losses.double() * X.get("rows", len(y))
+            if totals is None:
+                totals = torch.zeros_like(losses, dtype=torch.float64)
+            if "rows" in X:
+                totals += losses.double() * X["rows"]
+            else:
+                totals.add_(losses, alpha=len(y))
         return totals
 
 
