@@ -34,13 +34,12 @@ def pytest_addoption(parser):
 def pytest_collection_modifyitems(config, items):
     """Leave out what is long where a quick run is asked for."""
     if config.getoption("quick"):
-        long = [
-            item
-            for item in items
-            if item.get_closest_marker("long") or item.path.name == "README.md"
-        ]
+        kept, long = [], []
+        for item in items:
+            is_long = item.get_closest_marker("long") or item.path.name == "README.md"
+            (long if is_long else kept).append(item)
         config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in long]
+        items[:] = kept
 
 
 @pytest.fixture
