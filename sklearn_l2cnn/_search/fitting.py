@@ -62,9 +62,11 @@ def fit_folds(template, alphas, labelled, folds, *, path, n_jobs=None, score=Non
     """
     found, failed = folds_data(template, labelled, folds)
     candidates = Candidates(template, alphas, path == "warm", labelled.origin, score)
-    outcomes = fit_stacked(candidates, found)
-    if outcomes is None:
-        outcomes = fit_one_by_one(candidates, found, n_jobs)
+    outcomes = {}
+    if found:
+        outcomes = fit_stacked(candidates, found)
+        if outcomes is None:
+            outcomes = fit_one_by_one(candidates, found, n_jobs)
     outcomes |= {fold: [error] * len(alphas) for fold, error in failed.items()}
     return [outcomes[fold] for fold in range(len(folds))]
 
@@ -159,11 +161,11 @@ def fit_one_by_one(candidates, folds, n_jobs=None):
     order = candidates.order
     paths = [order] if candidates.warm else [[k] for k in order]
     # joblib gives a large numpy array to all processes through one memory map
-    images = [on_host(data.train.images) for data in folds.values()][:1]
+    images = on_host(next(iter(folds.values())).train.images)
     bare = {fold: data.with_images(None) for fold, data in folds.items()}
     tasks = list(product(folds, paths))
     found = Parallel(n_jobs=n_jobs)(
-        delayed(_fit_task)(candidates, path, bare[fold], *images, fold)
+        delayed(_fit_task)(candidates, path, bare[fold], images, fold)
         for fold, path in tasks
     )
     outcomes = {fold: [None] * len(order) for fold in folds}
@@ -266,8 +268,6 @@ def fit_stacked(candidates, folds):
 def _folds_at_a_time(folds):
     """Split the numbers of the folds, so that their images fit on a device."""
     numbers = list(folds)
-    if not numbers:
-        return []
     images = folds[numbers[0]].train.images
     n_bytes = images.numel() * (1 if images.dtype == torch.uint8 else 4)
     step = max(1, _IMAGE_BYTES // max(1, n_bytes))

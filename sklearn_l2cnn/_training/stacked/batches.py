@@ -69,11 +69,12 @@ class FoldBatches:
         if net.augment is not None:
             augment = Augmenter(net.augment, self.pixels, net.n_classes)
             self.augment = stream.used()(augment)
+        dataset = net.get_dataset(self.data.X, self.data.y)
+        self.batches = ShuffledBatches(dataset, net.batch_size, self.order)
 
     def __iter__(self):
         """Yield images as the network sees them, labels and weights of an epoch."""
-        dataset = self.net.get_dataset(self.data.X, self.data.y)
-        for X, y in ShuffledBatches(dataset, self.net.batch_size, self.order):
+        for X, y in self.batches:
             if self.augment is None:
                 yield network_input(X["images"], *self.pixels), y, X.get("weight")
             else:
@@ -82,7 +83,7 @@ class FoldBatches:
         self.data.turn_sides()
 
     def __len__(self):
-        return len(batch_bounds(len(self.data.y), self.net.batch_size))
+        return len(self.batches)
 
     def validation(self):
         """Yield the same of the images that the networks are validated on."""

@@ -12,9 +12,9 @@ from sklearn_l2cnn._training.forward import dropped_out
 
 def own_maps(owners):
     """Give every network the maps of its fold, so that each has its own."""
+    n_folds = int(owners[-1]) + 1
 
     def choose(x):
-        n_folds = int(owners[-1]) + 1
         stored = x.permute(0, 2, 3, 1)  # in memory channels last
         by_fold = stored.unflatten(3, (n_folds, -1))
         return by_fold.index_select(3, owners).flatten(3).permute(0, 3, 1, 2)

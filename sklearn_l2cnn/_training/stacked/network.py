@@ -10,7 +10,7 @@ of a fold share the values, and the first convolution has a group for each fold.
 import torch
 from torch import nn
 
-from sklearn_l2cnn._training.forward import cheaper_order
+from sklearn_l2cnn._training.forward import cheaper_order, draws
 from sklearn_l2cnn._training.stacked.layers import (
     convolved,
     dropped,
@@ -75,8 +75,9 @@ def _can_be_stacked(layer, flat):
 
 def rows_meet(module):
     """Say whether what a row becomes depends on how many rows a batch has."""
-    kinds = nn.BatchNorm1d, nn.BatchNorm2d, nn.Dropout
-    return any(isinstance(layer, kinds) for layer in module.modules())
+    layers = [layer for _, layer in leaves(module)]
+    norms = nn.BatchNorm1d, nn.BatchNorm2d
+    return draws(layers) or any(isinstance(layer, norms) for layer in layers)
 
 
 def signature(module):

@@ -118,7 +118,7 @@ class StackedTraining:
     Parameters
     ----------
     members : list of Member
-        Those of a fold one after the other; they differ in alpha alone.
+        Those of a fold one after the other, which differ in alpha alone.
     """
 
     def __init__(self, members):
