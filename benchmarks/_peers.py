@@ -159,11 +159,11 @@ class ChannelsLast(nn.Module):
         return X.contiguous(memory_format=torch.channels_last)
 
 
-def _skorch(task, network, prefix=""):
+def _skorch(task, network):
     from skorch import NeuralNetClassifier
 
     pixels = Pixels(task.X)
-    weights = [f"{prefix}{k}.weight" for k in range(20)]
+    weights = [name for name, p in network.named_parameters() if p.ndim > 1]
     net = NeuralNetClassifier(
         network,
         criterion=nn.CrossEntropyLoss,
@@ -193,7 +193,7 @@ def skorch(task):
 def skorch_with_our_network(task):
     """Train with stock skorch, on a network and in a layout as the package has them."""
     network = task.network().to(memory_format=torch.channels_last)
-    return _skorch(task, nn.Sequential(ChannelsLast(), network), prefix="1.")
+    return _skorch(task, nn.Sequential(ChannelsLast(), network))
 
 
 def keras(task):

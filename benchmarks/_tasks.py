@@ -33,11 +33,13 @@ class Task(NamedTuple):
     precision: str = "float32"
     device: str = "cpu"
     seed: int = 0
+    build: object = None  # of image shape, width and `relu_first`; `two_convolutions`
 
     def network(self, relu_first=False):
         """Build the network with the weights that everybody starts from."""
         torch.manual_seed(self.seed)
-        return two_convolutions(self.X.shape[1:], self.width, relu_first)
+        build = self.build or two_convolutions
+        return build(self.X.shape[1:], self.width, relu_first)
 
 
 def two_convolutions(image_shape, width, relu_first=False):

@@ -205,18 +205,21 @@ class L2CNNClassifier(
 
     device : str or torch.device, default="auto"
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...; ``"auto"`` is CUDA where there is one.
-        On a CPU the numbers do not depend on the number of torch's threads: several
-        threads work on a batch only where the network is a sequence of layers that
-        treat every image by itself, as ``"plain"`` is; any other network is trained in
-        one thread, and `n_jobs` of a search uses the others. CUDA multiplies in its own
-        precision and adds in its own order: in the tests probabilities of one network
-        are within 0.002 of the CPU's, and those of a fit of two epochs within 0.01.
+        CUDA multiplies in its own precision and adds in its own order: in the tests
+        probabilities of one network are within 0.002 of the CPU's, and those of a fit
+        of two epochs within 0.01.
 
     precision : {"float32", "bfloat16", "auto"}, default="float32"
         What convolutions and matrix products are computed in. ``"bfloat16"`` rounds
         their factors to 8 bits, while parameters, sums and the loss stay as they are;
         ``"auto"`` does so where the device has instructions for it, and is
         ``"float32"`` elsewhere. A network of float64 computes in float64 either way.
+
+    threads : int, default=None
+        How many threads work on a CPU; None is torch's number, which in a worker of
+        joblib is its share of the cores. Where a network treats images one by one, as
+        most without a batch norm do, the numbers do not depend on it. Other networks
+        learn the same up to rounding; with ``threads=1`` to the last bit.
 
     callbacks : list, default=None
         Callbacks of skorch: instances, classes or pairs ``(name, callback)``. They are
@@ -364,6 +367,7 @@ class L2CNNClassifier(
         warm_start=False,
         device="auto",
         precision="float32",
+        threads=None,
         callbacks=None,
         verbose=0,
         random_state=None,
@@ -399,6 +403,7 @@ class L2CNNClassifier(
         self.warm_start = warm_start
         self.device = device
         self.precision = precision
+        self.threads = threads
         self.callbacks = callbacks
         self.verbose = verbose
         self.random_state = random_state

@@ -98,6 +98,7 @@ def net_parameters(clf, summary, train, device):
         "scale": scale,
         "lower": lowered_dtype(clf.precision, device),
         "augment": plan_for(clf.augment),
+        "threads": clf.threads,
         "batch_size": auto_batch_size(len(train.rows)) if auto else int(clf.batch_size),
     }
 

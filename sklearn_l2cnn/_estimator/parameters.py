@@ -60,6 +60,7 @@ CONSTRAINTS = {
     "warm_start": ["boolean"],
     "device": [str, torch.device],
     "precision": [StrOptions({"float32", "bfloat16", "auto"})],
+    "threads": [_COUNT, None],
     "callbacks": [list, tuple, None],
     "verbose": ["verbose"],
     "random_state": ["random_state"],

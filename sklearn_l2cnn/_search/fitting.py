@@ -358,7 +358,7 @@ def _train(folds, template, device):
         [(owners[place], k) for place, own in stack for k in own]
         for stack in plan_stacks(positions, kinds, most)
     ]
-    with isolated(fold.data.seed, device) as threads:
+    with isolated(fold.data.seed, device, template.threads) as threads:
         trainings = [
             StackedTraining([fold.member(k) for fold, k in stack]) for stack in stacks
         ]

@@ -9,7 +9,7 @@ from sklearn_l2cnn._training.dense import RowByRow
 from sklearn_l2cnn._training.forward import forward_of, logits_of, network_input
 from sklearn_l2cnn._training.runtime import each_in_one_thread
 from sklearn_l2cnn._training.upload import Upload
-from sklearn_l2cnn._utils.layers import layers_by_image, remembers_nothing
+from sklearn_l2cnn._utils.layers import remembers_nothing
 
 # Pixel values in one chunk on a CPU; more leave the cache.
 _CHUNK_VALUES = 1 << 17
@@ -104,7 +104,7 @@ def predict_logits(net, images, views=((),)):
         float32 or float64, on the device of the network; of several views, the
         logarithms of their mean probabilities.
     """
-    forward = forward_of(net.module_, layers_by_image(net.module_))
+    forward = forward_of(net.module_)
     pixels = net.pixels()
 
     def of_chunk(part, chunk):

@@ -21,7 +21,6 @@ from sklearn_l2cnn._training.forward import (
 from sklearn_l2cnn._training.regularization import Regularization, strengths
 from sklearn_l2cnn._training.runtime import free_memory, isolated, move, torch_threads
 from sklearn_l2cnn._training.step import Listeners, summed_loss, training_steps
-from sklearn_l2cnn._utils.layers import layers_by_image
 from sklearn_l2cnn._utils.seeds import draw_seeds
 from sklearn_l2cnn._utils.trace import trace
 
@@ -60,6 +59,8 @@ class Net(NeuralNetClassifier):
     augment : Plan or None
         How batches are varied in training.
     n_classes : int
+    threads : int, default=None
+        How many work on a batch; None is torch's number.
     **kwargs
         As for :class:`skorch.NeuralNet`.
     """
@@ -77,6 +78,7 @@ class Net(NeuralNetClassifier):
         frozen,
         augment,
         n_classes,
+        threads=None,
         **kwargs,
     ):
         super().__init__(
@@ -91,6 +93,7 @@ class Net(NeuralNetClassifier):
         self.frozen = frozen
         self.augment = augment
         self.n_classes = n_classes
+        self.threads = threads
 
     # -- what skorch asks a net for ---------------------------------------------------
 
@@ -112,7 +115,7 @@ class Net(NeuralNetClassifier):
     def infer(self, x, **fit_params):
         """Return the logits of a batch of images."""
         images = x["images"] if isinstance(x, dict) else x
-        forward = forward_of(self.module_, layers_by_image(self.module_))
+        forward = forward_of(self.module_)
         return logits_of(images, forward, self.pixels(), self.lower)
 
     def pixels(self):
@@ -153,7 +156,8 @@ class Net(NeuralNetClassifier):
         self.callbacks_ = [*own, *callbacks]
         [seed] = draw_seeds(self.generator, 1)
         try:
-            with isolated(seed, torch.device(self.device)) as threads:
+            device = torch.device(self.device)
+            with isolated(seed, device, self.threads) as threads:
                 return self._train(data.with_sides(self.augment), epochs, threads)
         finally:
             self.callbacks_ = own
@@ -162,31 +166,35 @@ class Net(NeuralNetClassifier):
         self.check_batches(data)
         self.stopped_by_callback_ = interrupted = False
         listeners = self._listeners()
-        steps = training_steps(
+        train = self.get_dataset(data.X, data.y)
+        valid = None if data.valid is None else self.get_dataset(*data.valid)
+        try:
+            self.notify("on_train_begin", X=data.X, y=data.y)
+            self._set_training(True)
+            with self._steps(data.X, threads, listeners) as steps:
+                for _ in range(epochs):
+                    self._epoch(steps, train, valid, listeners.to_batches)
+                    data.turn_sides()
+        except KeyboardInterrupt:
+            # skorch's callbacks raise it as well, to stop
+            interrupted = not self.stopped_by_callback_
+        self.drop_unfinished_epoch()
+        self.notify("on_train_end", X=data.X, y=data.y)
+        return interrupted
+
+    def _steps(self, X, threads, listeners):
+        return training_steps(
             self.module_,
             self.regularization(),
             pixels=self.pixels(),
             lower=self.lower,
-            X=data.X,
+            X=X,
+            batch_size=self.batch_size,
             threads=threads,
             augment=self.augment,
             n_classes=self.n_classes,
             listeners=listeners,
         )
-        train = self.get_dataset(data.X, data.y)
-        valid = None if data.valid is None else self.get_dataset(*data.valid)
-        with steps as steps:
-            try:
-                self.notify("on_train_begin", X=data.X, y=data.y)
-                for _ in range(epochs):
-                    self._epoch(steps, train, valid, listeners.to_batches)
-                    data.turn_sides()
-            except KeyboardInterrupt:
-                # skorch's callbacks raise it as well, to stop
-                interrupted = not self.stopped_by_callback_
-            self.drop_unfinished_epoch()
-            self.notify("on_train_end", X=data.X, y=data.y)
-        return interrupted
 
     def regularization(self):
         """Return what acts on the weights in every step."""
@@ -399,6 +407,7 @@ class Net(NeuralNetClassifier):
             "augment",
             "lower",
             "batch_size",
+            "threads",
         )
         return copy.deepcopy(
             (

@@ -10,7 +10,7 @@ from sklearn_l2cnn._utils.seeds import seeded
 
 
 @contextmanager
-def isolated(seed, device):
+def isolated(seed, device, threads=None):
     """Seed all global generators, fix what a result may depend on, restore both.
 
     Inside, numpy's, random's and torch's global generators follow from `seed`, tensors
@@ -24,15 +24,16 @@ def isolated(seed, device):
     seed : int
     device : torch.device
         Whose generator is seeded as well as the CPU's.
+    threads : int, default=None
+        How many threads may work; None is torch's number.
 
     Yields
     ------
     threads : int
-        How many threads torch would have used.
     """
     with seeded(seed, device), ExitStack() as restore:
         restore.callback(torch.set_default_dtype, torch.get_default_dtype())
-        threads = torch.get_num_threads()
+        threads = threads or torch.get_num_threads()
         if device.type == "cpu":
             restore.enter_context(torch_threads(1))
         restore.enter_context(torch.inference_mode(False))

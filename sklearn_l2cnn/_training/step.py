@@ -13,17 +13,13 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from sklearn_l2cnn._training.activity import Activity
+from sklearn_l2cnn._training.analysis import analysis_of
 from sklearn_l2cnn._training.augmenting import Augmenter
-from sklearn_l2cnn._training.forward import (
-    draws,
-    forward_of,
-    logits_of,
-    network_input,
-    work,
-)
+from sklearn_l2cnn._training.batches import batch_bounds
+from sklearn_l2cnn._training.forward import forward_of, logits_of, network_input
 from sklearn_l2cnn._training.graphs import RecordedSteps, recorder_for
+from sklearn_l2cnn._training.runtime import torch_threads
 from sklearn_l2cnn._training.shards import Shards, whole_gradient
-from sklearn_l2cnn._utils.layers import layers_by_image
 
 
 def summed_loss(logits, labels, weight, smoothing=0.0):
@@ -205,9 +201,22 @@ class EagerSteps:
 
 @contextmanager
 def training_steps(
-    module, regularization, *, pixels, lower, X, threads, augment, n_classes, listeners
+    module,
+    regularization,
+    *,
+    pixels,
+    lower,
+    X,
+    batch_size,
+    threads,
+    augment,
+    n_classes,
+    listeners,
 ):
     """Choose how the steps of a training are taken.
+
+    A batch is cut into shards for several threads where it may be; elsewhere torch's
+    own threads work on it.
 
     Parameters
     ----------
@@ -218,6 +227,7 @@ def training_steps(
     lower : torch.dtype or None
     X : dict of Tensor
         The training data.
+    batch_size : int
     threads : int
         How many may work on a batch.
     augment : Plan or None
@@ -231,24 +241,33 @@ def training_steps(
     objective, optimizer = regularization.objective, regularization.optimizer
     device = pixels[0].device
     image = network_input(X["images"][:1], *pixels)
-    layers = layers_by_image(module)
     activity = None
     if objective.activity_alpha:
         activity = Activity(module, objective.activity_alpha, image)
-        if not activity.of_single_layers:
-            layers = None
-    reorder = activity is None  # a hidden layer has its own values in its own order
-    forward = forward_of(module, layers, reorder)
+    bounds = batch_bounds(len(X["images"]), batch_size)
+    analysis = analysis_of(
+        module,
+        image,
+        sorted({stop - start for start, stop in bounds}),
+        reorder=activity is None,  # a hidden layer has its values in its own order
+        by_parts=activity is not None and not activity.of_single_layers,
+    )
+    forward = forward_of(module, analysis.program)
     loss = BatchLoss(forward, pixels, lower, objective.label_smoothing, activity)
     with ExitStack() as stack:
         stack.callback(_free_gradients, regularization.trained)
         gradient = whole_gradient
-        if layers is not None and regularization.trained and device.type == "cpu":
-            gradient = stack.enter_context(
-                Shards(
-                    regularization.trained, work(layers, image), threads, draws(layers)
-                )
+        if device.type == "cpu" and analysis.whole is None and regularization.trained:
+            shards = Shards(
+                regularization.trained,
+                analysis.work,
+                threads,
+                analysis.draws,
+                analysis.n_operations,
             )
+            gradient = stack.enter_context(shards)
+        elif device.type == "cpu":
+            stack.enter_context(torch_threads(threads))
         if activity is not None:
             stack.enter_context(activity)
         plain = isinstance(optimizer, torch.optim.Adam | torch.optim.SGD)

@@ -1,8 +1,4 @@
-"""Networks that are a sequence of layers, each of them working on single images.
-
-Of such a network more is known than of any other: a batch may be cut anywhere, what a
-layer costs can be counted, and some layers can change places.
-"""
+"""Kinds of layers, and sequences of them."""
 
 import torch
 from torch import nn
@@ -45,8 +41,6 @@ BY_CHANNEL = (
     nn.MaxPool2d,
     nn.ZeroPad2d,
 )
-# Layers that treat every image by itself and keep no state.
-_ROWWISE = (*BY_CHANNEL, nn.Conv2d, nn.GroupNorm, nn.LayerNorm, nn.Linear)
 _HOOKS = (
     "_forward_hooks",
     "_forward_pre_hooks",
@@ -81,33 +75,6 @@ def leaves(sequence):
         else:
             found.append((name, layer))
     return found
-
-
-def layers_by_image(module):
-    """List the layers of a network that treats every image by itself.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-
-    Returns
-    -------
-    layers : list of torch.nn.Module or None
-        In the order in which they run. None where it is not certain: only sequences of
-        torch's own layers are, without hooks and without norms over the batch.
-    """
-    if has_hooks(module):
-        return None
-    if type(module) is nn.Sequential:
-        parts = [layers_by_image(child) for child in module]
-        return None if None in parts else [layer for part in parts for layer in part]
-    if type(module) not in _ROWWISE:
-        return None
-    if type(module) is nn.Flatten and module.start_dim != 1:
-        return None
-    if any(parameter._backward_hooks for parameter in module.parameters()):
-        return None
-    return [module]
 
 
 def remembers_nothing(module):

@@ -1,5 +1,7 @@
 """Dropout: its rate by parameter, and the same draws in any number of threads."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,9 @@ from torch import nn
 
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn._training import shards as _shards
-from sklearn_l2cnn._training.forward import draws, forward_of
+from sklearn_l2cnn._training.forward import forward_of
+from sklearn_l2cnn._training.program import program_of
 from sklearn_l2cnn._training.runtime import torch_threads
-from sklearn_l2cnn._utils.layers import layers_by_image
 from sklearn_l2cnn.architectures import build_network
 from sklearn_l2cnn.architectures._plain import plain
 from tests.conftest import SmallNet, quick
@@ -94,8 +96,7 @@ def test_fits_agree_in_every_bit_for_any_number_of_threads(
 
 def test_dropout_in_shards_is_dropout():
     network = nn.Sequential(nn.Dropout(0.3))
-    assert draws(layers_by_image(network))
-    forward = forward_of(network, layers_by_image(network))
+    forward = forward_of(network, program_of(network, copy.deepcopy(network)))
     ones = torch.ones(1000, 50)
     one, other, again = (
         forward(ones, torch.Generator().manual_seed(seed)) for seed in (0, 1, 0)
@@ -117,7 +118,7 @@ def test_shards_of_a_batch_draw_apart(digits, monkeypatch):
 
     def spied(self, *arguments):
         result = gradient(self, *arguments)
-        count = _shards.shard_count(len(result[1]), self.work)
+        count = _shards.shard_count(len(result[1]), self.work, self.n_operations)
         seen.append((count, result[1]))
         return result
 

@@ -1,58 +1,16 @@
-"""Sequences of layers: for which networks more is known, and that it is true."""
+"""The order of layers: cheaper in the run, the same in the answer."""
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import fx, nn
+from torch.nn import functional as F
 
 from sklearn_l2cnn import L2CNNClassifier
-from sklearn_l2cnn._training.forward import (
-    _PER_VALUE,
-    cheaper_order,
-    forward_of,
-    work,
-)
-from sklearn_l2cnn._utils.layers import layers_by_image
-from sklearn_l2cnn.architectures._plain import plain
-from tests.conftest import SmallNet
-
-
-def test_who_treats_every_image_by_itself():
-    flat = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
-    nested = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Sequential(nn.ReLU(), flat))
-    found = [type(layer).__name__ for layer in layers_by_image(nested)]
-    assert found == ["Conv2d", "ReLU", "Flatten", "Linear"]
-    assert layers_by_image(plain((3, 16, 16), 4)) is not None
-
-    class Mine(nn.Linear):
-        def forward(self, X):
-            return super().forward(X - X.mean(0))
-
-    hooked = nn.Sequential(nn.Linear(2, 2))
-    hooked[0].register_forward_hook(lambda *_: None)
-    hooked = nn.Sequential(nn.Linear(2, 2))
-    hooked[0].weight.register_hook(lambda gradient: None)
-    others = [
-        nn.Sequential(nn.BatchNorm2d(1)),
-        nn.Sequential(nn.RReLU()),
-        nn.Sequential(nn.Flatten(start_dim=0)),
-        nn.Sequential(Mine(2, 2)),
-        nn.utils.parametrizations.weight_norm(nn.Linear(2, 2)),
-        SmallNet((1, 4, 4), 2),
-        hooked,
-        hooked,
-    ]
-    assert [layers_by_image(other) for other in others] == [None] * len(others)
-
-
-def test_work_counts_multiplications():
-    network = nn.Sequential(
-        nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 7)
-    )
-    values = 3 * 4 * 4 + 3 * 4 * 4 + 48 + 7
-    products = 3 * 4 * 4 * 2 * 9 + 48 * 7
-    found = work(layers_by_image(network), torch.zeros(1, 2, 6, 6))
-    assert found == products + _PER_VALUE * values
+from sklearn_l2cnn._training.analysis import analysis_of
+from sklearn_l2cnn._training.forward import forward_of
+from sklearn_l2cnn._training.program import pool_first
+from tests.training.networks import Functional
 
 
 def textbook(input_shape, n_classes):
@@ -69,18 +27,34 @@ def textbook(input_shape, n_classes):
     )
 
 
+def order(network):
+    """Return what a network does, by name, with poolings before ReLUs."""
+    graph = fx.Tracer().trace(network)
+    layers = dict(network.named_modules())
+    moved = pool_first(graph, layers)
+    graph.lint()
+    names = [
+        type(layers[node.target]).__name__.lower()
+        if node.op == "call_module"
+        else getattr(node.target, "__name__", str(node.target))
+        for node in graph.nodes
+        if node.op.startswith("call")
+    ]
+    return names, moved
+
+
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
 def test_relu_and_pooling_change_places_without_a_trace(layout):
     network = textbook((2, 8, 8), 3).to(memory_format=layout)
-    names = [type(layer).__name__ for layer in cheaper_order(layers_by_image(network))]
-    assert names == [
-        *("Conv2d", "MaxPool2d", "ReLU"),
-        *("Conv2d", "MaxPool2d", "ReLU"),
-        *("Flatten", "Linear"),
+    assert order(network)[0] == [
+        *("conv2d", "maxpool2d", "relu"),
+        *("conv2d", "maxpool2d", "relu"),
+        *("flatten", "linear"),
     ]
     images = torch.randn(16, 2, 8, 8).round(decimals=1)  # so that some are equal
+    program = analysis_of(network, images[:1], [16]).program
     results = []
-    for forward in (network, forward_of(network, layers_by_image(network))):
+    for forward in (network, forward_of(network, program)):
         network.zero_grad()
         logits = forward(images.contiguous(memory_format=layout))
         logits.square().sum().backward()
@@ -89,12 +63,61 @@ def test_relu_and_pooling_change_places_without_a_trace(layout):
         assert torch.equal(one, other)
 
 
-def test_a_network_that_is_no_sequence_runs_as_it_is():
-    network, images = SmallNet((1, 8, 8), 2).eval(), torch.randn(4, 1, 8, 8)
+def test_functions_and_methods_change_places_too():
+    assert order(Functional())[0] == [
+        *("conv2d", "fn", "relu"),
+        *("conv2d", "fn", "relu_"),
+        *("flatten", "linear"),
+    ]
+
+
+class Stays(nn.Module):
+    """A ReLU in front of a pooling, one of which has to stay where it is."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind = kind
+        self.conv = nn.Conv2d(1, 2, 3)
+        self.both = nn.MaxPool2d(2, return_indices=True)
+
+    def forward(self, X):
+        X = self.conv(X)
+        if self.kind == "used again":
+            X = F.relu(X)
+            return F.max_pool2d(X, 1) + X
+        if self.kind == "in place of what is used again":
+            return F.max_pool2d(X.relu_(), 1) + X
+        if self.kind == "with indices":
+            return self.both(F.relu(X))[0]
+        if self.kind == "indices of a function":
+            return F.max_pool2d(F.relu(X), 2, return_indices=True)[0]
+        if self.kind == "leaky":
+            return F.max_pool2d(F.leaky_relu(X), 2)
+        return F.avg_pool2d(F.relu(X), 2)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "used again",
+        "in place of what is used again",
+        "with indices",
+        "indices of a function",
+        "leaky",
+        "mean",
+    ],
+)
+def test_what_stays_in_its_place(kind):
+    assert not order(Stays(kind))[1]
+
+
+def test_a_network_with_hooks_runs_as_it_is():
+    network, images = Functional().eval(), torch.randn(4, 1, 8, 8)
     calls = []
     network.register_forward_hook(lambda *_: calls.append(1))
-    forward = forward_of(network, layers_by_image(network))
-    assert torch.equal(forward(images), network(images))
+    found = analysis_of(network, images[:1], [4])
+    assert found.program is None and found.whole == "it has hooks"
+    assert torch.equal(forward_of(network)(images), network(images))
     assert len(calls) == 2
 
 

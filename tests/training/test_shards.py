@@ -15,7 +15,8 @@ from sklearn_l2cnn._training.runtime import torch_threads
 from sklearn_l2cnn._training.shards import Shards, shard_count
 from sklearn_l2cnn._training.step import summed_loss
 from sklearn_l2cnn.architectures._plain import plain
-from tests.conftest import SmallNet, tiny
+from tests.conftest import tiny
+from tests.training.networks import functional
 
 
 def batch(n_rows, seed=0, dtype=torch.float32):
@@ -35,7 +36,7 @@ def gradients(network, images, labels, weight, threads, n_shards=None):
         logits = network(images)
         return summed_loss(logits, labels, weight).reshape(1), logits
 
-    count = shard_count if n_shards is None else lambda n_rows, work: n_shards
+    count = shard_count if n_shards is None else lambda *of_batch: n_shards
     with (
         mock.patch.object(_shards, "shard_count", count),
         torch_threads(1),
@@ -126,7 +127,7 @@ def test_an_error_in_a_shard_is_raised(monkeypatch):
     def loss(images, labels, weight, generator=None):
         raise RuntimeError(f"shard of {len(images)}")
 
-    monkeypatch.setattr(_shards, "shard_count", lambda n_rows, work: 8)
+    monkeypatch.setattr(_shards, "shard_count", lambda *of_batch: 8)
     with pytest.raises(RuntimeError, match="shard of 4"), Shards([], 1e9, 3) as shards:
         shards(loss, *batch(32))
 
@@ -140,7 +141,7 @@ def test_the_count_of_shards_is_a_power_of_two_within_its_bounds():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("architecture", ["plain", tiny, SmallNet])
+@pytest.mark.parametrize("architecture", ["plain", tiny, functional])
 @pytest.mark.parametrize("n_classes", [2, 10])
 def test_fits_with_shards_agree_in_every_bit(
     digits, monkeypatch, architecture, n_classes
@@ -151,7 +152,8 @@ def test_fits_with_shards_agree_in_every_bit(
     gradient = Shards.__call__
 
     def spied(self, loss, images, labels, weight):
-        used.append((shard_count(len(images), self.work), self.threads))
+        count = shard_count(len(images), self.work, self.n_operations)
+        used.append((count, self.threads))
         return gradient(self, loss, images, labels, weight)
 
     monkeypatch.setattr(Shards, "__call__", spied)
@@ -167,8 +169,7 @@ def test_fits_with_shards_agree_in_every_bit(
         with torch_threads(threads):
             results.append(clf.fit(X, y % n_classes).predict_proba(X))
     assert all(np.array_equal(results[0], other) for other in results[1:])
-    threads_seen = {threads for count, threads in used if count > 1}
-    assert threads_seen == (set() if architecture is SmallNet else {1, 2, 3})
+    assert {threads for count, threads in used if count > 1} == {1, 2, 3}
 
 
 def test_a_fit_with_shards_learns_what_a_fit_without_learns(digits, monkeypatch):

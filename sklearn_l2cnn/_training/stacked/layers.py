@@ -7,7 +7,7 @@ Each function returns another, from the values in front of a layer to those behi
 import torch
 from torch.nn import functional
 
-from sklearn_l2cnn._training.forward import dropped_out
+from sklearn_l2cnn._training.program import dropped_out
 
 
 def own_maps(owners):

@@ -10,7 +10,6 @@ of a fold share the values, and the first convolution has a group for each fold.
 import torch
 from torch import nn
 
-from sklearn_l2cnn._training.forward import cheaper_order, draws
 from sklearn_l2cnn._training.stacked.layers import (
     convolved,
     dropped,
@@ -75,9 +74,11 @@ def _can_be_stacked(layer, flat):
 
 def rows_meet(module):
     """Say whether what a row becomes depends on how many rows a batch has."""
-    layers = [layer for _, layer in leaves(module)]
     norms = nn.BatchNorm1d, nn.BatchNorm2d
-    return draws(layers) or any(isinstance(layer, norms) for layer in layers)
+    return any(
+        isinstance(layer, norms) or (type(layer) is nn.Dropout and layer.p)
+        for _, layer in leaves(module)
+    )
 
 
 def signature(module):
@@ -172,7 +173,7 @@ class StackedNetwork:
         shared = min(counts) == max(counts)
         if not shared:
             calls.append(own_maps(self.owners))
-        for layer in cheaper_order(layers):
+        for layer in _pool_first(layers):
             kind = type(layer)
             if kind is nn.Flatten:
                 if not flat:
@@ -222,6 +223,15 @@ class StackedNetwork:
             images = call(images)
         self.steps += self.training
         return images
+
+
+def _pool_first(layers):
+    """Let every maximum pooling go before the ReLU in front of it; see `pool_first`."""
+    layers = list(layers)
+    for k in range(len(layers) - 1):
+        if type(layers[k]) is nn.ReLU and type(layers[k + 1]) is nn.MaxPool2d:
+            layers[k], layers[k + 1] = layers[k + 1], layers[k]
+    return layers
 
 
 def _joined(tensors):

@@ -9,11 +9,9 @@ import threading
 from concurrent.futures import wait
 from itertools import pairwise
 
-import torch
-
-from sklearn_l2cnn._training.forward import network_input, work
+from sklearn_l2cnn._training.forward import network_input
 from sklearn_l2cnn._training.runtime import lone_threads
-from sklearn_l2cnn._utils.layers import leaves
+from sklearn_l2cnn._utils.operations import on_meta, run, values_of, work
 
 # Multiplications of a stack in a step: with fewer much is Python, more leave the cache.
 _STEP = 1.2e9
@@ -40,24 +38,15 @@ def stack_size(net, data):
     data : TrainingTensors
     """
     image = network_input(data.X["images"][:1], *net.pixels())
-    image = image.expand(2, -1, -1, -1)  # a norm over rows takes no single one
-    layers = [layer for _, layer in leaves(net.module_)]
+    twin = on_meta(net.module_).eval()
+    done = run(twin, image.to("meta").expand(2, -1, -1, -1))
     rows = min(net.batch_size, len(data.y))
-    net.module_.eval()
-    by_work = _STEP / (rows * work(layers, image))
-    n_bytes = _bytes(layers, image, rows)
+    by_work = _STEP / (rows * work(done))
+    # of every value there is a gradient
+    values = 2 * rows * values_of(done)
+    own = sum(p.numel() for p in twin.parameters())
+    n_bytes = (values + _COPIES * own) * image.element_size()
     return max(1, int(min(by_work, _STACK_BYTES / n_bytes))), n_bytes
-
-
-def _bytes(layers, image, rows):
-    """Estimate the memory that training a network takes."""
-    values = 0
-    with torch.no_grad():
-        for layer in layers:
-            image = layer(image)
-            values += 2 * rows * image.numel()  # and its gradient
-    own = sum(p.numel() for layer in layers for p in layer.parameters())
-    return (values + _COPIES * own) * image.element_size()
 
 
 def plan_stacks(members, kinds, most):

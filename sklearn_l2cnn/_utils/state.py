@@ -1,0 +1,151 @@
+"""What a network is and remembers, to be compared: with another, or before and after.
+
+Python objects can be compared by what is in them, tensors by who they are and by how
+often they were changed.
+"""
+
+from collections import deque
+from types import FunctionType
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+# Objects that are looked into; of what is further away the identity counts.
+_MOST_OBJECTS = 10_000
+_CONTAINERS = list, tuple, set, frozenset, deque
+
+
+class State(NamedTuple):
+    """The state of a network.
+
+    Attributes
+    ----------
+    content : tuple
+        Hashable; equal for networks that do the same, as far as classes, functions,
+        attributes and the shapes of tensors say.
+    tensors : list of int
+        Which tensors there are.
+    versions : list of int
+        How often each of them was changed.
+    """
+
+    content: tuple
+    tensors: list
+    versions: list
+
+
+def state_of(module):
+    """Return the state of a network.
+
+    Looked at are the attributes of all its parts, what containers and objects among
+    them hold, and the variables of their classes, and of modules and functions around,
+    that the methods of these classes use.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+
+    Returns
+    -------
+    state : State
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_l2cnn._utils.state import state_of
+    >>> norm = torch.nn.BatchNorm1d(2)
+    >>> before, _, versions = state_of(norm)
+    >>> _ = norm(torch.ones(3, 2))
+    >>> after, _, versions_after = state_of(norm)
+    >>> before == after, versions == versions_after
+    (True, False)
+    """
+    walk = _Walk()
+    kinds = dict.fromkeys(map(type, module.modules()))
+    content = walk.content(module), *map(walk.of_class, kinds)
+    return State(content, walk.tensors, walk.versions)
+
+
+class _Identity:
+    """Stands for an object that is equal to itself alone."""
+
+    def __init__(self, of):
+        self.of = of
+
+    def __eq__(self, other):
+        return isinstance(other, _Identity) and self.of is other.of
+
+    def __hash__(self):
+        return id(self.of)
+
+
+class _Walk:
+    """A walk through all that can be reached from a network."""
+
+    def __init__(self):
+        self.seen = {}
+        self.tensors = []
+        self.versions = []
+
+    def content(self, value):
+        """Return what is in an object, as something hashable."""
+        kind = type(value)
+        if value is None or kind in (bool, int, float, str, bytes):
+            return value
+        if id(value) in self.seen:
+            return self.seen[id(value)]
+        if len(self.seen) > _MOST_OBJECTS:
+            return _Identity(value)
+        self.seen[id(value)] = len(self.seen)
+        if isinstance(value, torch.Tensor):
+            self.tensors.append(id(value))
+            self.versions.append(value._version)
+            return kind, tuple(value.shape), value.dtype, value.requires_grad
+        if isinstance(value, np.ndarray):
+            return kind, value.shape, value.dtype.str, value.tobytes()
+        if isinstance(value, dict):
+            return kind, *((_key(k), self.content(v)) for k, v in value.items())
+        if isinstance(value, _CONTAINERS):
+            return kind, *map(self.content, value)
+        if isinstance(value, FunctionType):
+            return _Identity(value), *map(self.content, _variables(value))
+        if isinstance(value, type) or not hasattr(value, "__dict__"):
+            return _Identity(value)
+        return kind, self.content(vars(value))
+
+    def of_class(self, kind):
+        """Return what is in the variables of a class, and in what its methods use."""
+        return kind, *(
+            self.content(getattr(value, "__func__", value))
+            for base in kind.__mro__
+            if not base.__module__.startswith(("torch.", "builtins"))
+            for value in vars(base).values()
+        )
+
+
+def _key(key):
+    return key if isinstance(key, str | int) else _Identity(key)
+
+
+def _variables(function):
+    """List the variables around a function that it uses, and its default values."""
+    names = function.__code__.co_names
+    used = [function.__globals__[n] for n in names if n in function.__globals__]
+    return [
+        *(cell.cell_contents for cell in function.__closure__ or () if _full(cell)),
+        # into other functions, classes and modules nobody looks
+        *(value for value in used if isinstance(value, _DATA)),
+        *(function.__defaults__ or ()),
+    ]
+
+
+_DATA = (bool, int, float, str, dict, *_CONTAINERS, np.ndarray, torch.Tensor)
+
+
+def _full(cell):
+    """Say whether a variable that functions share has a value yet."""
+    try:
+        return cell.cell_contents is not None
+    except ValueError:
+        return False
