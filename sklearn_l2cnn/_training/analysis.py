@@ -113,6 +113,8 @@ def _analysis(module, shape, dtype, batch_sizes, reorder, by_parts):
         return Analysis(None, False, 0, 0, str(error))
     except Exception as error:  # whatever another's network may raise
         return Analysis(None, False, 0, 0, f"it does not run without values: {error}")
+    if few.own_gradients:  # torch.fx would see through them
+        program = None
     draws = any(part.training and part.p for part in _dropouts(module))
     whole = _why_whole(module, twin, few, batch_sizes, shape, dtype)
     if draws and program is None:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import nn
+from torch.autograd.function import BackwardCFunction
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sklearn_l2cnn._utils.state import state_of
@@ -87,11 +88,15 @@ class Run(NamedTuple):
         Images in the batch.
     keeps : bool
         Whether it changed a tensor of its own, as a batch norm does.
+    own_gradients : bool
+        Whether there is a `torch.autograd.Function` in it, which says itself what its
+        gradient is.
     """
 
     operations: list
     n_rows: int
     keeps: bool
+    own_gradients: bool
 
 
 def run(module, images):
@@ -114,13 +119,27 @@ def run(module, images):
     """
     before, draws = state_of(module), _generators()
     with torch.enable_grad(), _Listing() as listing:
-        module(images)
+        output = module(images)
     after = state_of(module)
     if after[:2] != before[:2]:
         raise Unclear("it remembers something of a batch")
     if _generators() != draws:
         raise Unclear("it draws random numbers outside of torch")
-    return Run(listing.found, len(images), after.versions != before.versions)
+    keeps = after.versions != before.versions
+    return Run(listing.found, len(images), keeps, _has_own_gradients(output))
+
+
+def _has_own_gradients(output):
+    """Look for functions of the user's in the graph that leads to an output."""
+    waiting, seen = [getattr(output, "grad_fn", None)], {None}
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, BackwardCFunction):
+            return True
+        if node not in seen:
+            seen.add(node)
+            waiting += [before for before, _ in node.next_functions]
+    return False
 
 
 def _generators():
