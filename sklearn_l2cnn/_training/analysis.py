@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from sklearn_l2cnn._training.program import program_of
 from sklearn_l2cnn._training.shards import shard_bounds
-from sklearn_l2cnn._utils.layers import has_hooks
+from sklearn_l2cnn._utils.layers import calls_others
 from sklearn_l2cnn._utils.operations import (
     Unclear,
     alike,
@@ -80,7 +80,7 @@ def analysis_of(module, image, batch_sizes, reorder=True, by_parts=False):
     -------
     analysis : Analysis
     """
-    if any(map(_hooked, module.modules())):
+    if calls_others(module):
         return Analysis(None, False, 0, 0, "it has hooks")
     options = tuple(image.shape[1:]), image.dtype, tuple(batch_sizes), reorder, by_parts
     key = state_of(module).content, options
@@ -89,13 +89,6 @@ def analysis_of(module, image, batch_sizes, reorder=True, by_parts=False):
             _known.clear()
         _known[key] = _analysis(module, *options)
     return _known[key]
-
-
-def _hooked(part):
-    """Say whether a part of a network, or a parameter of it, has hooks."""
-    names = "_backward_hooks", "_post_accumulate_grad_hooks"
-    tensors = part.parameters(recurse=False)
-    return has_hooks(part) or any(getattr(t, n, None) for t in tensors for n in names)
 
 
 def _analysis(module, shape, dtype, batch_sizes, reorder, by_parts):

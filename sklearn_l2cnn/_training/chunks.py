@@ -1,46 +1,220 @@
-"""Predictions: images go through a network in chunks of one size."""
+"""Predictions: images go through a network in chunks, and in all threads.
 
+What is predicted for an image does not depend on the others: chunks have sizes of which
+was tried that they give an image the bits that it gets alone.
+"""
+
+import copy
 import math
+from contextlib import nullcontext
+from functools import partial
+from itertools import takewhile
 
 import torch
 
 from sklearn_l2cnn._training.batches import to_tensor
-from sklearn_l2cnn._training.dense import RowByRow
+from sklearn_l2cnn._training.evaluation import evaluation_program
 from sklearn_l2cnn._training.forward import forward_of, logits_of, network_input
-from sklearn_l2cnn._training.runtime import each_in_one_thread
+from sklearn_l2cnn._training.rowwise import RowByRow
+from sklearn_l2cnn._training.runtime import each_in_one_thread, isolated, torch_threads
 from sklearn_l2cnn._training.upload import Upload
-from sklearn_l2cnn._utils.layers import remembers_nothing
+from sklearn_l2cnn._utils.layers import calls_others
+from sklearn_l2cnn._utils.operations import on_meta, run, values_of, work
+from sklearn_l2cnn._utils.state import state_of
 
-# Pixel values in one chunk on a CPU; more leave the cache.
-_CHUNK_VALUES = 1 << 17
-_CHUNK_ROWS = (4, 256)
+_MOST_ROWS = 256
+# Numbers that the operations of a network make of a chunk; more leave the cache.
+_MOST_VALUES = 1 << 23
+# Around an operation Python and torch take as long as so many multiplications; a chunk
+# has many times more of them.
+_PER_OPERATION = 7e7
+# With fewer multiplications for all images, it is not worth starting a thread.
+_WORTH_A_THREAD = 3e7
 _CUDA_FACTOR = 16
 
+_known = {}
+_MOST_KNOWN = 256
 
-def chunk_rows(image_shape, device):
-    """Return how many images one step of a prediction takes.
 
-    A function of the image and the kind of device alone: with the same number of rows
-    in every step, a prediction does not depend on the other images.
+class Known:
+    """What is known of networks that are alike, in predictions of images of one shape.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        In evaluation mode.
+    shape : tuple of int
+        ``(channels, height, width)``.
+    dtype : torch.dtype
+        Of what the network sees.
+
+    Attributes
+    ----------
+    program : EvaluationProgram or None
+    alone : bool
+        Whether a network may work in one thread at a time only, for it remembers
+        something, or calls others.
+    most : int
+        Images in a chunk at most.
+    work : float
+        Multiplications for one image.
+    sizes : list of int or None
+        Of chunks that give the same bits, in ascending order; None until they were
+        tried.
+    in_threads : dict
+        Whether so many threads of torch give one image the same bits as one.
+    least : int
+        Images that a chunk is filled up to: 2 for a network that looks across them, and
+        does not take one.
     """
-    values = _CHUNK_VALUES * (_CUDA_FACTOR if device.type == "cuda" else 1)
-    fewest, most = _CHUNK_ROWS
-    rows = max(1, values // math.prod(image_shape))
-    return min(max(1 << (rows.bit_length() - 1), fewest), most)
+
+    def __init__(self, module, shape, dtype):
+        self.program, self.alone, self.most, self.work = None, True, 1, 0
+        self.sizes, self.in_threads = None, {1: True}
+        self.shape, self.least = shape, 1
+        try:
+            done = self._run(module, dtype)
+            self.alone = calls_others(module)
+            if not self.alone:
+                self.program = evaluation_program(module, on_meta(module))
+        except Exception:  # whatever another's network may raise without values
+            return
+        self.work = work(done)
+        rows = _PER_OPERATION * len(done.operations) / max(self.work, 1)
+        rows = min(rows, _MOST_VALUES / max(values_of(done), 1), _MOST_ROWS)
+        self.most = 1 << math.ceil(math.log2(max(rows, 1)))
+
+    def _run(self, module, dtype):
+        """Run a network without values on the fewest images that it takes."""
+        images = torch.empty((2, *self.shape), dtype=dtype, device="meta")
+        try:
+            return run(on_meta(module), images[:1])
+        except ValueError:  # a norm over the batch, for example
+            done = run(on_meta(module), images)
+            self.least = 2
+            return done
+
+    def logits(self, net, module=None):
+        """Return the function from images to logits that a network is.
+
+        Parameters
+        ----------
+        net : Net
+        module : torch.nn.Module, default=None
+            A copy of its network.
+        """
+        module = net.module_ if module is None else module
+        pixels = net.pixels()
+        if self.program is not None:
+            forward = forward_of(self.program.bound(module))
+            return lambda images: logits_of(images, forward, pixels, net.lower)
+        forward = forward_of(module)
+
+        def of_images(images):
+            with RowByRow():
+                return logits_of(images, forward, pixels, net.lower)
+
+        return of_images
+
+    def same_in(self, net, threads):
+        """Say whether one image gets the same bits in so many threads of torch."""
+
+        def same(logits, noise):
+            alone = logits(noise([0]))
+            with torch_threads(threads):
+                return torch.equal(logits(noise([0])), alone)
+
+        if threads not in self.in_threads:
+            self.in_threads[threads] = self._tried(net, same, otherwise=False)
+        return self.in_threads[threads]
+
+    def tried_sizes(self, net):
+        """Return the sizes of chunks that give the same bits, in ascending order.
+
+        On a CPU those that give what an image gets alone. On another device a single
+        image is another kernel's: there those that give what the largest chunk does.
+        """
+        on_cpu = torch.device(net.device).type == "cpu"
+        most = self.most * (1 if on_cpu else _CUDA_FACTOR)
+        sizes = [1 << k for k in range(most.bit_length())]
+        sizes = sizes if on_cpu else sizes[::-1]
+
+        def agreeing(logits, noise):
+            if on_cpu:
+                answers = [logits(noise([k]))[0] for k in (0, 1)]
+            else:
+                answers = logits(noise([0, 1] * (most // 2)))[:2]
+            return takewhile(partial(_agree, logits, noise, answers), sizes)
+
+        if self.sizes is None:
+            found = self._tried(net, lambda *of: sorted(agreeing(*of)), otherwise=[])
+            self.sizes = found or sizes[:1]
+        return self.sizes
+
+    def _tried(self, net, function, otherwise):
+        """Try a network on images of noise, in one thread.
+
+        Parameters
+        ----------
+        net : Net
+        function : callable
+            Of `logits`, and a function from numbers of images, 0 and 1, to a chunk as
+            predictions have them.
+        otherwise : object
+            What is returned where the network would have to be copied and cannot be.
+        """
+        module = net.module_
+        if self.alone:  # it may remember what it is tried on
+            try:
+                module = copy.deepcopy(module)
+            except Exception:  # whatever another's network may raise
+                return otherwise
+        device = torch.device(net.device)
+        depth, height, width = self.shape
+        with isolated(0, device), torch.inference_mode():
+            pair = torch.randn((2, height, width, depth), dtype=net.dtype)
+
+            def noise(which):
+                which = which + which[-1:] * (self.least - len(which))
+                return pair[which].to(device).permute(0, 3, 1, 2)
+
+            return function(self.logits(net, module), noise)
 
 
-def chunk_threads(module):
-    """Return in how many threads a network may work, each on a chunk of its own."""
-    return torch.get_num_threads() if remembers_nothing(module) else 1
+def _agree(logits, noise, answers, size):
+    """Say whether two images get the same answers wherever they are in a chunk."""
+    which = ([0, 1] * size)[:size]
+    found = logits(noise(which))[:size]
+    return all(torch.equal(found[k], answers[which[k]]) for k in range(size))
 
 
-def over_chunks(net, images, compute, rows=None, threads=None):
-    """Call a function with images in chunks of one size, as a network sees them.
+def known_of(net, images):
+    """Return what is known of the network of a net.
 
-    A short last chunk is padded, so that what is computed of an image does not depend
-    on the others. Several threads work on several chunks, never on one:
-    libraries cut a product into as many parts as there are threads, and with them the
-    last bits change.
+    Parameters
+    ----------
+    net : Net
+        Its network is in evaluation mode.
+    images : Tensor of shape (n, height, width, channels)
+    """
+    _, height, width, depth = images.shape
+    shape = depth, height, width
+    key = state_of(net.module_).content, shape, net.dtype, net.lower, str(net.device)
+    if key not in _known:
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[key] = Known(net.module_, shape, net.dtype)
+    return _known[key]
+
+
+def over_chunks(
+    net, images, compute, rows=None, known=None, mode=RowByRow, spread=False
+):
+    """Call a function with images in chunks, as a network sees them.
+
+    A last chunk is filled up where it has none of the sizes that were tried. Several
+    threads work on several chunks, each on its own, and on a single image where that
+    does not show.
 
     Parameters
     ----------
@@ -50,12 +224,17 @@ def over_chunks(net, images, compute, rows=None, threads=None):
     compute : callable
         Of a slice, which of the rows are in the chunk, and the chunk, a tensor
         ``(size, channels, height, width)`` on the device of the network, of which as
-        many images count as the slice has rows.
+        many images count as the slice has rows. It is called in other threads, which
+        the modes of torch that the caller is in do not reach.
     rows : ndarray of int of shape (m,), default=None
         Which of the images, in which order; None is all.
-    threads : int, default=None
-        How many chunks are worked on at a time, on a CPU; None is `chunk_threads`. The
-        modes of torch that the caller is in do not reach other threads.
+    known : Known, default=None
+        Of `known_of`, where the network has got hooks since.
+    mode : callable, default=RowByRow
+        Makes the context that `compute` is called in.
+    spread : bool, default=False
+        Whether all threads get something of a few images; then the chunks depend on the
+        number of threads, and what is added up over them.
 
     Returns
     -------
@@ -65,30 +244,70 @@ def over_chunks(net, images, compute, rows=None, threads=None):
     device = torch.device(net.device)
     net.to_device()
     net.module_.eval()
+    known = known or known_of(net, images)
     pixels = net.pixels()
-    size = chunk_rows(images.shape[1:], device)
     upload = Upload(device)
     n_rows = len(images) if rows is None else len(rows)
 
-    def of_chunk(start):
-        part = slice(start, min(start + size, n_rows))
-        which = part if rows is None else rows[part]
+    def of_chunk(part):
+        where, size = part
+        which = where if rows is None else rows[where]
         chunk = to_tensor(images, which, net.mean, net.scale, net.dtype)
-        missing = size - len(chunk)
+        missing = max(size, known.least) - len(chunk)
         if missing:
             chunk = torch.cat([chunk, chunk[-1:].expand(missing, -1, -1, -1)])
         chunk = upload(chunk.contiguous()).permute(0, 3, 1, 2)
-        with RowByRow():
-            return compute(part, network_input(chunk, *pixels))
+        with mode():
+            return compute(where, network_input(chunk, *pixels))
 
-    if threads is None:
-        threads = chunk_threads(net.module_)
-    threads = threads if device.type == "cpu" else 1
-    return each_in_one_thread(of_chunk, range(0, n_rows, size), threads)
+    threads = net.threads or torch.get_num_threads()
+    if device.type != "cpu":
+        return list(map(of_chunk, chunks_of(n_rows, known.tried_sizes(net))))
+    sizes = [1] if n_rows == 1 else known.tried_sizes(net)
+    worth = max(1, int(n_rows * known.work / _WORTH_A_THREAD))
+    workers = 1 if known.alone else min(threads, worth)
+    parts = chunks_of(n_rows, sizes, workers if spread else 1)
+    if len(parts) > 1 and not known.alone:
+        return each_in_one_thread(of_chunk, parts, workers)
+    with torch_threads(threads if known.same_in(net, threads) else 1):
+        return list(map(of_chunk, parts))
+
+
+def chunks_of(n_rows, sizes, workers=1):
+    """Cut rows into chunks.
+
+    Parameters
+    ----------
+    n_rows : int
+    sizes : list of int
+        That chunks may have, in ascending order.
+    workers : int, default=1
+        How many chunks are worked on at a time.
+
+    Returns
+    -------
+    chunks : list of tuple (slice, int)
+        The rows of each, and its size.
+
+    Examples
+    --------
+    >>> from sklearn_l2cnn._training.chunks import chunks_of
+    >>> chunks_of(7, [1, 2, 4])
+    [(slice(0, 4, None), 4), (slice(4, 7, None), 4)]
+    >>> chunks_of(5, [1, 2, 4], workers=2)
+    [(slice(0, 4, None), 4), (slice(4, 5, None), 1)]
+    """
+
+    def size_for(rows):
+        return next((size for size in sizes if size >= rows), sizes[-1])
+
+    step = size_for(-(-n_rows // workers))
+    parts = [slice(k, min(k + step, n_rows)) for k in range(0, n_rows, step)]
+    return [(part, size_for(part.stop - part.start)) for part in parts]
 
 
 def predict_logits(net, images, views=((),)):
-    """Run a network over images in chunks of one size, a short last one padded.
+    """Run a network over images.
 
     Parameters
     ----------
@@ -104,18 +323,20 @@ def predict_logits(net, images, views=((),)):
         float32 or float64, on the device of the network; of several views, the
         logarithms of their mean probabilities.
     """
-    forward = forward_of(net.module_)
-    pixels = net.pixels()
+    net.to_device()
+    net.module_.eval()
+    known = known_of(net, images)
+    logits_of_chunk = known.logits(net)
 
     def of_chunk(part, chunk):
         with torch.inference_mode():
-            output = _over_views(
-                lambda seen: logits_of(seen, forward, pixels, net.lower), chunk, views
-            )
+            output = _over_views(logits_of_chunk, chunk, views)
             return output[: part.stop - part.start]
 
     # outside of the mode, so that what a user gets can be computed with
-    logits = torch.cat(over_chunks(net, images, of_chunk))
+    logits = torch.cat(
+        over_chunks(net, images, of_chunk, known=known, mode=nullcontext, spread=True)
+    )
     # numpy has no bfloat16, and probabilities of half precision are of little use
     return logits if logits.dtype == torch.float64 else logits.float()
 

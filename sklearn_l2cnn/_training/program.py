@@ -1,4 +1,4 @@
-"""The program of a network: what its forward function does, in a cheaper order.
+"""The program of a network: what its forward function does, in a cheaper way.
 
 `torch.fx` traces forward functions, whoever wrote them; what it cannot trace, such as
 one that looks at values, has no program.
@@ -41,17 +41,14 @@ def program_of(module, twin, reorder=True, apart=True):
         graph = fx.Tracer().trace(twin)
     except Exception:  # whatever a forward function may raise that is given no values
         return None
-    if not _is_within(graph, module):
+    if not is_within(graph, module):
         return None
     layers = dict(module.named_modules())
     moved = reorder and pool_first(graph, layers)
     generator = _with_generator(graph, layers) if apart else None
     if not moved and generator is None:
         return None
-    code = graph.python_code("self")
-    scope = dict(code.globals)
-    exec(code.src, scope)
-    forward = scope["forward"]
+    forward = compiled(graph)
 
     def program(module, images, generator_of_dropout=None):
         options = {} if generator is None else {generator: generator_of_dropout}
@@ -60,14 +57,22 @@ def program_of(module, twin, reorder=True, apart=True):
     return program
 
 
-def _is_within(graph, module):
+def compiled(graph):
+    """Return a function of a network and images that does what a graph says."""
+    code = graph.python_code("self")
+    scope = dict(code.globals)
+    exec(code.src, scope)
+    return scope["forward"]
+
+
+def is_within(graph, module):
     """Say whether all that a graph takes from a network is there, and no constants."""
     for node in graph.nodes:
         if node.op == "get_attr":
             owner, _, name = node.target.rpartition(".")
             if not hasattr(module.get_submodule(owner), name):
                 return False
-    return sum(node.op == "placeholder" for node in graph.nodes) >= 1
+    return True
 
 
 def pool_first(graph, layers):
@@ -90,7 +95,7 @@ def pool_first(graph, layers):
     """
     moved = False
     for relu in list(graph.nodes):
-        if not _is_relu(relu, layers) or len(relu.users) != 1:
+        if not is_relu(relu, layers) or len(relu.users) != 1:
             continue
         [pool] = relu.users
         [source] = relu.all_input_nodes
@@ -103,7 +108,8 @@ def pool_first(graph, layers):
     return moved
 
 
-def _is_relu(node, layers):
+def is_relu(node, layers):
+    """Say whether a node of a graph is a ReLU, as a layer, function or method."""
     if node.op == "call_module":
         return type(layers[node.target]) is nn.ReLU
     return node.op in ("call_function", "call_method") and node.target in _RELUS

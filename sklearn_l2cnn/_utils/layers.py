@@ -77,15 +77,13 @@ def leaves(sequence):
     return found
 
 
-def remembers_nothing(module):
-    """Say whether a network may run in several threads at a time, in evaluation.
-
-    Only layers of known libraries are trusted to keep nothing of what they see.
-    """
-    known = "torch", "torchvision", "sklearn_l2cnn"
-    return all(
-        type(part).__module__.partition(".")[0] in known and not has_hooks(part)
-        for part in module.modules()
+def calls_others(network):
+    """Say whether parts of a network, or its parameters, have hooks."""
+    names = "_backward_hooks", "_post_accumulate_grad_hooks"
+    return any(map(has_hooks, network.modules())) or any(
+        getattr(parameter, name, None)
+        for parameter in network.parameters()
+        for name in names
     )
 
 

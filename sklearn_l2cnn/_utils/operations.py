@@ -176,8 +176,10 @@ def _of_images(run):
 def _products(function, inputs):
     """Return the multiplications for one value of the output."""
     name = function.overloadpacket.__name__
-    if name == "convolution":
+    if "convolution" in name:
         return math.prod(inputs[1][1:])
+    if "linear" in name:
+        return inputs[1][-1]
     if name in ("mm", "bmm"):
         return inputs[0][-1]
     if name in ("addmm", "baddbmm"):

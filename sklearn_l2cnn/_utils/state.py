@@ -100,7 +100,8 @@ class _Walk:
         self.seen[id(value)] = len(self.seen)
         if isinstance(value, torch.Tensor):
             self.tensors.append(id(value))
-            self.versions.append(value._version)
+            # tensors of torch.inference_mode have no version, and nobody changes them
+            self.versions.append(None if value.is_inference() else value._version)
             return kind, tuple(value.shape), value.dtype, value.requires_grad
         if isinstance(value, np.ndarray):
             return kind, value.shape, value.dtype.str, value.tobytes()

@@ -29,7 +29,7 @@ class EvaluationNet:
     device : torch.device
     """
 
-    lower = None
+    lower = threads = None
 
     def __init__(self, module, mean, scale, device):
         self.module_ = module

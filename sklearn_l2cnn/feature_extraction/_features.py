@@ -16,7 +16,7 @@ from sklearn_l2cnn._data.arrays import give_back, on_host
 from sklearn_l2cnn._data.validation import read_images
 from sklearn_l2cnn._estimator.network import new_network
 from sklearn_l2cnn._estimator.wrapping import WrappingMixin
-from sklearn_l2cnn._training.chunks import chunk_threads, over_chunks
+from sklearn_l2cnn._training.chunks import known_of, over_chunks
 from sklearn_l2cnn._training.runtime import autocast, isolated
 from sklearn_l2cnn._utils.estimators import all_or_nothing
 from sklearn_l2cnn._utils.sklearn_compat import (
@@ -259,9 +259,9 @@ class CNNFeatures(WrappingMixin, TransformerMixin, BaseEstimator):
                 for column, value in zip(columns, values, strict=True):
                     column[part] = pooled(value, self.pool)[: part.stop - part.start]
 
-        threads = chunk_threads(net.module_)  # before `recording_places` adds hooks
+        known = known_of(net, images)  # before `recording_places` adds hooks
         with recording_places(self._places_, net.module_) as values_of:
-            over_chunks(net, images, of_chunk, threads=threads)
+            over_chunks(net, images, of_chunk, known=known)
         return give_back(features, X)
 
     def get_feature_names_out(self, input_features=None):

@@ -20,12 +20,14 @@ from torch import nn
 
 from benchmarks._measure import in_new_process
 from sklearn_l2cnn import L2CNNClassifier
+from sklearn_l2cnn._training import chunks
 from sklearn_l2cnn._training.runtime import torch_threads
 from sklearn_l2cnn.feature_extraction import CNNFeatures, _features
 from sklearn_l2cnn.feature_extraction._places import pooled
 from tests.architectures.test_pretrained import published, save
 from tests.conftest import SmallNet, double, linux, quick
 from tests.preprocessing.test_transformers import outcomes
+from tests.training.networks import LastBatch
 
 pytestmark = pytest.mark.usefixtures("a_build_for_cuda_is_no_device")
 
@@ -250,7 +252,9 @@ def test_features_do_not_depend_on_other_images(digits, layer):
 def test_features_do_not_depend_on_the_number_of_threads(digits, monkeypatch):
     X, y = digits
     transformer = features(["0", "last"]).fit(X, y)
-    monkeypatch.setattr("sklearn_l2cnn._training.chunks._CHUNK_VALUES", 32 * 64)
+    monkeypatch.setattr(chunks, "_known", {})
+    monkeypatch.setattr(chunks, "_MOST_ROWS", 32)
+    monkeypatch.setattr(chunks, "_WORTH_A_THREAD", 1)
     found, used = {}, set()
 
     def recorded(values, pool):
@@ -265,8 +269,8 @@ def test_features_do_not_depend_on_the_number_of_threads(digits, monkeypatch):
         # in the threads of a pool, or in this one
         assert (threading.get_ident() in used) is (threads == 1)
     assert np.array_equal(found[1], found[2]) and np.array_equal(found[1], found[5])
-    # a module of the user may have a state: one thread
-    alone = features("conv", architecture=SmallNet).fit(X, y)
+    # a module that remembers something is in one thread
+    alone = features("conv1", architecture=LastBatch).fit(X, y)
     used.clear()
     alone.transform(X)
     assert used == {threading.get_ident()}

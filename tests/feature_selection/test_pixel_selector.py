@@ -17,6 +17,7 @@ from sklearn.utils import estimator_checks
 from torch import nn
 
 from sklearn_l2cnn import L2CNNClassifier
+from sklearn_l2cnn._training import chunks
 from sklearn_l2cnn._training.runtime import torch_threads
 from sklearn_l2cnn.datasets import make_shapes
 from sklearn_l2cnn.feature_selection import PixelSelector, _contributions
@@ -269,7 +270,8 @@ def test_importances_in_chunks_and_under_other_modes(digits, monkeypatch):
     with torch.no_grad():
         again = clone(frozen).fit(X, y).pixel_importances_
     assert np.array_equal(again, expected.pixel_importances_)
-    monkeypatch.setattr("sklearn_l2cnn._training.chunks._CHUNK_VALUES", 7 * 64)
+    monkeypatch.setattr(chunks, "_known", {})
+    monkeypatch.setattr(chunks, "_MOST_ROWS", 8)
     again = clone(frozen).fit(X, y).pixel_importances_
     np.testing.assert_allclose(again, expected.pixel_importances_, rtol=1e-4, atol=1e-6)
     assert pickle.dumps(expected.estimator_.module_.state_dict()) == before
@@ -279,7 +281,9 @@ def test_importances_in_chunks_and_under_other_modes(digits, monkeypatch):
 def test_importances_do_not_depend_on_the_number_of_threads(digits, monkeypatch):
     X, y = digits
     frozen = PixelSelector(FrozenEstimator(quick().fit(X, y)))
-    monkeypatch.setattr("sklearn_l2cnn._training.chunks._CHUNK_VALUES", 32 * 64)
+    monkeypatch.setattr(chunks, "_known", {})
+    monkeypatch.setattr(chunks, "_MOST_ROWS", 32)
+    monkeypatch.setattr(chunks, "_WORTH_A_THREAD", 1)
     found, used = {}, set()
 
     def recorded_slope(*args):

@@ -16,7 +16,6 @@ from sklearn_l2cnn._training.batches import (
     batch_bounds,
     to_tensor,
 )
-from sklearn_l2cnn._training.chunks import chunk_rows
 from sklearn_l2cnn._training.forward import network_input, pixel_map
 from sklearn_l2cnn._training.runtime import isolated, resolve_device
 from sklearn_l2cnn._utils.seeds import draw_seeds
@@ -64,12 +63,6 @@ def test_read_only_images_are_copied(recwarn):
     to_tensor(tensor, slice(0, 2), np.zeros(1), np.ones(1), torch.float32).add_(1)
     assert not images.any()
     assert not [w for w in recwarn if "writable" in str(w.message)]
-
-
-@pytest.mark.parametrize("side", [1, 8, 28, 224, 1000])
-def test_chunks_depend_on_the_image_alone(side):
-    size = chunk_rows((side, side, 3), CPU)
-    assert 4 <= size <= 256 and size & (size - 1) == 0
 
 
 # -- devices --------------------------------------------------------------------------

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn.functional import linear, relu
 
-from sklearn_l2cnn._training import dense as dense_module
-from sklearn_l2cnn._training.dense import RowByRow, dense
+from sklearn_l2cnn._training import rowwise as dense_module
+from sklearn_l2cnn._training.rowwise import RowByRow, dense
 from tests.conftest import quick
 
 WIDTHS = [*range(1, 71), *range(127, 133)]

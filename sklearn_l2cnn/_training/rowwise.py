@@ -1,0 +1,223 @@
+"""Functions of a network whose answer for an image does not depend on its company.
+
+Libraries compute a row in other ways, with other last bits, by how many rows there are,
+by where it stands among them, and by the alignment of its address. Here kernels are
+called that do not, in shapes in which they do not.
+"""
+
+import operator
+
+import torch
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+# Bytes: the width of the widest vector, and of what torch aligns memory to.
+_ALIGNMENT = 64
+
+# Numbers: what kernels of one argument compute at a time; they compute the rest of a
+# tensor one by one, with other last bits.
+_BLOCK = 64
+
+
+class RowByRow(TorchFunctionMode):
+    """Compute every function that is called so that all rows are treated alike.
+
+    To be used as a context, in the thread that computes.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        """Replace some functions of torch, leave all others alone."""
+        return rowwise(func)(*args, **(kwargs or {}))
+
+
+def rowwise(function):
+    """Return the function that treats all rows alike and does the same as another."""
+    try:
+        return _ROWWISE.get(function, function)
+    except TypeError:  # it cannot be looked up
+        return function
+
+
+def dense(input, weight, bias=None):
+    """Return what ``torch.nn.functional.linear`` does, equal bits for equal rows.
+
+    On a CPU float32 is left to oneDNN, whose kernels add up every row in one order,
+    wherever it stands, but a single one. Elsewhere rows start at aligned addresses.
+
+    Parameters
+    ----------
+    input : Tensor of shape (n, ..., n_inputs)
+    weight : Tensor of shape (n_outputs, n_inputs)
+    bias : Tensor of shape (n_outputs,), default=None
+
+    Returns
+    -------
+    output : Tensor of shape (n, ..., n_outputs)
+    """
+    if input.device.type != "cpu" or not input.numel():
+        return F.linear(input, weight, bias)
+    if input.numel() == input.shape[-1]:
+        twice = input.reshape(1, -1).expand(2, -1).contiguous()
+        return dense(twice, weight, bias)[0].view(*input.shape[:-1], -1)
+    if onednn_takes(input, weight):
+        return _ONEDNN(input, weight, bias)
+    short = -input.shape[-1] % (_ALIGNMENT // input.element_size())
+    if short:
+        input, weight = F.pad(input, (0, short)), F.pad(weight, (0, short))
+    elif not _is_aligned(input):
+        input = input.clone(memory_format=torch.contiguous_format)
+    return F.linear(input, weight, bias)
+
+
+def onednn_takes(input, weight):
+    """Say whether oneDNN is there for tensors, and no gradients are recorded."""
+    records = torch.is_grad_enabled() and (input.requires_grad or weight.requires_grad)
+    return (
+        input.dtype == weight.dtype == torch.float32
+        and input.device.type == "cpu"
+        and not records
+        and not torch.is_autocast_enabled("cpu")
+        and torch.backends.mkldnn.is_available()
+    )
+
+
+def _linear(input, weight, bias):
+    """Multiply with oneDNN's dense layer."""
+    return torch.ops.mkldnn._linear_pointwise(input, weight, bias, "none", [], "")
+
+
+def _convolution(input, weight, bias):
+    """Multiply with oneDNN's convolution of images of one pixel."""
+    images, kernels = input.reshape(-1, weight.shape[1], 1, 1), weight[:, :, None, None]
+    output = _convolved(images, kernels, bias, [1, 1], [0, 0], [1, 1], 1)
+    return output.reshape(*input.shape[:-1], len(weight))
+
+
+# oneDNN of torch 2.4 leaves dense layers to MKL on processors without AVX-512, that of
+# torch 2.14 does not; convolutions, which take up to twice as long, neither of them.
+_ONEDNN = _linear if torch.__version__ >= (2, 14) else _convolution
+
+
+def _is_aligned(tensor):
+    """Say whether rows lie one after another from an aligned address on."""
+    return tensor.is_contiguous() and tensor.data_ptr() % _ALIGNMENT == 0
+
+
+def convolved(
+    input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, after="none"
+):
+    """Return what ``torch.nn.functional.conv2d`` does, left to oneDNN where it can be.
+
+    torch itself leaves a few images, or small ones, to others.
+
+    Parameters
+    ----------
+    input, weight, bias, stride, padding, dilation, groups
+        As for ``conv2d``.
+    after : {"none", "relu"}, default="none"
+        What is done with the output.
+    """
+    options = [as_pair(option) for option in (stride, padding, dilation)]
+    if input.ndim != 4 or None in options or not onednn_takes(input, weight):
+        output = F.conv2d(input, weight, bias, stride, padding, dilation, groups)
+        return torch.relu_(output) if after == "relu" else output
+    return _convolved(_channels_last(input), weight, bias, *options, groups, after)
+
+
+def _convolved(input, weight, bias, stride, padding, dilation, groups, after="none"):
+    return torch.ops.mkldnn._convolution_pointwise(
+        input, weight, bias, padding, stride, dilation, groups, after, [], ""
+    )
+
+
+def _channels_last(images):
+    """Lay images out channels last, whatever their shape leaves open."""
+    _, depth, height, width = images.shape
+    strides = depth * height * width, 1, depth * width, depth
+    if images.stride() == strides:
+        return images
+    images = images.contiguous(memory_format=torch.channels_last)
+    return images.as_strided(images.shape, strides)
+
+
+def as_pair(option):
+    """Return an option of a convolution as two numbers; None where it is no numbers."""
+    if isinstance(option, int):
+        return [option, option]
+    return list(option) if isinstance(option, tuple | list) else None
+
+
+def _product(input, other, **options):
+    """Multiply with a matrix, as a dense layer does."""
+    if other.ndim != 2 or input.ndim < 2 or options:
+        return torch.matmul(input, other, **options)
+    return dense(input, other.t())
+
+
+def _by_blocks(function):
+    """Let a function of single numbers compute all of them in whole blocks.
+
+    The last ones of a tensor, which would be computed in another way, are computed
+    again with those in front of them.
+    """
+
+    def by_blocks(input, *args, **kwargs):
+        rest = input.numel() % _BLOCK
+        others = any(isinstance(part, torch.Tensor) for part in args)
+        if not input.is_floating_point() or input.device.type != "cpu" or others:
+            return function(input, *args, **kwargs)
+        if torch.is_grad_enabled() and input.requires_grad:
+            return function(input, *args, **kwargs)
+        if not is_dense(input) and not kwargs.get("inplace"):
+            input = input.contiguous()
+        if not rest or not is_dense(input):
+            return function(input, *args, **kwargs)
+        numbers = flat(input)[-_BLOCK:]
+        last = function(F.pad(numbers, (_BLOCK - len(numbers), 0)), *args, **kwargs)
+        output = function(input, *args, **kwargs)
+        flat(output)[-rest:] = last[-rest:]
+        return output
+
+    return by_blocks
+
+
+def is_dense(tensor):
+    """Say whether the numbers of a tensor lie one after another."""
+    last = torch.channels_last
+    return tensor.is_contiguous() or (
+        tensor.ndim == 4 and tensor.is_contiguous(memory_format=last)
+    )
+
+
+def flat(tensor):
+    """Return the numbers of a tensor as they lie in memory."""
+    return tensor.as_strided((tensor.numel(),), (1,))
+
+
+_ROWWISE = {
+    F.linear: dense,
+    F.conv2d: convolved,
+    torch.matmul: _product,
+    torch.Tensor.matmul: _product,
+    torch.Tensor.__matmul__: _product,
+    operator.matmul: _product,
+    torch.mm: _product,
+    torch.Tensor.mm: _product,
+    **{
+        function: _by_blocks(function)
+        for function in (
+            F.celu,
+            F.elu,
+            F.gelu,
+            F.mish,
+            F.selu,
+            F.silu,
+            F.softplus,
+            torch.sigmoid,
+            torch.Tensor.sigmoid,
+            torch.pow,
+            torch.Tensor.pow,
+            torch.Tensor.__pow__,
+        )
+    },
+}
