@@ -47,7 +47,6 @@ class Analysis(NamedTuple):
         Whether the program draws random numbers for dropout.
     work : float
         Multiplications for one image; 0 where they could not be counted.
-    n_operations : int
     whole : str or None
         Why a batch may not be cut, if it may not.
     """
@@ -55,7 +54,6 @@ class Analysis(NamedTuple):
     program: object
     draws: bool
     work: float
-    n_operations: int
     whole: str
 
 
@@ -81,7 +79,7 @@ def analysis_of(module, image, batch_sizes, reorder=True, by_parts=False):
     analysis : Analysis
     """
     if calls_others(module):
-        return Analysis(None, False, 0, 0, "it has hooks")
+        return Analysis(None, False, 0, "it has hooks")
     options = tuple(image.shape[1:]), image.dtype, tuple(batch_sizes), reorder, by_parts
     key = state_of(module).content, options
     if key not in _known:
@@ -98,21 +96,21 @@ def _analysis(module, shape, dtype, batch_sizes, reorder, by_parts):
         if not by_parts:
             program = program_of(module, on_meta(module), reorder, apart=not norms)
         if norms and program is None:  # there is nothing else to find out
-            return Analysis(None, False, 0, 0, _ACROSS)
+            return Analysis(None, False, 0, _ACROSS)
         twin = on_meta(module)
         with _without_dropout(twin):
             few = run(twin, _meta_images(_TRIED, shape, dtype))
     except Unclear as error:
-        return Analysis(None, False, 0, 0, str(error))
+        return Analysis(None, False, 0, str(error))
     except Exception as error:  # whatever another's network may raise
-        return Analysis(None, False, 0, 0, f"it does not run without values: {error}")
+        return Analysis(None, False, 0, f"it does not run without values: {error}")
     if few.own_gradients:  # torch.fx would see through them
         program = None
     draws = any(part.training and part.p for part in _dropouts(module))
     whole = _why_whole(module, twin, few, batch_sizes, shape, dtype)
     if draws and program is None:
         whole = "its dropout draws random numbers"
-    return Analysis(program, draws, work(few), len(few.operations), whole)
+    return Analysis(program, draws, work(few), whole)
 
 
 def _looks_across(part):
@@ -184,9 +182,9 @@ def _halves_are_the_whole(module, shape):
 
 def _size_that_differs(twin, few, batch_sizes, shape, dtype):
     """Return a size of batches or shards with which a network does something else."""
-    sizes, n = {_TRIED // 2, *batch_sizes}, len(few.operations)
+    sizes = {_TRIED // 2, *batch_sizes}
     for size in batch_sizes:
-        sizes |= {b - a for a, b in pairwise(shard_bounds(size, work(few), n))}
+        sizes |= {b - a for a, b in pairwise(shard_bounds(size, work(few)))}
     with _without_dropout(twin):
         for size in sorted(sizes):
             if not alike(few, run(twin, _meta_images(size, shape, dtype))):

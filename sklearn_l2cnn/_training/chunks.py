@@ -16,15 +16,20 @@ from sklearn_l2cnn._training.batches import to_tensor
 from sklearn_l2cnn._training.evaluation import evaluation_program
 from sklearn_l2cnn._training.forward import forward_of, logits_of, network_input
 from sklearn_l2cnn._training.rowwise import RowByRow
-from sklearn_l2cnn._training.runtime import each_in_one_thread, isolated, torch_threads
+from sklearn_l2cnn._training.runtime import (
+    each_in_one_thread,
+    isolated,
+    keep_memory,
+    torch_threads,
+)
 from sklearn_l2cnn._training.upload import Upload
 from sklearn_l2cnn._utils.layers import calls_others
 from sklearn_l2cnn._utils.operations import on_meta, run, values_of, work
 from sklearn_l2cnn._utils.state import state_of
 
 _MOST_ROWS = 256
-# Numbers that the operations of a network make of a chunk; more leave the cache.
-_MOST_VALUES = 1 << 23
+# Numbers that an operation makes of a chunk; more leave the cache.
+_MOST_VALUES = 1 << 21
 # Around an operation Python and torch take as long as so many multiplications; a chunk
 # has many times more of them.
 _PER_OPERATION = 7e7
@@ -81,8 +86,8 @@ class Known:
             return
         self.work = work(done)
         rows = _PER_OPERATION * len(done.operations) / max(self.work, 1)
-        rows = min(rows, _MOST_VALUES / max(values_of(done), 1), _MOST_ROWS)
-        self.most = 1 << math.ceil(math.log2(max(rows, 1)))
+        rows = min(rows, _MOST_VALUES / max(values_of(done), default=1), _MOST_ROWS)
+        self.most = 1 << round(math.log2(max(rows, 1)))
 
     def _run(self, module, dtype):
         """Run a network without values on the fewest images that it takes."""
@@ -241,6 +246,7 @@ def over_chunks(
     results : list
         What `compute` returned, in order.
     """
+    keep_memory()
     device = torch.device(net.device)
     net.to_device()
     net.module_.eval()

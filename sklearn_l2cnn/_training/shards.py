@@ -15,15 +15,13 @@ from sklearn_l2cnn._training.runtime import lone_threads
 
 # A batch of W multiplications takes about W / shards + shards * _STEP where there are
 # as many threads: what Python and torch do around the kernels of a shard goes one shard
-# at a time. That is least for sqrt(W / _STEP) shards. A network of more operations than
-# a few has as much more around them.
+# at a time. That is least for sqrt(W / _STEP) shards.
 _STEP = 3e7
-_FEW_OPERATIONS = 36
 _MOST_SHARDS = 16
 _FEWEST_ROWS = 8
 
 
-def shard_count(n_rows, work, n_operations=0):
+def shard_count(n_rows, work):
     """Return into how many shards a batch is cut: a power of two.
 
     A function of the problem alone, never of the machine.
@@ -34,8 +32,6 @@ def shard_count(n_rows, work, n_operations=0):
         Images in the batch.
     work : float
         Multiplications for one image.
-    n_operations : int, default=0
-        Operations that the network consists of.
 
     Examples
     --------
@@ -43,14 +39,13 @@ def shard_count(n_rows, work, n_operations=0):
     >>> [shard_count(128, work) for work in (1e3, 2e6, 1e7, 1e9)]
     [1, 2, 4, 16]
     """
-    step = _STEP * max(1, n_operations / _FEW_OPERATIONS)
-    most = min(math.sqrt(n_rows * work / step), n_rows / _FEWEST_ROWS, _MOST_SHARDS)
+    most = min(math.sqrt(n_rows * work / _STEP), n_rows / _FEWEST_ROWS, _MOST_SHARDS)
     return 1 << int(math.log2(max(most, 1)))
 
 
-def shard_bounds(n_rows, work, n_operations=0):
+def shard_bounds(n_rows, work):
     """Return where the shards of a batch begin, and where the last one ends."""
-    count = shard_count(n_rows, work, n_operations)
+    count = shard_count(n_rows, work)
     return [n_rows * k // count for k in range(count + 1)]
 
 
@@ -89,14 +84,11 @@ class Shards:
         How many may work at a time; the result does not depend on it.
     draws : bool, default=False
         Whether layers draw random numbers: then every shard has its own.
-    n_operations : int, default=0
-        Operations that the network consists of.
     """
 
-    def __init__(self, parameters, work, threads, draws=False, n_operations=0):
+    def __init__(self, parameters, work, threads, draws=False):
         self.parameters = parameters
         self.work = work
-        self.n_operations = n_operations
         self.threads = threads
         self.draws = draws
 
@@ -111,7 +103,7 @@ class Shards:
         """Do as `whole_gradient` does, shard by shard."""
         batch = images, labels, weight
         n_rows = len(images)
-        ends = shard_bounds(n_rows, self.work, self.n_operations)
+        ends = shard_bounds(n_rows, self.work)
         n_shards = len(ends) - 1
         if n_shards == 1:
             return whole_gradient(loss, *batch)

@@ -258,13 +258,8 @@ def training_steps(
         stack.callback(_free_gradients, regularization.trained)
         gradient = whole_gradient
         if device.type == "cpu" and analysis.whole is None and regularization.trained:
-            shards = Shards(
-                regularization.trained,
-                analysis.work,
-                threads,
-                analysis.draws,
-                analysis.n_operations,
-            )
+            trained = regularization.trained
+            shards = Shards(trained, analysis.work, threads, analysis.draws)
             gradient = stack.enter_context(shards)
         elif device.type == "cpu":
             stack.enter_context(torch_threads(threads))

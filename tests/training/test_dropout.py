@@ -118,7 +118,7 @@ def test_shards_of_a_batch_draw_apart(digits, monkeypatch):
 
     def spied(self, *arguments):
         result = gradient(self, *arguments)
-        count = _shards.shard_count(len(result[1]), self.work, self.n_operations)
+        count = _shards.shard_count(len(result[1]), self.work)
         seen.append((count, result[1]))
         return result
 

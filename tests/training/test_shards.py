@@ -152,7 +152,7 @@ def test_fits_with_shards_agree_in_every_bit(
     gradient = Shards.__call__
 
     def spied(self, loss, images, labels, weight):
-        count = shard_count(len(images), self.work, self.n_operations)
+        count = shard_count(len(images), self.work)
         used.append((count, self.threads))
         return gradient(self, loss, images, labels, weight)
 

@@ -43,7 +43,7 @@ def stack_size(net, data):
     rows = min(net.batch_size, len(data.y))
     by_work = _STEP / (rows * work(done))
     # of every value there is a gradient
-    values = 2 * rows * values_of(done)
+    values = 2 * rows * sum(values_of(done))
     own = sum(p.numel() for p in twin.parameters())
     n_bytes = (values + _COPIES * own) * image.element_size()
     return max(1, int(min(by_work, _STACK_BYTES / n_bytes))), n_bytes
