@@ -23,7 +23,7 @@ from sklearn_l2cnn._training.runtime import (
     torch_threads,
 )
 from sklearn_l2cnn._training.upload import Upload
-from sklearn_l2cnn._utils.layers import calls_others
+from sklearn_l2cnn._utils.layers import calls_others, without_hooks
 from sklearn_l2cnn._utils.operations import on_meta, run, values_of, work
 from sklearn_l2cnn._utils.state import state_of
 
@@ -36,6 +36,12 @@ _PER_OPERATION = 7e7
 # With fewer multiplications for all images, it is not worth starting a thread.
 _WORTH_A_THREAD = 3e7
 _CUDA_FACTOR = 16
+
+# A network is tried on so many images of noise: a few logits may be equal by chance.
+# Products of many matrices, as attention has them, differ in few numbers where they do.
+_NOISE = 16
+_NOISE_FOR_PRODUCTS = 256
+_PRODUCTS = "bmm", "attention", "matmul"
 
 _known = {}
 _MOST_KNOWN = 256
@@ -76,14 +82,17 @@ class Known:
     def __init__(self, module, shape, dtype):
         self.program, self.alone, self.most, self.work = None, True, 1, 0
         self.sizes, self.in_threads = None, {1: True}
-        self.shape, self.least = shape, 1
+        self.shape, self.least, self.n_noise = shape, 1, _NOISE
         try:
             done = self._run(module, dtype)
-            self.alone = calls_others(module)
+            self.alone = done.keeps or calls_others(module)
             if not self.alone:
                 self.program = evaluation_program(module, on_meta(module))
         except Exception:  # whatever another's network may raise without values
             return
+        names = [operation.function.overloadpacket.__name__ for operation in done[0]]
+        if any(product in name for name in names for product in _PRODUCTS):
+            self.n_noise = _NOISE_FOR_PRODUCTS
         self.work = work(done)
         rows = _PER_OPERATION * len(done.operations) / max(self.work, 1)
         rows = min(rows, _MOST_VALUES / max(values_of(done), default=1), _MOST_ROWS)
@@ -93,9 +102,9 @@ class Known:
         """Run a network without values on the fewest images that it takes."""
         images = torch.empty((2, *self.shape), dtype=dtype, device="meta")
         try:
-            return run(on_meta(module), images[:1])
+            return run(without_hooks(on_meta(module)), images[:1])
         except ValueError:  # a norm over the batch, for example
-            done = run(on_meta(module), images)
+            done = run(without_hooks(on_meta(module)), images)
             self.least = 2
             return done
 
@@ -125,9 +134,10 @@ class Known:
         """Say whether one image gets the same bits in so many threads of torch."""
 
         def same(logits, noise):
-            alone = logits(noise([0]))
+            alone = [logits(noise([k])) for k in range(_NOISE)]
             with torch_threads(threads):
-                return torch.equal(logits(noise([0])), alone)
+                again = [logits(noise([k])) for k in range(_NOISE)]
+            return all(map(torch.equal, again, alone))
 
         if threads not in self.in_threads:
             self.in_threads[threads] = self._tried(net, same, otherwise=False)
@@ -146,9 +156,9 @@ class Known:
 
         def agreeing(logits, noise):
             if on_cpu:
-                answers = [logits(noise([k]))[0] for k in (0, 1)]
+                answers = [logits(noise([k]))[0] for k in range(self.n_noise)]
             else:
-                answers = logits(noise([0, 1] * (most // 2)))[:2]
+                answers = logits(noise(list(range(most))))
             return takewhile(partial(_agree, logits, noise, answers), sizes)
 
         if self.sizes is None:
@@ -163,7 +173,7 @@ class Known:
         ----------
         net : Net
         function : callable
-            Of `logits`, and a function from numbers of images, 0 and 1, to a chunk as
+            Of `logits`, and a function from numbers of images of noise to a chunk as
             predictions have them.
         otherwise : object
             What is returned where the network would have to be copied and cannot be.
@@ -171,26 +181,33 @@ class Known:
         module = net.module_
         if self.alone:  # it may remember what it is tried on
             try:
-                module = copy.deepcopy(module)
+                module = without_hooks(copy.deepcopy(module))
             except Exception:  # whatever another's network may raise
                 return otherwise
         device = torch.device(net.device)
         depth, height, width = self.shape
         with isolated(0, device), torch.inference_mode():
-            pair = torch.randn((2, height, width, depth), dtype=net.dtype)
+            number = max(
+                self.n_noise, self.most * (1 if device.type == "cpu" else _CUDA_FACTOR)
+            )
+            images = torch.randn((number, height, width, depth), dtype=net.dtype)
 
             def noise(which):
                 which = which + which[-1:] * (self.least - len(which))
-                return pair[which].to(device).permute(0, 3, 1, 2)
+                return images[which].to(device).permute(0, 3, 1, 2)
 
             return function(self.logits(net, module), noise)
 
 
 def _agree(logits, noise, answers, size):
-    """Say whether two images get the same answers wherever they are in a chunk."""
-    which = ([0, 1] * size)[:size]
-    found = logits(noise(which))[:size]
-    return all(torch.equal(found[k], answers[which[k]]) for k in range(size))
+    """Say whether images get the same answers in chunks of a size, at any place."""
+    number = max(size, len(answers))
+    for start in range(0, number, size):
+        which = [k % len(answers) for k in range(start, start + size)]
+        found = logits(noise(which))[:size]
+        if not all(torch.equal(found[k], answers[which[k]]) for k in range(size)):
+            return False
+    return True
 
 
 def known_of(net, images):

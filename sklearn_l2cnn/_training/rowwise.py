@@ -157,28 +157,40 @@ def _product(input, other, **options):
 def _by_blocks(function):
     """Let a function of single numbers compute all of them in whole blocks.
 
-    The last ones of a tensor, which would be computed in another way, are computed
-    again with those in front of them.
+    Numbers are given to it as they lie in memory, whatever their shape: which kernel it
+    takes depends on the layout. The last ones, which would be computed in another way,
+    are computed again with those in front of them.
     """
 
     def by_blocks(input, *args, **kwargs):
-        rest = input.numel() % _BLOCK
-        others = any(isinstance(part, torch.Tensor) for part in args)
-        if not input.is_floating_point() or input.device.type != "cpu" or others:
+        if not _is_plain(input, args):
             return function(input, *args, **kwargs)
-        if torch.is_grad_enabled() and input.requires_grad:
-            return function(input, *args, **kwargs)
-        if not is_dense(input) and not kwargs.get("inplace"):
+        if not is_dense(input):
+            if kwargs.get("inplace"):
+                return function(input, *args, **kwargs)
             input = input.contiguous()
-        if not rest or not is_dense(input):
-            return function(input, *args, **kwargs)
-        numbers = flat(input)[-_BLOCK:]
-        last = function(F.pad(numbers, (_BLOCK - len(numbers), 0)), *args, **kwargs)
-        output = function(input, *args, **kwargs)
-        flat(output)[-rest:] = last[-rest:]
-        return output
+        numbers = flat(input)
+        rest = len(numbers) % _BLOCK
+        if rest:
+            last = F.pad(numbers[-_BLOCK:], (max(0, _BLOCK - len(numbers)), 0))
+            last = function(last, *args, **kwargs)
+        output = function(numbers, *args, **kwargs)
+        if rest:
+            output[-rest:] = last[-rest:]
+        return output.as_strided(input.shape, input.stride())
 
     return by_blocks
+
+
+def _is_plain(input, others):
+    """Say whether an argument is a tensor of numbers without gradients, on a CPU."""
+    return (
+        isinstance(input, torch.Tensor)
+        and input.is_floating_point()
+        and input.device.type == "cpu"
+        and not (torch.is_grad_enabled() and input.requires_grad)
+        and not any(isinstance(other, torch.Tensor) for other in others)
+    )
 
 
 def is_dense(tensor):
@@ -218,6 +230,7 @@ _ROWWISE = {
             torch.pow,
             torch.Tensor.pow,
             torch.Tensor.__pow__,
+            operator.pow,
         )
     },
 }

@@ -87,6 +87,14 @@ def calls_others(network):
     )
 
 
+def without_hooks(network):
+    """Take the hooks of layers off a network, a copy of the user's, and return it."""
+    for part in network.modules():
+        for hooks in _HOOKS:
+            getattr(part, hooks).clear()
+    return network
+
+
 def compute_dtype(network):
     """Return the floating dtype that a network computes in: that of its parameters."""
     for tensor in (*network.parameters(), *network.buffers()):

@@ -1,4 +1,4 @@
-"""Dense layers: equal rows give equal bits, wherever they stand, on any processor."""
+"""Functions of a network: equal rows give equal bits, on any processor."""
 
 import os
 import subprocess
@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.nn.functional import linear, relu
 
 from sklearn_l2cnn._training import rowwise as dense_module
-from sklearn_l2cnn._training.rowwise import RowByRow, dense
+from sklearn_l2cnn._training.rowwise import RowByRow, convolved, dense
+from sklearn_l2cnn._training.runtime import torch_threads
 from tests.conftest import quick
 
 WIDTHS = [*range(1, 71), *range(127, 133)]
@@ -128,3 +130,94 @@ def test_predictions_do_not_depend_on_company(digits, build, width):
                 assert np.array_equal(clf.predict_proba(X[k : k + 1])[0], expected[k])
     finally:
         torch.set_num_threads(threads)
+
+
+# -- convolutions and functions of single numbers -------------------------------------
+
+
+@pytest.mark.parametrize("padding", [0, 1, (2, 1), "same", "valid"])
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("after", ["none", "relu"])
+def test_values_are_those_of_conv2d(padding, groups, dtype, after):
+    images = torch.randn(3, 4, 7, 6, dtype=dtype)
+    kernels, bias = (
+        torch.randn(6, 4 // groups, 3, 3, dtype=dtype),
+        torch.randn(6).to(dtype),
+    )
+    expected = F.conv2d(images, kernels, bias, padding=padding, groups=groups)
+    expected = expected.relu() if after == "relu" else expected
+    with torch.inference_mode():
+        found = convolved(
+            images, kernels, bias, padding=padding, groups=groups, after=after
+        )
+    torch.testing.assert_close(found, expected)
+
+
+def test_convolutions_of_one_image_are_those_of_many():
+    """torch itself computes a few of them in another way."""
+    vary = 0
+    for side in (1, 2, 5, 8):
+        for depth, width in ((1, 3), (5, 7), (8, 8), (24, 33)):
+            kernels, bias = torch.randn(width, depth, 1, 1), torch.randn(width)
+            images = torch.randn(16, side, side, depth).permute(0, 3, 1, 2)
+            with torch.inference_mode(), torch_threads(1):
+                many, one = (convolved(X, kernels, bias) for X in (images, images[:1]))
+                plain = (F.conv2d(X, kernels, bias) for X in (images, images[:1]))
+                vary += not torch.equal(*(X[0] for X in plain))
+            assert torch.equal(many[0], one[0])
+    assert vary, "there is no need for it any more"
+
+
+FUNCTIONS = {
+    "gelu": F.gelu,
+    "silu": F.silu,
+    "mish": F.mish,
+    "elu": F.elu,
+    "celu": F.celu,
+    "selu": F.selu,
+    "softplus": F.softplus,
+    "sigmoid": torch.sigmoid,
+    "method": torch.Tensor.sigmoid,
+    "power": lambda X: X.abs() ** 1.7,
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("n", [1, 3, 31, 64, 65, 100, 1003])
+def test_functions_of_single_numbers_are_computed_in_blocks(name, n):
+    function, numbers = FUNCTIONS[name], torch.randn(1024)
+    with torch.inference_mode():
+        whole = function(numbers)  # a multiple of all blocks
+        with RowByRow():
+            found = function(numbers[:n].clone())
+            shaped = function(numbers[:n].clone().view(1, 1, 1, -1))
+    assert torch.equal(found, whole[:n]) and torch.equal(shaped.view(-1), whole[:n])
+
+
+def test_functions_in_place_work_in_place():
+    numbers = torch.randn(100)
+    with torch.inference_mode(), RowByRow():
+        expected = F.silu(numbers.clone())
+        changed = numbers.clone()
+        found = F.silu(changed, inplace=True)
+    assert torch.equal(found, expected) and torch.equal(changed, expected)
+
+
+@pytest.mark.parametrize("layout", ["last", "first", "neither"])
+def test_functions_keep_their_shape(layout):
+    images = torch.randn(3, 5, 7, 2)
+    images = {
+        "last": images.permute(0, 3, 1, 2),
+        "first": images,
+        "neither": images.transpose(0, 2),
+    }[layout]
+    with torch.inference_mode(), RowByRow():
+        torch.testing.assert_close(F.gelu(images), F.gelu(images.contiguous()))
+
+
+def test_gradients_of_functions_flow():
+    numbers = torch.randn(10, requires_grad=True)
+    with RowByRow():
+        F.gelu(numbers).sum().backward()
+    assert numbers.grad is not None

@@ -1,0 +1,197 @@
+"""Predictions: an image gets the same bits alone and in any company."""
+
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from sklearn_l2cnn import L2CNNClassifier
+from sklearn_l2cnn._training import chunks
+from sklearn_l2cnn._training.chunks import chunks_of, known_of
+from sklearn_l2cnn._training.runtime import torch_threads
+from tests.conftest import SmallNet, quick
+from tests.training.networks import BY_IMAGE, WHOLE, Base, made
+from tests.training.random_networks import learnt, that_vary
+from tests.training.test_rowwise import PROCESSORS
+
+
+def known(clf, side=8):
+    images = torch.zeros(1, side, side, 1, dtype=torch.uint8)
+    clf.net_.module_.eval()
+    return known_of(clf.net_, images)
+
+
+def fitted(digits, architecture, **parameters):
+    X, y = digits
+    options = {"max_epochs": 1, "random_state": 0, **parameters}
+    return L2CNNClassifier(architecture=architecture, **options).fit(X, y)
+
+
+@pytest.mark.parametrize("n_rows", [1, 2, 3, 5, 8, 9, 31])
+@pytest.mark.parametrize("sizes", [[1], [4], [1, 2, 4], [2, 4, 8, 16]])
+@pytest.mark.parametrize("workers", [1, 2, 7])
+def test_chunks_hold_every_row_once(n_rows, sizes, workers):
+    found = chunks_of(n_rows, sizes, workers)
+    rows = [row for part, _ in found for row in range(part.start, part.stop)]
+    assert rows == list(range(n_rows))
+    for part, size in found:
+        assert size in sizes and part.stop - part.start <= size
+        assert size < 2 * (part.stop - part.start) or size == sizes[0]
+
+
+# Their predictions are random, or are others after some.
+RANDOM = "Counter", "Noise", "NumpyNoise", "StochasticDepth"
+
+
+@pytest.mark.parametrize("name", [n for n in (*BY_IMAGE, *WHOLE) if n not in RANDOM])
+def test_an_image_gets_the_same_bits_alone_and_in_company(digits, name):
+    X, _ = digits
+    clf = fitted(digits, made((BY_IMAGE | WHOLE)[name]))
+    whole = clf.predict_proba(X)
+    orders = slice(0, 1), slice(3, 5), np.arange(300)[::-3], slice(7, 106)
+    for threads in (1, 2, 3):
+        with torch_threads(threads):
+            for rows in orders:
+                assert np.array_equal(clf.predict_proba(X[rows]), whole[rows])
+
+
+@pytest.fixture(scope="module", params=[24, pytest.param(500, marks=pytest.mark.slow)])
+def classifiers(request, tmp_path_factory):
+    """Return a file of classifiers with random networks.
+
+    They are fitted here: with the instructions of AVX2 alone oneDNN writes beyond its
+    memory where it computes gradients of some convolutions of odd widths.
+    """
+    path = tmp_path_factory.mktemp("networks") / "classifiers.pickle"
+    path.write_bytes(pickle.dumps(list(learnt(request.param))))
+    return path
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_random_networks_keep_to_it(processor, classifiers):
+    module, path = that_vary.__module__, str(classifiers)
+    script = f"from {module} import that_vary; print(that_vary({path!r}))"
+    output = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **PROCESSORS[processor]},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert output.strip() == "[]"
+
+
+def test_one_image_is_a_chunk_of_one(digits):
+    X, _ = digits
+    clf = fitted(digits, made(WHOLE["LastBatch"]))
+    clf.predict(X[:1])
+    assert len(clf.module_.seen) == 1
+
+
+def test_what_remembers_something_runs_in_one_thread_and_is_tried_on_a_copy(digits):
+    X, _ = digits
+    clf = fitted(digits, made(WHOLE["Counter"]))
+    assert known(clf).alone and known(clf).program is None
+    before = clf.module_.n_seen
+    clf.predict(X[:1])
+    assert clf.module_.n_seen == before + 1
+    assert not known(fitted(digits, made(BY_IMAGE["residual"]))).alone
+
+
+def test_a_norm_over_the_batch_that_has_no_statistics_sees_an_image_twice(digits):
+    X, _ = digits
+    norm = nn.BatchNorm1d(64, track_running_stats=False)
+    clf = fitted(digits, nn.Sequential(nn.Flatten(), norm, nn.Linear(64, 10)))
+    assert known(clf).least == 2
+    whole = clf.predict_proba(X)
+    assert np.array_equal(clf.predict_proba(X[5:6]), whole[5:6])
+
+
+class PlaceInBatch(Base):
+    """Gives an image other bits by how many there are."""
+
+    def inside(self, X):
+        return X * (1 + 1e-3 * (X.shape[0] > 4))
+
+
+def test_sizes_that_do_not_agree_are_not_used(digits):
+    X, _ = digits
+    clf = fitted(digits, PlaceInBatch())
+    whole = clf.predict_proba(X)
+    assert known(clf).sizes == [1, 2, 4]
+    assert np.array_equal(clf.predict_proba(X[7:8]), whole[7:8])
+
+
+def test_what_is_known_does_not_travel(digits):
+    X, _ = digits
+    clf = fitted(digits, SmallNet)
+    expected = clf.predict_proba(X)
+    size = len(pickle.dumps(clf))
+    chunks._known.clear()
+    again = pickle.loads(pickle.dumps(clf))
+    assert np.array_equal(again.predict_proba(X), expected)
+    assert abs(len(pickle.dumps(again)) - size) < 100
+
+
+def test_attributes_that_change_are_followed(digits):
+    class Switch(Base):
+        double = False
+
+        def inside(self, X):
+            return 2 * X if self.double else X
+
+    X, _ = digits
+    clf = fitted(digits, Switch())
+    before = clf.predict_proba(X)
+    clf.module_.double = True
+    after = clf.predict_proba(X)
+    assert not np.array_equal(before, after)
+    with torch.no_grad():
+        images = torch.from_numpy((X / 255 - clf.channel_mean_) / clf.channel_scale_)
+        logits = clf.module_(images[:, None].float())
+    np.testing.assert_allclose(
+        after, torch.softmax(logits, dim=1), rtol=1e-4, atol=1e-6
+    )
+
+
+def test_hooks_are_called_in_predictions(digits):
+    X, _ = digits
+    clf, seen = fitted(digits, made(BY_IMAGE["functional"])), []
+    before = clf.predict_proba(X)
+    hook = clf.module_.conv1.register_forward_hook(lambda *of: seen.append(len(of[2])))
+    np.testing.assert_allclose(clf.predict_proba(X), before, rtol=1e-5, atol=1e-7)
+    assert len(X) <= sum(seen) < 2 * len(X), "of these images alone"
+    assert max(seen) > 1
+    hook.remove()
+    assert np.array_equal(clf.predict_proba(X), before)
+
+
+def test_functions_of_the_network_are_found_in_forward_functions():
+    """In whatever way a dense layer, a convolution or a sigmoid is written."""
+
+    class Written(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.kernel = nn.Parameter(torch.randn(5, 1, 3, 3))
+            self.matrix = nn.Parameter(torch.randn(180, 7))
+            self.last = nn.Parameter(torch.randn(10, 7))
+
+        def forward(self, X):
+            X = torch.conv2d(X, self.kernel).sigmoid()
+            X = (F.silu(X.flatten(1) @ self.matrix) + 1) ** 1.5
+            return F.linear(X, self.last)
+
+    clf = quick(architecture=Written(), max_epochs=1)
+    X = np.random.RandomState(0).uniform(size=(50, 8, 8))
+    clf.fit(X, np.arange(50) % 10)
+    whole = clf.predict_proba(X)
+    assert known(clf).program is not None and len(known(clf).sizes) > 3
+    for k in range(50):
+        assert np.array_equal(clf.predict_proba(X[k : k + 1]), whole[k : k + 1])
