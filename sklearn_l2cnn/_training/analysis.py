@@ -24,7 +24,7 @@ from sklearn_l2cnn._utils.operations import (
     tagged,
     work,
 )
-from sklearn_l2cnn._utils.state import state_of
+from sklearn_l2cnn._utils.state import remembered
 
 # What is tried in float64: so many images at once, and in two halves.
 _TRIED = 4
@@ -33,7 +33,6 @@ _RTOL = 1e-9
 _ACROSS = "it looks across the images of a batch"
 
 _known = {}
-_MOST_KNOWN = 256
 
 
 class Analysis(NamedTuple):
@@ -81,12 +80,7 @@ def analysis_of(module, image, batch_sizes, reorder=True, by_parts=False):
     if calls_others(module):
         return Analysis(None, False, 0, "it has hooks")
     options = tuple(image.shape[1:]), image.dtype, tuple(batch_sizes), reorder, by_parts
-    key = state_of(module).content, options
-    if key not in _known:
-        if len(_known) >= _MOST_KNOWN:
-            _known.clear()
-        _known[key] = _analysis(module, *options)
-    return _known[key]
+    return remembered(_known, module, options, lambda: _analysis(module, *options))
 
 
 def _analysis(module, shape, dtype, batch_sizes, reorder, by_parts):

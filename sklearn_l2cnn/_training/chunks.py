@@ -25,7 +25,7 @@ from sklearn_l2cnn._training.runtime import (
 from sklearn_l2cnn._training.upload import Upload
 from sklearn_l2cnn._utils.layers import calls_others, without_hooks
 from sklearn_l2cnn._utils.operations import on_meta, run, values_of, work
-from sklearn_l2cnn._utils.state import state_of
+from sklearn_l2cnn._utils.state import remembered
 
 _MOST_ROWS = 256
 # Numbers that an operation makes of a chunk; more leave the cache.
@@ -44,7 +44,6 @@ _NOISE_FOR_PRODUCTS = 256
 _PRODUCTS = "bmm", "attention", "matmul"
 
 _known = {}
-_MOST_KNOWN = 256
 
 
 class Known:
@@ -58,6 +57,8 @@ class Known:
         ``(channels, height, width)``.
     dtype : torch.dtype
         Of what the network sees.
+    device : torch.device
+        Where predictions are made.
 
     Attributes
     ----------
@@ -79,8 +80,10 @@ class Known:
         does not take one.
     """
 
-    def __init__(self, module, shape, dtype):
-        self.program, self.alone, self.most, self.work = None, True, 1, 0
+    def __init__(self, module, shape, dtype, device):
+        factor = 1 if device.type == "cpu" else _CUDA_FACTOR
+        self.device = device
+        self.program, self.alone, self.most, self.work = None, True, factor, 0
         self.sizes, self.in_threads = None, {1: True}
         self.shape, self.least, self.n_noise = shape, 1, _NOISE
         try:
@@ -90,13 +93,15 @@ class Known:
                 self.program = evaluation_program(module, on_meta(module))
         except Exception:  # whatever another's network may raise without values
             return
-        names = [operation.function.overloadpacket.__name__ for operation in done[0]]
+        names = [
+            operation.function.overloadpacket.__name__ for operation in done.operations
+        ]
         if any(product in name for name in names for product in _PRODUCTS):
             self.n_noise = _NOISE_FOR_PRODUCTS
         self.work = work(done)
         rows = _PER_OPERATION * len(done.operations) / max(self.work, 1)
         rows = min(rows, _MOST_VALUES / max(values_of(done), default=1), _MOST_ROWS)
-        self.most = 1 << round(math.log2(max(rows, 1)))
+        self.most = factor << round(math.log2(max(rows, 1)))
 
     def _run(self, module, dtype):
         """Run a network without values on the fewest images that it takes."""
@@ -149,16 +154,15 @@ class Known:
         On a CPU those that give what an image gets alone. On another device a single
         image is another kernel's: there those that give what the largest chunk does.
         """
-        on_cpu = torch.device(net.device).type == "cpu"
-        most = self.most * (1 if on_cpu else _CUDA_FACTOR)
-        sizes = [1 << k for k in range(most.bit_length())]
+        on_cpu = self.device.type == "cpu"
+        sizes = [1 << k for k in range(self.most.bit_length())]
         sizes = sizes if on_cpu else sizes[::-1]
 
         def agreeing(logits, noise):
             if on_cpu:
                 answers = [logits(noise([k]))[0] for k in range(self.n_noise)]
             else:
-                answers = logits(noise(list(range(most))))
+                answers = logits(noise(list(range(self.most))))
             return takewhile(partial(_agree, logits, noise, answers), sizes)
 
         if self.sizes is None:
@@ -184,17 +188,14 @@ class Known:
                 module = without_hooks(copy.deepcopy(module))
             except Exception:  # whatever another's network may raise
                 return otherwise
-        device = torch.device(net.device)
         depth, height, width = self.shape
-        with isolated(0, device), torch.inference_mode():
-            number = max(
-                self.n_noise, self.most * (1 if device.type == "cpu" else _CUDA_FACTOR)
-            )
+        with isolated(0, self.device), torch.inference_mode():
+            number = max(self.n_noise, self.most)
             images = torch.randn((number, height, width, depth), dtype=net.dtype)
 
             def noise(which):
                 which = which + which[-1:] * (self.least - len(which))
-                return images[which].to(device).permute(0, 3, 1, 2)
+                return images[which].to(self.device).permute(0, 3, 1, 2)
 
             return function(self.logits(net, module), noise)
 
@@ -221,12 +222,9 @@ def known_of(net, images):
     """
     _, height, width, depth = images.shape
     shape = depth, height, width
-    key = state_of(net.module_).content, shape, net.dtype, net.lower, str(net.device)
-    if key not in _known:
-        if len(_known) >= _MOST_KNOWN:
-            _known.clear()
-        _known[key] = Known(net.module_, shape, net.dtype)
-    return _known[key]
+    options = shape, net.dtype, net.lower, str(net.device)
+    make = partial(Known, net.module_, shape, net.dtype, torch.device(net.device))
+    return remembered(_known, net.module_, options, make)
 
 
 def over_chunks(

@@ -15,12 +15,20 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from sklearn_l2cnn._training.program import compiled, is_relu, is_within, pool_first
+from sklearn_l2cnn._training.program import (
+    attribute,
+    compiled,
+    further_input,
+    is_relu,
+    is_within,
+    pool_first,
+)
 from sklearn_l2cnn._training.rowwise import (
     as_pair,
     convolved,
     flat,
     is_dense,
+    onednn_convolved,
     onednn_takes,
     rowwise,
 )
@@ -85,15 +93,15 @@ class Prepared:
     def __call__(self, images, after="none"):
         """Convolve images; do what comes after it, "none" or "relu"."""
         padding, stride, dilation, groups = self.options
-        weight = self.weight
+        kernel, weight = convolved, self.weight
         if onednn_takes(images, weight):
             if self.packed is None:  # as oneDNN wants it, who else moves it every time
                 self.packed = torch._C._nn.mkldnn_reorder_conv2d_weight(
                     weight.detach().to_mkldnn(), *self.options, [1, *images.shape[1:]]
                 )
-            weight = self.packed
+            kernel, weight = onednn_convolved, self.packed
         options = stride, padding, dilation, groups, after
-        return convolved(images, weight, self.bias, *options)
+        return kernel(images, weight, self.bias, *options)
 
 
 class EvaluationProgram:
@@ -109,7 +117,7 @@ class EvaluationProgram:
 
     def __init__(self, graph, layers):
         self.convolutions = []
-        prepared = _further_input(graph, "prepared")
+        prepared = further_input(graph, "prepared")
         for node in [node for node in graph.nodes if node.target is F.conv2d]:
             own = _convolution(node)
             if own is None:
@@ -194,12 +202,6 @@ def evaluation_program(module, twin):
     return EvaluationProgram(graph, dict(module.named_modules()))
 
 
-def attribute(module, path):
-    """Return an attribute of a part of a network."""
-    owner, _, name = path.rpartition(".")
-    return getattr(module.get_submodule(owner), name)
-
-
 def folded_norm(weight, bias, mean, variance, gain, shift, eps):
     r"""Return weight and bias of a convolution that does what a batch norm does too.
 
@@ -235,12 +237,6 @@ def _fingerprint(tensor):
         some = flat(some)[::_LOOKED_AT]
     version = None if tensor.is_inference() else tensor._version
     return tensor.data_ptr(), version, some.sum().item()
-
-
-def _further_input(graph, name):
-    inputs = [node for node in graph.nodes if node.op == "placeholder"]
-    with graph.inserting_after(inputs[-1]):
-        return graph.placeholder(name)
 
 
 def _arguments(signature, node):

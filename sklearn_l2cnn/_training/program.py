@@ -69,10 +69,24 @@ def is_within(graph, module):
     """Say whether all that a graph takes from a network is there, and no constants."""
     for node in graph.nodes:
         if node.op == "get_attr":
-            owner, _, name = node.target.rpartition(".")
-            if not hasattr(module.get_submodule(owner), name):
+            try:
+                attribute(module, node.target)
+            except AttributeError:
                 return False
     return True
+
+
+def attribute(module, path):
+    """Return an attribute of a part of a network."""
+    owner, _, name = path.rpartition(".")
+    return getattr(module.get_submodule(owner), name)
+
+
+def further_input(graph, name, **default_value):
+    """Add an argument to the function that a graph stands for; return its node."""
+    inputs = [node for node in graph.nodes if node.op == "placeholder"]
+    with graph.inserting_after(inputs[-1]):
+        return graph.placeholder(name, **default_value)
 
 
 def pool_first(graph, layers):
@@ -132,9 +146,7 @@ def _with_generator(graph, layers):
     ]
     if not dropouts:
         return None
-    inputs = [node for node in graph.nodes if node.op == "placeholder"]
-    with graph.inserting_after(inputs[-1]):
-        generator = graph.placeholder("generator", default_value=None)
+    generator = further_input(graph, "generator", default_value=None)
     for node in dropouts:
         with graph.inserting_before(node):
             layer = graph.get_attr(node.target)

@@ -121,7 +121,12 @@ def convolved(
     if input.ndim != 4 or None in options or not onednn_takes(input, weight):
         output = F.conv2d(input, weight, bias, stride, padding, dilation, groups)
         return torch.relu_(output) if after == "relu" else output
-    return _convolved(_channels_last(input), weight, bias, *options, groups, after)
+    return onednn_convolved(input, weight, bias, *options, groups, after)
+
+
+def onednn_convolved(images, *arguments):
+    """Convolve with oneDNN what it takes, options as pairs."""
+    return _convolved(_channels_last(images), *arguments)
 
 
 def _convolved(input, weight, bias, stride, padding, dilation, groups, after="none"):

@@ -16,6 +16,10 @@ _MOST_OBJECTS = 10_000
 _CONTAINERS = list, tuple, set, frozenset, deque
 
 
+# What was found out is kept of so many networks.
+_MOST_KNOWN = 256
+
+
 class State(NamedTuple):
     """The state of a network.
 
@@ -67,6 +71,27 @@ def state_of(module):
     return State(content, walk.tensors, walk.versions)
 
 
+def remembered(known, module, options, find_out):
+    """Return what is known of networks that are alike, found out once.
+
+    Parameters
+    ----------
+    known : dict
+        It is changed.
+    module : torch.nn.Module
+    options : tuple
+        What else it depends on.
+    find_out : callable
+        Of no argument.
+    """
+    key = state_of(module).content, options
+    if key not in known:
+        if len(known) >= _MOST_KNOWN:
+            known.clear()
+        known[key] = find_out()
+    return known[key]
+
+
 class _Identity:
     """Stands for an object that is equal to itself alone."""
 
@@ -100,7 +125,7 @@ class _Walk:
         self.seen[id(value)] = len(self.seen)
         if isinstance(value, torch.Tensor):
             self.tensors.append(id(value))
-            # tensors of torch.inference_mode have no version, and nobody changes them
+            # tensors of torch.inference_mode have no version, and do not change
             self.versions.append(None if value.is_inference() else value._version)
             return kind, tuple(value.shape), value.dtype, value.requires_grad
         if isinstance(value, np.ndarray):
@@ -135,7 +160,7 @@ def _variables(function):
     used = [function.__globals__[n] for n in names if n in function.__globals__]
     return [
         *(cell.cell_contents for cell in function.__closure__ or () if _full(cell)),
-        # into other functions, classes and modules nobody looks
+        # other functions, classes and modules are not looked into
         *(value for value in used if isinstance(value, _DATA)),
         *(function.__defaults__ or ()),
     ]

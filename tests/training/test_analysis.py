@@ -14,6 +14,7 @@ from sklearn_l2cnn._training import shards as _shards
 from sklearn_l2cnn._training import step as _steps
 from sklearn_l2cnn._training.analysis import analysis_of
 from sklearn_l2cnn._training.runtime import torch_threads
+from sklearn_l2cnn._utils import state as _state
 from sklearn_l2cnn._utils.operations import on_meta, run, work
 from sklearn_l2cnn._utils.state import state_of
 from tests.training.networks import BY_IMAGE, N_CLASSES, SHAPE, WHOLE, Functional, made
@@ -95,44 +96,41 @@ def test_fits_agree_in_every_bit_for_any_number_of_threads(digits, name, monkeyp
         assert np.array_equal(other.predict_proba(X), fits[0].predict_proba(X))
 
 
-@pytest.mark.parametrize("name", ["batch norm", "MeanOfBatch", "BranchOnSize"])
-@pytest.mark.parametrize("threads", [1, 2, 3])
-def test_others_use_the_threads_of_torch(digits, name, threads, monkeypatch):
-    X, y = digits
-    seen = set()
-    gradient = _steps.whole_gradient
+@pytest.fixture
+def threads_used(monkeypatch):
+    """Return a set of how many threads torch has for whole gradients."""
+    seen, gradient = set(), _steps.whole_gradient
 
     def spied(*arguments):
         seen.add(torch.get_num_threads())
         return gradient(*arguments)
 
     monkeypatch.setattr(_steps, "whole_gradient", spied)
+    return seen
+
+
+@pytest.mark.parametrize("name", ["batch norm", "MeanOfBatch", "BranchOnSize"])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_others_use_the_threads_of_torch(digits, name, threads, threads_used):
+    X, y = digits
     before = torch.get_num_threads()
     clf = L2CNNClassifier(
         architecture=made(WHOLE[name]), max_epochs=2, threads=threads, random_state=0
     )
     curves = [clf.fit(X, y).loss_curve_ for _ in range(2)]
-    assert seen == {threads} and torch.get_num_threads() == before
+    assert threads_used == {threads} and torch.get_num_threads() == before
     assert curves[0] == curves[1]
     alone = L2CNNClassifier(**(clf.get_params() | {"threads": 1})).fit(X, y)
     np.testing.assert_allclose(alone.loss_curve_, curves[0], rtol=1e-3)
 
 
-def test_torch_is_asked_for_its_threads(digits, monkeypatch):
+def test_torch_is_asked_for_its_threads(digits, threads_used):
     X, y = digits
-    seen = set()
-    gradient = _steps.whole_gradient
-
-    def spied(*arguments):
-        seen.add(torch.get_num_threads())
-        return gradient(*arguments)
-
-    monkeypatch.setattr(_steps, "whole_gradient", spied)
     clf = L2CNNClassifier(architecture=made(WHOLE["batch norm"]), max_epochs=1)
     for threads in (1, 3):
         with torch_threads(threads):
             clf.fit(X, y)
-    assert seen == {1, 3}
+    assert threads_used == {1, 3}
 
 
 def test_what_is_known_is_known_of_networks_that_are_alike(monkeypatch):
@@ -154,7 +152,7 @@ def test_what_is_known_is_known_of_networks_that_are_alike(monkeypatch):
         analysis_of(another, IMAGE, [64])
     analysis_of(network, IMAGE, [32])
     assert len(calls) == 5
-    monkeypatch.setattr(_analysis, "_MOST_KNOWN", 5)
+    monkeypatch.setattr(_state, "_MOST_KNOWN", 5)
     analysis_of(network, IMAGE, [16])
     assert len(_analysis._known) == 1
 

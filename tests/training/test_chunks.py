@@ -1,9 +1,6 @@
 """Predictions: an image gets the same bits alone and in any company."""
 
-import os
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -18,7 +15,7 @@ from sklearn_l2cnn._training.runtime import torch_threads
 from tests.conftest import SmallNet, quick
 from tests.training.networks import BY_IMAGE, WHOLE, Base, made
 from tests.training.random_networks import learnt, that_vary
-from tests.training.test_rowwise import PROCESSORS
+from tests.training.test_rowwise import PROCESSORS, printed_on
 
 
 def known(clf, side=8):
@@ -76,16 +73,7 @@ def classifiers(request, tmp_path_factory):
 @pytest.mark.long
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_random_networks_keep_to_it(processor, classifiers):
-    module, path = that_vary.__module__, str(classifiers)
-    script = f"from {module} import that_vary; print(that_vary({path!r}))"
-    output = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, **PROCESSORS[processor]},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert output.strip() == "[]"
+    assert printed_on(processor, that_vary, str(classifiers)) == "[]"
 
 
 def test_one_image_is_a_chunk_of_one(digits):

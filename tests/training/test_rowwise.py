@@ -31,6 +31,19 @@ PROCESSORS = {
 }
 
 
+def printed_on(processor, function, *arguments):
+    """Return what a function returns in a process for a processor, as it is printed."""
+    module, name = function.__module__, function.__name__
+    script = f"from {module} import {name}; print({name}{arguments})"
+    return subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, **PROCESSORS[processor]},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+
+
 def shapes_that_vary():
     """Return the shapes for which equal rows of a batch differ in a bit."""
     torch.manual_seed(0)
@@ -51,16 +64,7 @@ def shapes_that_vary():
 @pytest.mark.long
 @pytest.mark.parametrize("processor", PROCESSORS)
 def test_equal_rows_give_equal_bits(processor):
-    module = shapes_that_vary.__module__
-    script = f"from {module} import shapes_that_vary; print(shapes_that_vary())"
-    output = subprocess.run(
-        [sys.executable, "-c", script],
-        env={**os.environ, **PROCESSORS[processor]},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert output.strip() == "[]"
+    assert printed_on(processor, shapes_that_vary) == "[]"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
