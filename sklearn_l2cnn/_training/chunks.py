@@ -285,8 +285,8 @@ def over_chunks(
     if device.type != "cpu":
         return list(map(of_chunk, chunks_of(n_rows, known.tried_sizes(net))))
     sizes = [1] if n_rows == 1 else known.tried_sizes(net)
-    worth = max(1, int(n_rows * known.work / _WORTH_A_THREAD))
-    workers = 1 if known.alone else min(threads, worth)
+    threads = min(threads, max(1, int(n_rows * known.work / _WORTH_A_THREAD)))
+    workers = 1 if known.alone else threads
     parts = chunks_of(n_rows, sizes, workers if spread else 1)
     if len(parts) > 1 and not known.alone:
         return each_in_one_thread(of_chunk, parts, workers)
