@@ -20,18 +20,7 @@ from sklearn_l2cnn.preprocessing import ImageReader, ImageResizer
 from tests.conftest import quick
 
 matplotlib = pytest.importorskip("matplotlib")
-
-
-@pytest.fixture(autouse=True)
-def no_screen():
-    """matplotlib without a screen; checks that its settings are not changed."""
-    import matplotlib.pyplot as plt
-
-    plt.switch_backend("Agg")
-    before = dict(matplotlib.rcParams)
-    yield plt
-    plt.close("all")
-    assert dict(matplotlib.rcParams) == before
+pytestmark = pytest.mark.usefixtures("plt")
 
 
 def two_layers(input_shape, n_classes):
@@ -368,10 +357,10 @@ def displays_of(grey, digits):
     ],
 )
 def test_displays_fit_into_the_place_of_axes(
-    grey, digits, which, size, layout, style, no_screen
+    grey, digits, which, size, layout, style, plt
 ):
-    with no_screen.style.context(style):
-        figure, axes = no_screen.subplots(1, 2, figsize=size, layout=layout)
+    with plt.style.context(style):
+        figure, axes = plt.subplots(1, 2, figsize=size, layout=layout)
         display = list(displays_of(grey, digits))[which](axes[0])
         assert display.figure_ is figure
         figure.canvas.draw()
@@ -389,14 +378,14 @@ def test_displays_fit_into_the_place_of_axes(
 
 
 @pytest.mark.long
-def test_displays_fit_into_figures(grey, digits, no_screen):
+def test_displays_fit_into_figures(grey, digits, plt):
     for make in displays_of(grey, digits):
-        figure = no_screen.figure(layout="constrained")
+        figure = plt.figure(layout="constrained")
         part = figure.subfigures(1, 2)[1]
         display = make(part)
         assert display.figure_ is figure
         assert all(ax.figure is part for ax in display.axes_.flat)
-    figure = no_screen.figure()
+    figure = plt.figure()
     with pytest.raises(ValueError, match="does not lie in a grid"):
         FilterDisplay.from_estimator(grey, ax=figure.add_axes((0, 0, 1, 1)))
 
