@@ -14,7 +14,7 @@ import torch
 
 from sklearn_l2cnn._training.batches import to_tensor
 from sklearn_l2cnn._training.evaluation import evaluation_program
-from sklearn_l2cnn._training.forward import forward_of, logits_of, network_input
+from sklearn_l2cnn._training.forward import lowered, network_input
 from sklearn_l2cnn._training.rowwise import RowByRow
 from sklearn_l2cnn._training.runtime import (
     each_in_one_thread,
@@ -123,15 +123,12 @@ class Known:
             A copy of its network.
         """
         module = net.module_ if module is None else module
-        pixels = net.pixels()
         if self.program is not None:
-            forward = forward_of(self.program.bound(module))
-            return lambda images: logits_of(images, forward, pixels, net.lower)
-        forward = forward_of(module)
+            return partial(lowered, self.program.bound(module), net.lower)
 
         def of_images(images):
             with RowByRow():
-                return logits_of(images, forward, pixels, net.lower)
+                return lowered(module, net.lower, images)
 
         return of_images
 
@@ -217,9 +214,11 @@ def known_of(net, images):
     Parameters
     ----------
     net : Net
-        Its network is in evaluation mode.
+        Its network is brought to its device and put into evaluation mode.
     images : Tensor of shape (n, height, width, channels)
     """
+    net.to_device()
+    net.module_.eval()
     _, height, width, depth = images.shape
     shape = depth, height, width
     options = shape, net.dtype, net.lower, str(net.device)
@@ -263,10 +262,8 @@ def over_chunks(
     """
     keep_memory()
     device = torch.device(net.device)
-    net.to_device()
-    net.module_.eval()
     known = known or known_of(net, images)
-    pixels = net.pixels()
+    pixels = net.pixels() if images.dtype == torch.uint8 else (None, None)
     upload = Upload(device)
     n_rows = len(images) if rows is None else len(rows)
 
@@ -344,8 +341,6 @@ def predict_logits(net, images, views=((),)):
         float32 or float64, on the device of the network; of several views, the
         logarithms of their mean probabilities.
     """
-    net.to_device()
-    net.module_.eval()
     known = known_of(net, images)
     logits_of_chunk = known.logits(net)
 

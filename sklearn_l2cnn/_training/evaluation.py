@@ -16,7 +16,6 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from sklearn_l2cnn._training.program import (
-    attribute,
     compiled,
     further_input,
     is_relu,
@@ -136,10 +135,18 @@ class EvaluationProgram:
                 node.args = item, image, "relu"
             self.convolutions.append(own)
         pool_first(graph, layers)
-        for node in graph.nodes:
+        for node in list(graph.nodes):
             _treat_rows_alike(node)
+            if node.op == "get_attr" and not node.users:
+                graph.erase_node(node)
         self.argument = prepared.target
         self.forward = compiled(graph)
+        self.tensors = [
+            operator.attrgetter(path)
+            for convolution in self.convolutions
+            for path in convolution.tensors
+            if path is not None
+        ]
 
     def bound(self, module):
         """Return the function from images to logits that a network is.
@@ -149,19 +156,60 @@ class EvaluationProgram:
         module : torch.nn.Module
             In evaluation mode. Its weights may have changed since the last time.
         """
-        groups = [
-            [path and attribute(module, path) for path in convolution.tensors]
-            for convolution in self.convolutions
-        ]
-        seen = [_fingerprint(tensor) for tensors in groups for tensor in tensors]
-        before, prepared = _prepared.get(module, (None, None))
-        if seen != before:
-            prepared = [
-                Prepared(tensors, own.eps, own.options)
-                for tensors, own in zip(groups, self.convolutions, strict=True)
-            ]
-            _prepared[module] = seen, prepared
+        tensors = [find(module) for find in self.tensors]
+        if module not in _prepared or not _prepared[module].of(tensors):
+            _prepared[module] = Weights(tensors, self.convolutions)
+        prepared = _prepared[module].convolutions
         return partial(self.forward, module, **{self.argument: prepared})
+
+
+class Weights:
+    """The convolutions of a network with the weights that it has now.
+
+    Parameters
+    ----------
+    tensors : list of Tensor
+        Of all convolutions, one after another.
+    convolutions : list of Convolution
+
+    Attributes
+    ----------
+    convolutions : list of Prepared
+    """
+
+    def __init__(self, tensors, convolutions):
+        self.identities = _identities(tensors)
+        self.some = [_some(tensor.detach()) for tensor in tensors]
+        self.sums = self._sums()
+        left = iter(tensors)
+        self.convolutions = [
+            Prepared(
+                [path and next(left) for path in own.tensors], own.eps, own.options
+            )
+            for own in convolutions
+        ]
+
+    def of(self, tensors):
+        """Say whether tensors are those of which this was made, and unchanged."""
+        return _identities(tensors) == self.identities and self._sums() == self.sums
+
+    def _sums(self):
+        if not self.some:
+            return []
+        return torch.stack([numbers.sum().double() for numbers in self.some]).tolist()
+
+
+def _identities(tensors):
+    """Return where tensors are, and how often torch knows them to be changed."""
+    return [
+        (tensor.data_ptr(), None if tensor.is_inference() else tensor._version)
+        for tensor in tensors
+    ]
+
+
+def _some(tensor):
+    """Return every so manyth number of a tensor."""
+    return flat(tensor)[::_LOOKED_AT] if is_dense(tensor) else tensor
 
 
 # What is prepared for a network, as long as there is the network.
@@ -226,17 +274,6 @@ def folded_norm(weight, bias, mean, variance, gain, shift, eps):
         moved = moved * scale if shift is None else moved * scale + shift
         factors = scale.to(weight.dtype)[:, None, None, None]
         return weight * factors, moved.to(weight.dtype)
-
-
-def _fingerprint(tensor):
-    """Return what changes with the numbers of a tensor."""
-    if tensor is None:
-        return None
-    some = tensor.detach()
-    if is_dense(some):
-        some = flat(some)[::_LOOKED_AT]
-    version = None if tensor.is_inference() else tensor._version
-    return tensor.data_ptr(), version, some.sum().item()
 
 
 def _arguments(signature, node):

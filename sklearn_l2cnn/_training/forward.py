@@ -47,9 +47,31 @@ def logits_of(images, forward, pixels, lower, generator=None):
     """
     gain, shift = pixels
     images = network_input(images.to(gain.device), gain, shift)
-    with autocast(lower, gain.device):
-        logits = forward(images, generator)
-    return logits if lower is None else logits.to(gain.dtype)
+    return lowered(forward, lower, images, generator)
+
+
+def lowered(forward, lower, images, *others):
+    """Return the logits of what a network sees, with products in a lower precision.
+
+    Parameters
+    ----------
+    forward : callable
+        Of `forward_of`.
+    lower : torch.dtype or None
+        None leaves all in the dtype of the images.
+    images : Tensor of shape (n, channels, height, width)
+    *others
+        What else `forward` gets.
+
+    Returns
+    -------
+    logits : Tensor of shape (n, n_classes)
+        Of the dtype of the images.
+    """
+    if lower is None:
+        return forward(images, *others)
+    with autocast(lower, images.device):
+        return forward(images, *others).to(images.dtype)
 
 
 def forward_of(module, program=None):

@@ -4,6 +4,8 @@
 one that looks at values, has no program.
 """
 
+import operator
+
 import torch
 from torch import fx, nn
 from torch.nn import functional
@@ -70,16 +72,10 @@ def is_within(graph, module):
     for node in graph.nodes:
         if node.op == "get_attr":
             try:
-                attribute(module, node.target)
+                operator.attrgetter(node.target)(module)
             except AttributeError:
                 return False
     return True
-
-
-def attribute(module, path):
-    """Return an attribute of a part of a network."""
-    owner, _, name = path.rpartition(".")
-    return getattr(module.get_submodule(owner), name)
 
 
 def further_input(graph, name, **default_value):

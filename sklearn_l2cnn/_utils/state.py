@@ -4,7 +4,7 @@ Python objects can be compared by what is in them, tensors by who they are and b
 often they were changed.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 from types import FunctionType
 from typing import NamedTuple
 
@@ -13,8 +13,9 @@ import torch
 
 # Objects that are looked into; of what is further away the identity counts.
 _MOST_OBJECTS = 10_000
+_PLAIN = frozenset((type(None), bool, int, float, str, bytes))
+_DICTS = dict, OrderedDict
 _CONTAINERS = list, tuple, set, frozenset, deque
-
 
 # What was found out is kept of so many networks.
 _MOST_KNOWN = 256
@@ -116,7 +117,7 @@ class _Walk:
     def content(self, value):
         """Return what is in an object, as something hashable."""
         kind = type(value)
-        if value is None or kind in (bool, int, float, str, bytes):
+        if kind in _PLAIN:
             return value
         if id(value) in self.seen:
             return self.seen[id(value)]
@@ -131,7 +132,21 @@ class _Walk:
         if isinstance(value, np.ndarray):
             return kind, value.shape, value.dtype.str, value.tobytes()
         if isinstance(value, dict):
-            return kind, *((_key(k), self.content(v)) for k, v in value.items())
+            content = self.content
+            keys = [k if type(k) is str else _key(k) for k in value]
+            return (
+                kind,
+                *keys,
+                *[
+                    # most values of a module are empty dicts or plain
+                    of
+                    if (of := type(v)) in _DICTS and not v
+                    else v
+                    if of in _PLAIN
+                    else content(v)
+                    for v in value.values()
+                ],
+            )
         if isinstance(value, _CONTAINERS):
             return kind, *map(self.content, value)
         if isinstance(value, FunctionType):
@@ -151,7 +166,7 @@ class _Walk:
 
 
 def _key(key):
-    return key if isinstance(key, str | int) else _Identity(key)
+    return key if isinstance(key, int) else _Identity(key)
 
 
 def _variables(function):
