@@ -87,14 +87,25 @@ def interleaved(ways, repeats, control=None):
         ways = {**pair, CONTROL: pair[control], **ways}
     seconds = {name: [] for name in ways}
     results = {}
-    names = list(ways)
-    for k in range(repeats):
-        for name in names if k % 2 == 0 else names[::-1]:
-            gc.collect()
-            start = time.perf_counter()
-            results[name] = ways[name]()
-            seconds[name].append(time.perf_counter() - start)
+    for name in turns(ways, repeats):
+        taken, results[name] = timed(ways[name])
+        seconds[name].append(taken)
     return seconds, results
+
+
+def turns(names, rounds):
+    """Yield all names in every round, forwards and backwards in turn."""
+    names = list(names)
+    for k in range(rounds):
+        yield from names if k % 2 == 0 else names[::-1]
+
+
+def timed(call):
+    """Return the seconds that a call takes, and what it returns."""
+    gc.collect()
+    start = time.perf_counter()
+    result = call()
+    return time.perf_counter() - start, result
 
 
 def memory(of="VmHWM"):
