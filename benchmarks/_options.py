@@ -13,7 +13,9 @@ def parser(description):
     found.add_argument("--data", help="folder of MNIST (and CIFAR-10) as torchvision's")
     found.add_argument("--device", default="cpu", help="cpu (the default) or cuda")
     found.add_argument("--repeats", type=int, help="rounds of every comparison")
-    found.add_argument("--task", default="", help="speed, path: of this name")
+    found.add_argument(
+        "--task", default="", help="those of this name alone, where there are several"
+    )
     out = Path("benchmark-results")
     found.add_argument("--out", type=Path, default=out, help="folder for pictures")
     return found
