@@ -17,6 +17,7 @@ from benchmarks import (
     bench_growth,
     bench_images,
     bench_import,
+    bench_keras,
     bench_latency,
     bench_layers,
     bench_memory,
@@ -28,6 +29,7 @@ from benchmarks import (
 
 BENCHMARKS = {
     "speed": bench_speed,
+    "keras": bench_keras,
     "layers": bench_layers,
     "accuracy": bench_accuracy,
     "precision": bench_precision,

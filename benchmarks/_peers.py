@@ -2,14 +2,10 @@
 
 Every peer has the same architecture, initial weights, order of the images, number of
 epochs, optimiser and penalty, and learns from the same standardised float32 pixels;
-each is a function from a task to a `Trained`. Where a peer cannot be told its order,
-its docstring says so.
+each is a function from a task to a `Trained`. Keras, which needs processes of its own,
+is in `_keras`.
 """
 
-import contextlib
-import importlib.util
-import io
-import os
 import warnings
 from typing import NamedTuple
 
@@ -25,10 +21,21 @@ from sklearn_l2cnn._utils.seeds import draw_seeds
 
 
 class Trained(NamedTuple):
-    """What training left: labels for images, and the mean data loss of every epoch."""
+    """What training left.
+
+    Attributes
+    ----------
+    predict : callable
+        From images to labels.
+    losses : list of float
+        The mean data loss of every epoch.
+    again : callable, default=None
+        Trains the same network for as many epochs more, where less is to be done then.
+    """
 
     predict: callable
     losses: list
+    again: callable = None
 
 
 def orders(task):
@@ -196,67 +203,6 @@ def skorch_with_our_network(task):
     return _skorch(task, nn.Sequential(ChannelsLast(), network))
 
 
-def keras(task):
-    """Train with Keras' scikit-learn wrapper on its torch backend, in its own order.
-
-    The wrapper takes rows alone, so that the network begins by unflattening them.
-    """
-    os.environ["KERAS_BACKEND"] = "torch"
-    from keras import layers, losses, models, optimizers, regularizers
-    from keras.wrappers import SKLearnClassifier
-
-    network = task.network(relu_first=True)
-
-    def penalty():
-        return regularizers.L2(task.alpha / 2)
-
-    def build(X, y):
-        parts = [layers.Input(X.shape[1:]), layers.Reshape(task.X.shape[1:])]
-        for filters in (task.width, 2 * task.width):
-            parts.append(
-                layers.Conv2D(
-                    filters,
-                    3,
-                    padding="same",
-                    activation="relu",
-                    kernel_regularizer=penalty(),
-                )
-            )
-            parts.append(layers.MaxPooling2D(2))
-        parts += [layers.Permute((3, 1, 2)), layers.Flatten()]  # the order of torch
-        parts.append(layers.Dense(10, kernel_regularizer=penalty()))
-        model = models.Sequential(parts)
-        model.compile(
-            optimizer=optimizers.Adam(task.lr, epsilon=1e-8),
-            loss=losses.CategoricalCrossentropy(from_logits=True),
-        )
-        weights = []
-        for layer in network:
-            if isinstance(layer, nn.Conv2d):
-                weights += [layer.weight.permute(2, 3, 1, 0), layer.bias]
-            elif isinstance(layer, nn.Linear):
-                weights += [layer.weight.T, layer.bias]
-        model.set_weights([weight.detach().numpy() for weight in weights])
-        return model
-
-    pixels = Pixels(task.X)
-
-    def images(X):
-        return pixels(X).permute(0, 2, 3, 1).flatten(1).numpy()
-
-    model = SKLearnClassifier(
-        build,
-        fit_kwargs={"batch_size": task.batch_size, "epochs": task.epochs, "verbose": 0},
-    )
-    model.fit(images(task.X), task.y)
-
-    def predict(X):
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints a progress bar
-            return model.predict(images(X))
-
-    return Trained(predict, model.history_.history["loss"])
-
-
 def mlp(task):
     """Train scikit-learn's dense network with its defaults: for the accuracy alone."""
     model = MLPClassifier(max_iter=task.epochs, random_state=task.seed)
@@ -292,5 +238,3 @@ PEERS = {
     "stock skorch": skorch,
     "skorch, our network": skorch_with_our_network,
 }
-if importlib.util.find_spec("keras") is not None:
-    PEERS["Keras"] = keras

@@ -22,7 +22,7 @@ from tests.conftest import linux
 
 pytestmark = pytest.mark.long
 
-TORCH_PEERS = [name for name in PEERS if name not in ("ours", "Keras")]
+OTHERS = [name for name in PEERS if name != "ours"]
 
 
 @pytest.fixture(scope="module", params=["digits", "colour"])
@@ -38,7 +38,7 @@ def trained(task):
     return ours(task)
 
 
-@pytest.mark.parametrize("name", TORCH_PEERS)
+@pytest.mark.parametrize("name", OTHERS)
 def test_peers_learn_what_we_learn(task, trained, name):
     peer = PEERS[name](task)
     assert peer.losses == pytest.approx(trained.losses, rel=1e-4)
