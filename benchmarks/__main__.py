@@ -1,7 +1,8 @@
 """Run the benchmarks, print what was seen, and write it as JSON and as a picture.
 
-python -m benchmarks --quick              under three minutes on two cores
+python -m benchmarks --quick              all but those that take minutes each
 python -m benchmarks --full --data DIR    everything, on MNIST and CIFAR-10 too
+python -m benchmarks --only NAME ...      some of them, the long ones too
 """
 
 import sys
@@ -11,6 +12,7 @@ from benchmarks import (
     _options,
     _report,
     bench_accuracy,
+    bench_classifiers,
     bench_extraction,
     bench_features,
     bench_first,
@@ -21,6 +23,7 @@ from benchmarks import (
     bench_latency,
     bench_layers,
     bench_memory,
+    bench_networks,
     bench_path,
     bench_precision,
     bench_pruning,
@@ -30,8 +33,10 @@ from benchmarks import (
 BENCHMARKS = {
     "speed": bench_speed,
     "keras": bench_keras,
+    "networks": bench_networks,
     "layers": bench_layers,
     "accuracy": bench_accuracy,
+    "classifiers": bench_classifiers,
     "precision": bench_precision,
     "memory": bench_memory,
     "import": bench_import,
@@ -44,21 +49,29 @@ BENCHMARKS = {
     "path": bench_path,
     "pruning": bench_pruning,
 }
+LONG = {"keras", "networks"}  # processes that load TensorFlow; a resnet18 on a CPU
 
 
 def main():
     parser = _options.parser(__doc__)
-    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=[*BENCHMARKS])
+    parser.add_argument("--only", nargs="+", choices=BENCHMARKS)
     options = _options.completed(parser.parse_args())
     start = time.perf_counter()
     figures = []
-    for name in options.only:
+    for name in chosen(options):
         print(f"\n== {name}: {BENCHMARKS[name].__doc__.splitlines()[0]}", flush=True)
         begin = time.perf_counter()
         figures += BENCHMARKS[name].run(options)
         print(f"({time.perf_counter() - begin:.0f} s)", flush=True)
     _report.write(figures, options, time.perf_counter() - start)
     return 0
+
+
+def chosen(options):
+    """Return the names that were asked for, or all that there is time for."""
+    if options.only is not None:
+        return options.only
+    return [name for name in BENCHMARKS if options.full or name not in LONG]
 
 
 if __name__ == "__main__":

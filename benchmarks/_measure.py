@@ -25,7 +25,9 @@ class Ratio(NamedTuple):
     high: float
 
     def __str__(self):
-        return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
+        digits = ".2f" if self.median >= 0.1 else ".2g"
+        median, low, high = (format(part, digits) for part in self)
+        return f"{median} ({low} to {high})"
 
 
 class Figure(NamedTuple):

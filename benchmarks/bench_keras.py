@@ -5,7 +5,8 @@ python -m benchmarks.bench_keras [--quick | --full] [--data DIR]
 Keras takes one backend a process, so that every backend that is installed trains in
 processes of its own; ours does too, and all take turns. A process says what its first
 fit takes, what later ones take, each with a new model as a search fits them, and how
-long it trains a model further that is compiled.
+long it trains a model further that is compiled. With all backends this takes minutes,
+and ``python -m benchmarks --quick`` leaves it out.
 """
 
 import importlib.util
@@ -22,6 +23,7 @@ from benchmarks._measure import (
     timed,
     turns,
 )
+from benchmarks.bench_speed import seldom
 
 BACKENDS = ("tensorflow", "jax", "torch")
 N_FITS = 3
@@ -118,7 +120,7 @@ def one_task(task, backends, options):
     for name in backends:
         codes[f"Keras on {name}"] = KERAS.format(task=task, backend=name)
     seen = {peer: [] for peer in codes}
-    for peer in turns(codes, max(1, options.repeats // 5)):
+    for peer in turns(codes, seldom(options)):
         seen[peer].append(Seen(*in_new_process(codes[peer])))
     figures = of_ours(task, seen)
     for peer in [*codes][2:]:

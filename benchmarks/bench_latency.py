@@ -149,7 +149,8 @@ def compare(what, ways, wanted, n_calls, options):
         way()
     first = next(iter(ways))
     repeated = {name: several(way, n_calls) for name, way in ways.items()}
-    seconds, _ = interleaved(repeated, 2 * options.repeats, control=first)
+    rounds = options.repeats * (2 if options.full else 1)
+    seconds, _ = interleaved(repeated, rounds, control=first)
     calls = {name: statistics.median(seconds[name]) / n_calls for name in ways}
     apart, quiet = control_pair(seconds, first)
     note = ", ".join(f"{name} {1e3 * call:.3g} ms" for name, call in calls.items())

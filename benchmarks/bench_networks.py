@@ -1,6 +1,9 @@
 """Is any network, whoever wrote it, as fast as a loop that is tuned by hand?
 
 python -m benchmarks.bench_networks [--quick | --full] [--task NAME] [--device DEVICE]
+
+Even with ``--quick`` all networks take seven minutes on two cores, three of them the
+resnet18 of small images; ``python -m benchmarks --quick`` leaves them out.
 """
 
 import resource

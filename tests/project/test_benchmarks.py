@@ -5,7 +5,14 @@ from functools import partial
 
 import pytest
 
-from benchmarks import _tasks, bench_extraction
+from benchmarks import (
+    _tasks,
+    bench_classifiers,
+    bench_extraction,
+    bench_keras,
+    bench_latency,
+)
+from benchmarks.__main__ import BENCHMARKS, LONG, chosen
 from benchmarks._measure import (
     CONTROL,
     Figure,
@@ -17,7 +24,9 @@ from benchmarks._measure import (
     ratio,
 )
 from benchmarks._peers import PEERS, ours
+from benchmarks.bench_classifiers import Seen
 from benchmarks.bench_growth import exponent
+from benchmarks.bench_latency import largest_ratio
 from tests.conftest import linux
 
 pytestmark = pytest.mark.long
@@ -106,3 +115,91 @@ def test_memory_is_that_of_a_process_whoever_started_it():
     [more] = in_new_process(code.format("bytearray(b'1') * 2**27"))
     assert little < 2**27 < more < len(ballast)
     assert memory("VmRSS") <= memory()
+
+
+def test_a_ratio_of_a_few_percent_is_written_with_two_digits():
+    assert str(Ratio(2.0, 1.0, 30.0)) == "2.00 (1.00 to 30.00)"
+    assert str(Ratio(0.01234, 0.01, 0.02)) == "0.012 (0.01 to 0.02)"
+
+
+@pytest.mark.parametrize("seconds, wanted", [(1e-4, 11.0), (2e-3, 1.5), (1.0, 1.5)])
+def test_a_small_call_may_take_half_as_long_again_or_a_millisecond_more(
+    seconds, wanted
+):
+    assert largest_ratio(*bench_latency.ONE_IMAGE, seconds) == pytest.approx(wanted)
+
+
+def test_the_smallest_calls_are_compared(monkeypatch):
+    few = {"plain 8x8": ("plain", 8, 1, 1)}
+    monkeypatch.setattr(bench_latency, "TASKS", few)
+    options = Namespace(full=False, device="cpu", repeats=1, task="")
+    figures = bench_latency.run(options)
+    judged = [figure.what for figure in figures if figure.wanted is not None]
+    assert judged == [
+        "plain 8x8: predict_proba of one image, ours / module (time)",
+        "plain 8x8: fit of 20 images, ours / loop (time)",
+    ]
+    assert sum("control pair" in figure.what for figure in figures) == 4
+
+
+@pytest.mark.parametrize("accuracy, epochs", [(0.5, 1), (0.65, 3), (0.99, None)])
+def test_epochs_are_added_until_ours_is_as_accurate(monkeypatch, accuracy, epochs):
+    fitted = {20: Seen(20.0, 1.0, 0.9)}
+    monkeypatch.setattr(bench_classifiers, "ours", lambda device, seed, epochs: epochs)
+    monkeypatch.setattr(
+        bench_classifiers,
+        "one_fit",
+        lambda epochs, task: Seen(epochs, 1.0, 0.6 + epochs / 50),
+    )
+    task = Namespace(device="cpu")
+    assert bench_classifiers.epochs_needed(task, 0, accuracy, fitted) == epochs
+    if epochs is None:
+        assert len(fitted) == len(bench_classifiers.EPOCHS)
+        assert fitted[20].accuracy == 0.9
+    else:
+        assert max(set(fitted) - {20}) == epochs
+
+
+def test_a_classifier_that_is_never_reached_is_said_in_words():
+    fitted = [{3: Seen(2.0, 1.0, 0.9)}, {}]
+    others = [Seen(4.0, 1.0, 0.8), Seen(4.0, 1.0, 0.8)]
+    figure = bench_classifiers.of_epochs("x", [3], fitted[:1], others[:1])
+    assert figure.value.median == 2.0
+    figure = bench_classifiers.of_epochs("x", [3, None], fitted, others)
+    assert figure.value == "not as accurate in 20 epochs: 1 of 2"
+
+
+def test_what_takes_minutes_is_left_out_of_a_quick_run():
+    every = [*BENCHMARKS]
+    assert chosen(Namespace(only=None, full=True)) == every
+    quick = chosen(Namespace(only=None, full=False))
+    assert set(every) - set(quick) == LONG
+    assert chosen(Namespace(only=["keras"], full=False)) == ["keras"]
+
+
+def test_processes_report_what_they_see(task, capsys):
+    bench_keras.report(ours, task._replace(epochs=1))
+    seen = bench_keras.Seen(*map(float, capsys.readouterr().out.split()))
+    assert min(seen) > 0 and seen.accuracy <= 1
+
+
+@pytest.mark.parametrize("backend", bench_keras.BACKENDS)
+def test_keras_starts_from_our_weights(backend):
+    if backend not in bench_keras.installed():
+        pytest.skip(f"Keras or {backend} is not installed")
+    code = f"""
+import os
+os.environ["KERAS_BACKEND"] = {backend!r}
+import numpy as np
+from keras import ops
+from benchmarks import _keras, _tasks
+from benchmarks._peers import Pixels
+task = _tasks.digits(width=4)
+images = Pixels(task.X)(task.X[:9])
+rows = images.permute(0, 2, 3, 1).flatten(1).numpy()
+logits = ops.convert_to_numpy(_keras.compiled(task)(rows))
+expected = task.network(relu_first=True)(images).detach().numpy()
+print(np.abs(logits - expected).max())
+"""
+    [apart] = in_new_process(code)
+    assert apart < 1e-4
