@@ -251,7 +251,9 @@ class L2CNNClassifierCV(
         What convolutions and matrix products are computed in. ``"bfloat16"`` rounds
         their factors to 8 bits, while parameters, sums and the loss stay as they are;
         ``"auto"`` does so where the device has instructions for it, and is
-        ``"float32"`` elsewhere. A network of float64 computes in float64 either way.
+        ``"float32"`` elsewhere; there ``"bfloat16"`` is emulated, several times slower
+        than float32, with an EfficiencyWarning. A network of float64 computes in
+        float64 either way.
 
     threads : int, default=None
         How many threads work on a CPU; None is torch's number, which in a worker of

@@ -1,11 +1,13 @@
 """Leaving the world as it was found: generators, threads, defaults of torch."""
 
 import threading
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
 
 import torch
+from sklearn.exceptions import EfficiencyWarning
 
 from sklearn_l2cnn._utils.seeds import seeded
 
@@ -175,21 +177,38 @@ def lowered_dtype(precision, device):
     dtype : torch.dtype or None
         None: the dtype of the network's parameters.
     """
+    native = computes_bfloat16(device)
     if precision == "auto":
-        precision = "bfloat16" if computes_bfloat16(device) else "float32"
-    return torch.bfloat16 if precision == "bfloat16" else None
+        precision = "bfloat16" if native else "float32"
+    if precision == "float32":
+        return None
+    if native is False:
+        warnings.warn(
+            f"precision='bfloat16' on {_name_of(device)}, which has no instructions "
+            "for it: torch emulates them, several times slower than float32. "
+            "precision='auto' is bfloat16 only where there are such instructions.",
+            EfficiencyWarning,
+            stacklevel=2,
+        )
+    return torch.bfloat16
 
 
 def computes_bfloat16(device):
     """Say whether a device has instructions for products of bfloat16.
 
     Elsewhere torch emulates them, which is right and several times slower. Of a CPU
-    only newer releases of torch can tell; under older ones the answer is no.
+    only newer releases of torch can tell; under older ones the answer is None.
     """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(capabilities.get(name) for name in _INSTRUCTIONS)
+    if not capabilities:
+        return None
+    return any(capabilities.get(name, False) for name in _INSTRUCTIONS)
+
+
+def _name_of(device):
+    return "this CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
 
 
 def autocast(dtype, device):

@@ -1,8 +1,12 @@
 """What products are computed in, and that little depends on it."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
+from sklearn.exceptions import EfficiencyWarning
 from torch import nn
 
 from sklearn_l2cnn import L2CNNClassifier
@@ -21,6 +25,21 @@ def test_what_the_parameter_stands_for(monkeypatch):
         assert lowered_dtype("auto", CPU) is expected
 
 
+def test_emulation_is_said(monkeypatch, digits):
+    X, y = digits
+    slow = quick(precision="bfloat16", max_epochs=1)
+    monkeypatch.setattr(runtime, "computes_bfloat16", lambda _: False)
+    with pytest.warns(EfficiencyWarning, match="this CPU, which has no instructions"):
+        slow.fit(X, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for precision in ("float32", "auto"):
+            clone(slow).set_params(precision=precision).fit(X, y)
+        for there in (True, None):  # None: nobody can tell
+            monkeypatch.setattr(runtime, "computes_bfloat16", lambda _, t=there: t)
+            clone(slow).fit(X, y)
+
+
 def test_instructions_are_asked_of_torch(monkeypatch):
     for name, expected in (("amx_bf16", True), ("avx2", False)):
         capabilities = {name: True, "avx512_bf16": False}
@@ -29,7 +48,7 @@ def test_instructions_are_asked_of_torch(monkeypatch):
         )
         assert computes_bfloat16(CPU) is expected
     monkeypatch.delattr(torch.cpu, "get_capabilities")
-    assert not computes_bfloat16(CPU)
+    assert computes_bfloat16(CPU) is None
 
 
 def test_auto_is_what_the_hardware_computes(digits):
