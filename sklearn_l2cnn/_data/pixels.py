@@ -43,7 +43,10 @@ def as_floats_like(values, images):
 
 
 def channel_statistics(images, rows, weight):
-    """Weighted mean and variance of every channel, by two passes in float64.
+    """Weighted mean and variance of every channel, in float64.
+
+    Both are taken of the distance to a number near the mean, so that nothing is lost
+    where pixels vary little around a large one.
 
     Parameters
     ----------
@@ -59,25 +62,13 @@ def channel_statistics(images, rows, weight):
     """
     weight = np.asarray(weight, dtype=np.float64)
     share = weight / (weight.sum() * images.shape[1] * images.shape[2])
+    is_byte = images.dtype == torch.uint8
     with np.errstate(over="ignore", invalid="ignore"):
-        mean, low, high = 0.0, [], []
-        for chunk in chunks(len(rows), images.shape[1:]):
-            values = _by_channel(images[rows[chunk]])
-            low.append(values.min(axis=2).min(axis=0))
-            high.append(values.max(axis=2).max(axis=0))
-            mean = mean + _weighted_sum(share[chunk], values)
-        drift, variance = 0.0, 0.0
-        for chunk in chunks(len(rows), images.shape[1:]):
-            values = _by_channel(images[rows[chunk]])
-            values -= mean[:, None]
-            drift = drift + _weighted_sum(share[chunk], values)
-            values *= values
-            variance = variance + _weighted_sum(share[chunk], values)
-        low, high = np.min(low, axis=0), np.max(high, axis=0)
-        # what is left of the mean after the first pass is rounding: take it out of both
+        moments = _moments_of_bytes if is_byte else _moments_of_floats
+        center, drift, variance = moments(images, rows, share)
         variance = np.maximum(variance - np.square(drift), 0.0)
-    mean = np.where(low == high, low, mean + drift)
-    variance = np.where(low == high, 0.0, variance)
+    white = white_of(images)
+    mean, variance = (center + drift) / white, variance / white**2
     if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
         raise ValueError(
             "The pixels of X are too large to be standardised: their variance "
@@ -86,22 +77,57 @@ def channel_statistics(images, rows, weight):
     return mean, variance
 
 
+def _moments_of_bytes(images, rows, share):
+    """Return a center, and mean and mean square of the distance to it, by channel.
+
+    The sums over an image are those of integers, without any rounding.
+    """
+    n_pixels = images.shape[1] * images.shape[2]
+    sums, squares = [], []
+    for chunk in chunks(len(rows), images.shape[1:]):
+        values = _by_channel(images[rows[chunk]])
+        sums.append(values.sum(axis=2, dtype=np.int64))
+        squares.append(np.square(values, dtype=np.uint16).sum(axis=2, dtype=np.int64))
+    sums, squares = np.concatenate(sums), np.concatenate(squares)
+    center = np.rint(_weighted_sum(share, sums)).astype(np.int64)
+    squares += center * (center * n_pixels - 2 * sums)
+    drift = _weighted_sum(share, sums - center * n_pixels)
+    return center, drift, _weighted_sum(share, squares)
+
+
+def _moments_of_floats(images, rows, share):
+    """Do as `_moments_of_bytes` does, in two passes."""
+    mean, low, high = 0.0, [], []
+    for chunk in chunks(len(rows), images.shape[1:]):
+        values = _by_channel(images[rows[chunk]])
+        low.append(values.min(axis=2).min(axis=0))
+        high.append(values.max(axis=2).max(axis=0))
+        mean = mean + _weighted_sum(share[chunk], values.sum(axis=2))
+    low, high = np.min(low, axis=0), np.max(high, axis=0)
+    center = np.where(low == high, low, mean)
+    drift, variance = 0.0, 0.0
+    for chunk in chunks(len(rows), images.shape[1:]):
+        values = _by_channel(images[rows[chunk]])
+        values -= center[:, None]
+        drift = drift + _weighted_sum(share[chunk], values.sum(axis=2))
+        values *= values
+        variance = variance + _weighted_sum(share[chunk], values.sum(axis=2))
+    return center, drift, variance
+
+
 def _by_channel(images):
-    """Return images as a numpy array of float64 of shape (n, channels, pixels).
+    """Return images as a numpy array of shape (n, channels, pixels), floats as float64.
 
     numpy's sums do not depend on a number of threads. Pixels of a channel lie side by
     side: summed over strides of three, they would take ten times as long.
     """
     planes = images.flatten(1, 2).transpose(1, 2).contiguous()
-    return as_float64(planes).cpu().numpy()
+    return (planes if planes.dtype == torch.uint8 else planes.double()).cpu().numpy()
 
 
-def _weighted_sum(weight, values):
-    """Sum weight * pixels over all but the channels.
-
-    Not through BLAS, whose order of summation depends on the number of its threads.
-    """
-    return (weight[:, None] * values.sum(axis=2)).sum(axis=0)
+def _weighted_sum(weight, sums):
+    """Sum weight times sums over all images; not through BLAS, which has threads."""
+    return (weight[:, None] * sums).sum(axis=0)
 
 
 def merge_statistics(old, new):

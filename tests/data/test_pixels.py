@@ -1,6 +1,7 @@
 """Statistics of the channels, standardising, units."""
 
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -50,6 +51,17 @@ def test_a_constant_channel_has_no_variance_at_all():
         as_tensor(images), np.arange(7), RNG.uniform(size=7)
     )
     assert mean[0] == 0.1 and variance[0] == 0.0 and variance[1] > 0
+
+
+def test_pixels_of_bytes_that_hardly_vary():
+    images = np.full((50, 9, 9, 2), 200, dtype=np.uint8)
+    images[3, 4, 4, 1] = 201  # one of 4050
+    mean, variance = channel_statistics(as_tensor(images), np.arange(50), np.ones(50))
+    share = Fraction(1, 50 * 81)
+    assert mean[0] == 200 / 255 and variance[0] == 0.0
+    assert mean[1] == pytest.approx(float((200 + share) / 255), rel=1e-15)
+    expected = float((share - share**2) / 255**2)
+    assert variance[1] == pytest.approx(expected, rel=1e-12)
 
 
 def test_overflowing_statistics_are_refused():
