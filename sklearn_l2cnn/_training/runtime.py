@@ -1,5 +1,6 @@
 """Leaving the world as it was found: generators, threads, defaults of torch."""
 
+import os
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -58,11 +59,14 @@ def keep_memory():
     torch.empty(31 << 20, dtype=torch.uint8)
 
 
+_LONE = "l2cnn"
+
+
 def lone_threads(number):
     """Return a pool of threads in each of which torch computes in that one alone."""
     return ThreadPoolExecutor(
         number,
-        thread_name_prefix="l2cnn",
+        thread_name_prefix=_LONE,
         initializer=torch.set_num_threads,  # for the kernels of that thread
         initargs=(1,),
     )
@@ -94,12 +98,19 @@ def each_in_one_thread(function, items, threads):
     results : list
         In the order of the items.
     """
-    threads = min(threads, len(items))
-    with torch_threads(1):
-        if threads == 1:
+    # one of the threads would wait for the others, which may wait for it
+    within = threading.current_thread().name.startswith(_LONE)
+    if within or min(threads, len(items)) == 1:
+        with torch_threads(1):
             return [function(item) for item in items]
-        with lone_threads(threads) as pool:
-            return list(pool.map(function, items))
+    return list(_kept_threads(threads).map(function, items))
+
+
+# What oneDNN finds out about a layer is kept by thread: those of a pool that is made
+# anew find it out again, which takes as long as a hundred images.
+_kept_threads = cache(lone_threads)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_kept_threads.cache_clear)
 
 
 def resolve_device(device):

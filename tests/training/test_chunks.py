@@ -1,6 +1,9 @@
 """Predictions: an image gets the same bits alone and in any company."""
 
+import os
 import pickle
+import signal
+import threading
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from torch.nn import functional as F
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn._training import chunks
 from sklearn_l2cnn._training.chunks import chunks_of, known_of
-from sklearn_l2cnn._training.runtime import torch_threads
+from sklearn_l2cnn._training.runtime import each_in_one_thread, torch_threads
 from tests.conftest import SmallNet, quick
 from tests.training.networks import BY_IMAGE, WHOLE, Base, made
 from tests.training.random_networks import learnt, that_vary
@@ -40,6 +43,34 @@ def test_chunks_hold_every_row_once(n_rows, sizes, workers):
     for part, size in found:
         assert size in sizes and part.stop - part.start <= size
         assert size < 2 * (part.stop - part.start) or size == sizes[0]
+
+
+def in_threads(_):
+    return threading.current_thread().name, torch.get_num_threads()
+
+
+def test_threads_of_predictions_are_kept():
+    found = {*each_in_one_thread(in_threads, range(9), 2)}
+    found |= {*each_in_one_thread(in_threads, range(9), 2)}
+    assert len(found) <= 2 and {number for _, number in found} == {1}
+
+
+def test_threads_of_predictions_do_not_wait_for_each_other():
+    def outer(_):
+        return each_in_one_thread(in_threads, range(3), 2)
+
+    assert len(each_in_one_thread(outer, range(4), 2)) == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_threads_of_predictions_are_made_anew_in_a_fork():
+    each_in_one_thread(in_threads, range(9), 2)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)  # ends a child that waits for threads of its parent
+        os._exit(len(each_in_one_thread(in_threads, range(9), 2)))
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 9
 
 
 # Their predictions are random, or are others after some.
