@@ -38,10 +38,7 @@ _WORTH_A_THREAD = 3e7
 _CUDA_FACTOR = 16
 
 # A network is tried on so many images of noise: a few logits may be equal by chance.
-# Products of many matrices, as attention has them, differ in few numbers where they do.
 _NOISE = 16
-_NOISE_FOR_PRODUCTS = 256
-_PRODUCTS = "bmm", "attention", "matmul"
 
 _known = {}
 
@@ -85,7 +82,7 @@ class Known:
         self.device = device
         self.program, self.alone, self.most, self.work = None, True, factor, 0
         self.sizes, self.in_threads = None, {1: True}
-        self.shape, self.least, self.n_noise = shape, 1, _NOISE
+        self.shape, self.least = shape, 1
         try:
             done = self._run(module, dtype)
             self.alone = done.keeps or calls_others(module)
@@ -93,11 +90,6 @@ class Known:
                 self.program = evaluation_program(module, on_meta(module))
         except Exception:  # whatever another's network may raise without values
             return
-        names = [
-            operation.function.overloadpacket.__name__ for operation in done.operations
-        ]
-        if any(product in name for name in names for product in _PRODUCTS):
-            self.n_noise = _NOISE_FOR_PRODUCTS
         self.work = work(done)
         rows = _PER_OPERATION * len(done.operations) / max(self.work, 1)
         rows = min(rows, _MOST_VALUES / max(values_of(done), default=1), _MOST_ROWS)
@@ -157,7 +149,7 @@ class Known:
 
         def agreeing(logits, noise):
             if on_cpu:
-                answers = [logits(noise([k]))[0] for k in range(self.n_noise)]
+                answers = [logits(noise([k]))[0] for k in range(_NOISE)]
             else:
                 answers = logits(noise(list(range(self.most))))
             return takewhile(partial(_agree, logits, noise, answers), sizes)
@@ -187,7 +179,7 @@ class Known:
                 return otherwise
         depth, height, width = self.shape
         with isolated(0, self.device), torch.inference_mode():
-            number = max(self.n_noise, self.most)
+            number = max(_NOISE, self.most)
             images = torch.randn((number, height, width, depth), dtype=net.dtype)
 
             def noise(which):

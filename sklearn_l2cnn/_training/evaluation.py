@@ -26,6 +26,7 @@ from sklearn_l2cnn._training.rowwise import (
     as_pair,
     convolved,
     flat,
+    in_rows,
     is_dense,
     onednn_convolved,
     onednn_takes,
@@ -136,7 +137,7 @@ class EvaluationProgram:
             self.convolutions.append(own)
         pool_first(graph, layers)
         for node in list(graph.nodes):
-            _treat_rows_alike(node)
+            _treat_rows_alike(graph, node, layers)
             if node.op == "get_attr" and not node.users:
                 graph.erase_node(node)
         self.argument = prepared.target
@@ -324,11 +325,20 @@ def _path(node):
     return isinstance(node, fx.Node) and node.op == "get_attr" and node.target
 
 
-def _treat_rows_alike(node):
+def _treat_rows_alike(graph, node, layers):
     """Let a node call the function that treats all rows alike, where there is one."""
-    if node.op == "call_method":
+    if node.op == "call_module" and _has_attention(layers[node.target]):
+        with graph.inserting_before(node):
+            node.args = graph.get_attr(node.target), *node.args
+        node.op, node.target = "call_function", in_rows
+    elif node.op == "call_method":
         method = getattr(torch.Tensor, node.target, None)
         if rowwise(method) is not method:
             node.op, node.target = "call_function", rowwise(method)
     elif node.op == "call_function":
         node.target = rowwise(node.target)
+
+
+def _has_attention(layer):
+    """Say whether a layer is one of attention, or consists of such layers."""
+    return any(isinstance(part, nn.MultiheadAttention) for part in layer.modules())

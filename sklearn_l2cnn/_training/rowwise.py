@@ -6,10 +6,15 @@ called that do not, in shapes in which they do not.
 """
 
 import operator
+from functools import partial
+from itertools import repeat
+from types import FunctionType
 
 import torch
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+
+from sklearn_l2cnn._training.runtime import torch_threads
 
 # Bytes: the width of the widest vector, and of what torch aligns memory to.
 _ALIGNMENT = 64
@@ -153,11 +158,101 @@ def as_pair(option):
     return list(option) if isinstance(option, tuple | list) else None
 
 
+def _one_by_one(function):
+    """Let a function of batches of matrices be called with one entry at a time.
+
+    How a library multiplies many matrices depends on how many there are. The first
+    dimension counts as the batch; what has fewer dimensions, or one entry for all,
+    belongs to every entry.
+    """
+
+    def one_by_one(*args, **kwargs):
+        tensors = [arg for arg in (*args, *kwargs.values()) if torch.is_tensor(arg)]
+        depth = max(tensor.ndim for tensor in tensors)
+        if depth < 3 or "out" in kwargs or not all(map(_is_free, tensors)):
+            return function(*args, **kwargs)
+        number = max(len(tensor) for tensor in tensors if tensor.ndim == depth)
+
+        def is_batch(value):
+            return torch.is_tensor(value) and (value.ndim, len(value)) == (
+                depth,
+                number,
+            )
+
+        def of_one(*values):
+            own = dict(zip(kwargs, values[len(args) :], strict=True))
+            return function(*values[: len(args)], **own)
+
+        values = *args, *kwargs.values()
+        return _of_entries(of_one, values, list(map(is_batch, values)))
+
+    return one_by_one
+
+
+def _of_entries(function, values, are_batches):
+    """Call a function with the entries of batches, in one thread, and join the results.
+
+    Parameters
+    ----------
+    function : callable
+    values : sequence
+        Of which some belong to every entry.
+    are_batches : list of bool
+    """
+    columns = [
+        _entries(value) if is_batch else repeat(value)
+        for value, is_batch in zip(values, are_batches, strict=True)
+    ]
+    with torch_threads(1):
+        return torch.cat([function(*row) for row in zip(*columns)])  # noqa: B905
+
+
+def _entries(batch):
+    """Return the entries of a batch, laid out alike and at aligned addresses."""
+    batch = batch.flatten().view(batch.shape)  # a single one leaves strides open
+    entries = batch.split(1)
+    if batch.stride(0) * batch.element_size() % _ALIGNMENT or not _is_aligned(batch):
+        return [entry.clone() for entry in entries]
+    return entries
+
+
+_products = _one_by_one(torch.matmul)
+
+
 def _product(input, other, **options):
-    """Multiply with a matrix, as a dense layer does."""
-    if other.ndim != 2 or input.ndim < 2 or options:
-        return torch.matmul(input, other, **options)
-    return dense(input, other.t())
+    """Multiply with a matrix as a dense layer does, with several one by one."""
+    if other.ndim == 2 and input.ndim >= 2 and not options:
+        return dense(input, other.t())
+    return _products(input, other, **options)
+
+
+def _einsum(equation, *operands):
+    """Compute sums of products for every entry of the first dimension of the output."""
+    inputs, _, output = equation.replace(" ", "").partition("->")
+    terms, batch = inputs.split(","), output[:1]
+    are_batches = [term.startswith(batch) for term in terms]
+    if (
+        not batch.isalpha()
+        or any(batch in term[1:] for term in terms)
+        or len(operands) != len(terms)
+        or not all(map(_is_free, operands))
+    ):
+        return torch.einsum(equation, *operands)
+    return _of_entries(partial(torch.einsum, equation), operands, are_batches)
+
+
+def in_rows(layer, *args, **kwargs):
+    """Call a layer that consists of functions, each of which treats all rows alike."""
+    with RowByRow():
+        return layer(*args, **kwargs)
+
+
+# It consists of calls that are replaced, and is no such call itself.
+_attention_layer = FunctionType(
+    F.multi_head_attention_forward.__code__,
+    {**vars(F), "has_torch_function": lambda tensors: False},
+    argdefs=F.multi_head_attention_forward.__defaults__,
+)
 
 
 def _by_blocks(function):
@@ -169,7 +264,8 @@ def _by_blocks(function):
     """
 
     def by_blocks(input, *args, **kwargs):
-        if not _is_plain(input, args):
+        numbers = _is_free(input) and input.is_floating_point()
+        if not numbers or any(map(torch.is_tensor, args)):
             return function(input, *args, **kwargs)
         if not is_dense(input):
             if kwargs.get("inplace"):
@@ -188,14 +284,12 @@ def _by_blocks(function):
     return by_blocks
 
 
-def _is_plain(input, others):
-    """Say whether an argument is a tensor of numbers without gradients, on a CPU."""
+def _is_free(input):
+    """Say whether an argument is a tensor on a CPU whose gradient nobody records."""
     return (
         isinstance(input, torch.Tensor)
-        and input.is_floating_point()
         and input.device.type == "cpu"
         and not (torch.is_grad_enabled() and input.requires_grad)
-        and not any(isinstance(other, torch.Tensor) for other in others)
     )
 
 
@@ -219,6 +313,18 @@ _ROWWISE = {
     torch.Tensor.matmul: _product,
     torch.Tensor.__matmul__: _product,
     operator.matmul: _product,
+    **{
+        function: _one_by_one(function)
+        for function in (
+            F.scaled_dot_product_attention,
+            torch.baddbmm,
+            torch.Tensor.baddbmm,
+            torch.bmm,
+            torch.Tensor.bmm,
+        )
+    },
+    torch.einsum: _einsum,
+    F.multi_head_attention_forward: partial(in_rows, _attention_layer),
     torch.mm: _product,
     torch.Tensor.mm: _product,
     **{

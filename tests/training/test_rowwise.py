@@ -225,3 +225,100 @@ def test_gradients_of_functions_flow():
     with RowByRow():
         F.gelu(numbers).sum().backward()
     assert numbers.grad is not None
+
+
+# -- products of many matrices --------------------------------------------------------
+
+_Q, _K, _V = torch.randn(3, 9, 2, 7, 5, generator=torch.Generator().manual_seed(0))
+_ROWS = torch.arange(9.0)[:, None, None]
+
+PRODUCTS = {
+    "matmul": lambda: torch.matmul(_Q, _K.transpose(2, 3)),
+    "operator": lambda: _Q @ _K.transpose(2, 3),
+    "with a matrix a head": lambda: _Q @ _V[0].transpose(1, 2),
+    "from the left": lambda: _V[0, :, :, :2].transpose(1, 2) @ _Q,
+    "with a vector": lambda: _Q @ _V[0, 0, 0],
+    "bmm": lambda: torch.bmm(_Q[:, 0], _K[:, 0].transpose(1, 2)),
+    "method": lambda: _Q[:, 0].bmm(_K[:, 0].transpose(1, 2)),
+    "baddbmm": lambda: torch.baddbmm(_ROWS, _Q[:, 0], _K[:, 0].transpose(1, 2), beta=2),
+    "attention": lambda: F.scaled_dot_product_attention(_Q, _K, _V),
+    "masked attention": lambda: F.scaled_dot_product_attention(
+        _Q, _K, _V, attn_mask=torch.eye(7, dtype=torch.bool)
+    ),
+    "a mask an image": lambda: F.scaled_dot_product_attention(
+        _Q, _K, _V, attn_mask=_ROWS[..., None] * torch.eye(7)
+    ),
+    "einsum": lambda: torch.einsum("n h q d, n h k d -> n h q k", _Q, _K),
+    "einsum with less": lambda: torch.einsum("nhqd,nd->nhq", _Q, _V[:, 0, 0]),
+    "einsum with a weight": lambda: torch.einsum("nhqd,hkd->nqk", _Q, _V[0]),
+    "einsum in another order": lambda: torch.einsum(
+        "hnd,nkd->nhk", _Q[0], _V[0].transpose(0, 1)
+    ),
+    "einsum without an arrow": lambda: torch.einsum("nij,njk", _Q[:, 0], _K[:, 0].mT),
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_values_are_those_of_products(name):
+    expected = PRODUCTS[name]()
+    with torch.inference_mode(), RowByRow():
+        torch.testing.assert_close(PRODUCTS[name](), expected)
+
+
+@pytest.mark.parametrize("separate", [False, True])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("need_weights", [False, True])
+@pytest.mark.parametrize("mask", [None, "shared", "padding"])
+def test_values_are_those_of_a_layer_of_attention(
+    separate, batch_first, need_weights, mask
+):
+    options = {"kdim": 6, "vdim": 4} if separate else {"add_bias_kv": True}
+    layer = nn.MultiheadAttention(6, 2, batch_first=batch_first, **options).eval()
+    inputs = [torch.randn(5, 3, depth) for depth in (6, 6, 4 if separate else 6)]
+    n, n_tokens = (5, 3) if batch_first else (3, 5)
+    masks = {
+        "attn_mask": torch.ones(n_tokens, n_tokens, dtype=torch.bool).triu(1),
+        "key_padding_mask": torch.arange(n_tokens).expand(n, -1) > 1,
+    }
+    own = {"shared": "attn_mask", "padding": "key_padding_mask"}.get(mask)
+    options = {own: masks[own]} if own else {}
+    with torch.inference_mode():
+        expected = layer(*inputs, need_weights=need_weights, **options)
+        with RowByRow():
+            found = layer(*inputs, need_weights=need_weights, **options)
+    torch.testing.assert_close(found, expected)
+
+
+def test_gradients_of_products_flow():
+    query = _Q.clone().requires_grad_()
+    with RowByRow():
+        F.scaled_dot_product_attention(query, _K, _V).sum().backward()
+    assert query.grad.shape == query.shape
+
+
+def products_that_vary():
+    """Return the shapes for which equal images of a batch attend differently."""
+    torch.manual_seed(0)
+    found = []
+    with torch.inference_mode(), RowByRow():
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            for length in (1, 2, 3, 9, 17, 64, 100):
+                for width in (1, 3, 8, 12, 24, 33):
+                    one = torch.randn(3, 1, 1, length, width)
+                    many = one.expand(3, 37, 1, length, width)
+                    for function in _attending, F.scaled_dot_product_attention:
+                        many_at_once, alone = function(*many), function(*one)
+                        if (many_at_once != alone).any():
+                            found.append((function.__name__, threads, length, width))
+    return found
+
+
+def _attending(query, key, value):
+    return torch.softmax(query @ key.transpose(2, 3), dim=3) @ value
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_equal_images_attend_alike(processor):
+    assert printed_on(processor, products_that_vary) == "[]"
