@@ -47,7 +47,8 @@ def dense(input, weight, bias=None):
     """Return what ``torch.nn.functional.linear`` does, equal bits for equal rows.
 
     On a CPU float32 is left to oneDNN, whose kernels add up every row in one order,
-    wherever it stands, but a single one. Elsewhere rows start at aligned addresses.
+    wherever it stands, but a single one. float64 is not taken by it; the entries of the
+    first dimension are multiplied one by one.
 
     Parameters
     ----------
@@ -59,20 +60,16 @@ def dense(input, weight, bias=None):
     -------
     output : Tensor of shape (n, ..., n_outputs)
     """
-    if input.device.type != "cpu" or not input.numel():
-        return F.linear(input, weight, bias)
-    if input.numel() == input.shape[-1]:
+    arguments = input, weight, bias
+    if input.numel() and onednn_takes(input, weight):
+        if input.numel() > input.shape[-1]:
+            return _ONEDNN(*arguments)
         row = input.reshape(1, -1)
-        twice = dense(torch.cat((row, row)), weight, bias)
+        twice = _ONEDNN(torch.cat((row, row)), weight, bias)
         return twice[:1].view(*input.shape[:-1], -1)
-    if onednn_takes(input, weight):
-        return _ONEDNN(input, weight, bias)
-    short = -input.shape[-1] % (_ALIGNMENT // input.element_size())
-    if short:
-        input, weight = F.pad(input, (0, short)), F.pad(weight, (0, short))
-    elif not _is_aligned(input):
-        input = input.clone(memory_format=torch.contiguous_format)
-    return F.linear(input, weight, bias)
+    if input.ndim > 1 and _one_by_one_in(input):
+        return _of_entries(F.linear, arguments, [True, False, False])
+    return F.linear(*arguments)
 
 
 def onednn_takes(input, weight):
@@ -85,6 +82,15 @@ def onednn_takes(input, weight):
         and not torch.is_autocast_enabled("cpu")
         and torch.backends.mkldnn.is_available()
     )
+
+
+def _one_by_one_in(input):
+    """Say whether entries are computed one by one for what oneDNN does not take.
+
+    What is lowered to bfloat16 is not: there oneDNN multiplies after all.
+    """
+    full = input.dtype in (torch.float32, torch.float64)
+    return full and _has_numbers(input) and not torch.is_autocast_enabled("cpu")
 
 
 def _linear(input, weight, bias):
@@ -104,11 +110,6 @@ def _convolution(input, weight, bias):
 _ONEDNN = _linear if torch.__version__ >= (2, 14) else _convolution
 
 
-def _is_aligned(tensor):
-    """Say whether rows lie one after another from an aligned address on."""
-    return tensor.is_contiguous() and tensor.data_ptr() % _ALIGNMENT == 0
-
-
 def convolved(
     input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, after="none"
 ):
@@ -125,7 +126,11 @@ def convolved(
     """
     options = [as_pair(option) for option in (stride, padding, dilation)]
     if input.ndim != 4 or None in options or not onednn_takes(input, weight):
-        output = F.conv2d(input, weight, bias, stride, padding, dilation, groups)
+        arguments = input, weight, bias, stride, padding, dilation, groups
+        if input.ndim == 4 and _one_by_one_in(input):
+            output = _of_entries(F.conv2d, arguments, [True, *[False] * 6])
+        else:
+            output = F.conv2d(*arguments)
         return torch.relu_(output) if after == "relu" else output
     return onednn_convolved(input, weight, bias, *options, groups, after)
 
@@ -211,7 +216,7 @@ def _entries(batch):
     """Return the entries of a batch, laid out alike and at aligned addresses."""
     batch = batch.flatten().view(batch.shape)  # a single one leaves strides open
     entries = batch.split(1)
-    if batch.stride(0) * batch.element_size() % _ALIGNMENT or not _is_aligned(batch):
+    if (batch.data_ptr() | batch.stride(0) * batch.element_size()) % _ALIGNMENT:
         return [entry.clone() for entry in entries]
     return entries
 
@@ -264,8 +269,7 @@ def _by_blocks(function):
     """
 
     def by_blocks(input, *args, **kwargs):
-        numbers = _is_free(input) and input.is_floating_point()
-        if not numbers or any(map(torch.is_tensor, args)):
+        if not _has_numbers(input) or any(map(torch.is_tensor, args)):
             return function(input, *args, **kwargs)
         if not is_dense(input):
             if kwargs.get("inplace"):
@@ -291,6 +295,11 @@ def _is_free(input):
         and input.device.type == "cpu"
         and not (torch.is_grad_enabled() and input.requires_grad)
     )
+
+
+def _has_numbers(input):
+    """Say whether an argument is such a tensor, with floating-point numbers in it."""
+    return _is_free(input) and input.is_floating_point() and input.numel() > 0
 
 
 def is_dense(tensor):

@@ -3,6 +3,7 @@
 import os
 import threading
 import warnings
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from functools import cache
@@ -60,16 +61,42 @@ def keep_memory():
 
 
 _LONE = "l2cnn"
+_idle = defaultdict(list)  # pools that nobody has, by their number of threads
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_idle.clear)  # threads stay with the parent
 
 
+@contextmanager
 def lone_threads(number):
-    """Return a pool of threads in each of which torch computes in that one alone."""
-    return ThreadPoolExecutor(
-        number,
-        thread_name_prefix=_LONE,
-        initializer=torch.set_num_threads,  # for the kernels of that thread
-        initargs=(1,),
-    )
+    """Lend a pool of threads in each of which torch computes in that one alone.
+
+    Nobody else has it meanwhile, so that its tasks may wait for each other. It is kept
+    for the next time: what oneDNN finds out about a layer it keeps by thread, and new
+    threads find it out again, which takes as long as a step of training.
+
+    Parameters
+    ----------
+    number : int
+
+    Yields
+    ------
+    pool : concurrent.futures.ThreadPoolExecutor
+    """
+    try:
+        pool = _idle[number].pop()
+    except IndexError:
+        pool = ThreadPoolExecutor(
+            number,
+            thread_name_prefix=_LONE,
+            initializer=torch.set_num_threads,  # for the kernels of that thread
+            initargs=(1,),
+        )
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(cancel_futures=True)
+        raise
+    _idle[number].append(pool)
 
 
 @contextmanager
@@ -98,19 +125,12 @@ def each_in_one_thread(function, items, threads):
     results : list
         In the order of the items.
     """
-    # one of the threads would wait for the others, which may wait for it
     within = threading.current_thread().name.startswith(_LONE)
     if within or min(threads, len(items)) == 1:
         with torch_threads(1):
             return [function(item) for item in items]
-    return list(_kept_threads(threads).map(function, items))
-
-
-# What oneDNN finds out about a layer is kept by thread: those of a pool that is made
-# anew find it out again, which takes as long as a hundred images.
-_kept_threads = cache(lone_threads)
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_kept_threads.cache_clear)
+    with lone_threads(threads) as pool:
+        return list(pool.map(function, items))
 
 
 def resolve_device(device):

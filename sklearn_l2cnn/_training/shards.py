@@ -11,8 +11,6 @@ import math
 
 import torch
 
-from sklearn_l2cnn._training.runtime import lone_threads
-
 # A batch of W multiplications takes about W / shards + shards * _STEP where there are
 # as many threads: what Python and torch do around the kernels of a shard goes one shard
 # at a time. That is least for sqrt(W / _STEP) shards.
@@ -70,9 +68,7 @@ def whole_gradient(loss, images, labels, weight):
 
 
 class Shards:
-    """Threads that work out the gradient of a batch shard by shard.
-
-    To be used as a context, which ends the threads.
+    """The gradient of a batch, worked out shard by shard in several threads.
 
     Parameters
     ----------
@@ -80,24 +76,20 @@ class Shards:
         What the gradient is with respect to.
     work : float
         Multiplications for one image.
+    pool : concurrent.futures.Executor
+        Of `lone_threads`: one thread less than `threads`, for the caller works too.
     threads : int
         How many may work at a time; the result does not depend on it.
     draws : bool, default=False
         Whether layers draw random numbers: then every shard has its own.
     """
 
-    def __init__(self, parameters, work, threads, draws=False):
+    def __init__(self, parameters, work, pool, threads, draws=False):
         self.parameters = parameters
         self.work = work
+        self.pool = pool
         self.threads = threads
         self.draws = draws
-
-    def __enter__(self):
-        self.pool = lone_threads(max(1, self.threads - 1))
-        return self
-
-    def __exit__(self, *exception):
-        self.pool.shutdown(cancel_futures=True)
 
     def __call__(self, loss, images, labels, weight):
         """Do as `whole_gradient` does, shard by shard."""

@@ -18,7 +18,7 @@ from sklearn_l2cnn._training.augmenting import Augmenter
 from sklearn_l2cnn._training.batches import batch_bounds
 from sklearn_l2cnn._training.forward import forward_of, logits_of, network_input
 from sklearn_l2cnn._training.graphs import RecordedSteps, recorder_for
-from sklearn_l2cnn._training.runtime import torch_threads
+from sklearn_l2cnn._training.runtime import lone_threads, torch_threads
 from sklearn_l2cnn._training.shards import Shards, whole_gradient
 
 
@@ -258,9 +258,9 @@ def training_steps(
         stack.callback(_free_gradients, regularization.trained)
         gradient = whole_gradient
         if device.type == "cpu" and analysis.whole is None and regularization.trained:
-            trained = regularization.trained
-            shards = Shards(trained, analysis.work, threads, analysis.draws)
-            gradient = stack.enter_context(shards)
+            pool = stack.enter_context(lone_threads(max(1, threads - 1)))
+            of_what = regularization.trained, analysis.work
+            gradient = Shards(*of_what, pool, threads, analysis.draws)
         elif device.type == "cpu":
             stack.enter_context(torch_threads(threads))
         if activity is not None:

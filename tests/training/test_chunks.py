@@ -14,7 +14,11 @@ from torch.nn import functional as F
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn._training import chunks
 from sklearn_l2cnn._training.chunks import chunks_of, known_of
-from sklearn_l2cnn._training.runtime import each_in_one_thread, torch_threads
+from sklearn_l2cnn._training.runtime import (
+    each_in_one_thread,
+    lone_threads,
+    torch_threads,
+)
 from tests.conftest import SmallNet, quick
 from tests.training.networks import BY_IMAGE, WHOLE, Base, made
 from tests.training.random_networks import learnt, that_vary
@@ -55,6 +59,13 @@ def test_threads_of_predictions_are_kept():
     assert len(found) <= 2 and {number for _, number in found} == {1}
 
 
+def test_nobody_else_has_the_threads_meanwhile():
+    with lone_threads(2) as mine, lone_threads(2) as yours:
+        assert mine is not yours
+    with lone_threads(2) as again:
+        assert again in (mine, yours)
+
+
 def test_threads_of_predictions_do_not_wait_for_each_other():
     def outer(_):
         return each_in_one_thread(in_threads, range(3), 2)
@@ -91,11 +102,7 @@ def test_an_image_gets_the_same_bits_alone_and_in_company(digits, name):
 
 @pytest.fixture(scope="module", params=[24, pytest.param(500, marks=pytest.mark.slow)])
 def classifiers(request, tmp_path_factory):
-    """Return a file of classifiers with random networks.
-
-    They are fitted here: with the instructions of AVX2 alone oneDNN writes beyond its
-    memory where it computes gradients of some convolutions of odd widths.
-    """
+    """Return a file of classifiers with random networks, for all processors."""
     path = tmp_path_factory.mktemp("networks") / "classifiers.pickle"
     path.write_bytes(pickle.dumps(list(learnt(request.param))))
     return path

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from itertools import product
 
 import numpy as np
 import pytest
@@ -48,16 +49,20 @@ def shapes_that_vary():
     """Return the shapes for which equal rows of a batch differ in a bit."""
     torch.manual_seed(0)
     found = []
+    cases = [
+        *product((torch.float32,), (1, 2, 3), WIDTHS, OUTPUTS),
+        *product((torch.float64,), (1, 2), WIDTHS[::5], OUTPUTS),
+    ]
     with torch.inference_mode():
-        for threads in (1, 2, 3):
+        for dtype, threads, width, n_outputs in cases:
             torch.set_num_threads(threads)
-            for width in WIDTHS:
-                for n_outputs in OUTPUTS:
-                    row, weight = torch.randn(width), torch.randn(n_outputs, width)
-                    bias = torch.randn(n_outputs)
-                    result = dense(row.expand(128, -1).contiguous(), weight, bias)
-                    if (result != result[0]).any():
-                        found.append((threads, width, n_outputs))
+            row, weight, bias = (
+                torch.randn(*shape, dtype=dtype)
+                for shape in ((1, width), (n_outputs, width), (n_outputs,))
+            )
+            result = dense(row.expand(128, -1).contiguous(), weight, bias)
+            if (result != dense(row, weight, bias)).any():
+                found.append((dtype, threads, width, n_outputs))
     return found
 
 
@@ -90,7 +95,7 @@ def test_gradients_flow_where_they_are_recorded():
     torch.testing.assert_close(found, expected)
 
 
-def test_rows_that_are_not_aligned_are_moved():
+def test_rows_that_are_not_aligned_are_multiplied():
     wide, weight = torch.randn(9, 33, dtype=torch.float64), torch.randn(3, 32).double()
     torch.testing.assert_close(dense(wide[:, 1:], weight), linear(wide[:, 1:], weight))
 
@@ -225,6 +230,32 @@ def test_gradients_of_functions_flow():
     with RowByRow():
         F.gelu(numbers).sum().backward()
     assert numbers.grad is not None
+
+
+def convolutions_that_vary():
+    """Return the shapes for which equal images of float64 are convolved differently."""
+    torch.manual_seed(0)
+    found = []
+    with torch.inference_mode():
+        for threads, side, depth, width in product(
+            (1, 2, 3), (1, 5, 9), (1, 3, 8), (1, 7, 16)
+        ):
+            torch.set_num_threads(threads)
+            kernels = torch.randn(width, depth, 3, 3).double()
+            image = torch.randn(1, side, side, depth).double().permute(0, 3, 1, 2)
+            many = image.expand(37, -1, -1, -1).contiguous(
+                memory_format=torch.channels_last
+            )
+            many, one = (convolved(X, kernels, padding=1) for X in (many, image))
+            if (many != one).any():
+                found.append((threads, side, depth, width))
+    return found
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("processor", PROCESSORS)
+def test_equal_images_are_convolved_alike(processor):
+    assert printed_on(processor, convolutions_that_vary) == "[]"
 
 
 # -- products of many matrices --------------------------------------------------------

@@ -11,7 +11,7 @@ from torch import nn
 
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn._training import shards as _shards
-from sklearn_l2cnn._training.runtime import torch_threads
+from sklearn_l2cnn._training.runtime import lone_threads, torch_threads
 from sklearn_l2cnn._training.shards import Shards, shard_count
 from sklearn_l2cnn._training.step import summed_loss
 from sklearn_l2cnn.architectures._plain import plain
@@ -40,8 +40,9 @@ def gradients(network, images, labels, weight, threads, n_shards=None):
     with (
         mock.patch.object(_shards, "shard_count", count),
         torch_threads(1),
-        Shards(parameters, 1e9, threads) as shards,
+        lone_threads(threads) as pool,
     ):
+        shards = Shards(parameters, 1e9, pool, threads)
         losses, logits = shards(loss, images, labels, weight)
     return losses[0], logits, [parameter.grad for parameter in parameters]
 
@@ -96,7 +97,8 @@ def test_a_parameter_that_is_not_reached_has_no_gradient():
     network.append(nn.Identity())
     parameters = [network.idle, *network[0].parameters()]
     images, labels, weight = batch(64)
-    with Shards(parameters, 1e9, 2) as shards, torch_threads(1):
+    with lone_threads(1) as pool, torch_threads(1):
+        shards = Shards(parameters, 1e9, pool, 2)
         shards(
             lambda x, y, w, _: (summed_loss(network[0](x), y, w), network[0](x)),
             images,
@@ -106,7 +108,7 @@ def test_a_parameter_that_is_not_reached_has_no_gradient():
     assert network.idle.grad is None and parameters[1].grad is not None
 
 
-def test_threads_work_at_the_same_time_and_are_gone_afterwards():
+def test_threads_work_at_the_same_time_and_are_kept():
     meeting = threading.Barrier(2, timeout=60)
     parameter = nn.Parameter(torch.ones(()))
     seen = set()
@@ -117,10 +119,10 @@ def test_threads_work_at_the_same_time_and_are_gone_afterwards():
             meeting.wait()  # passed only where another thread comes as well
         return (images * parameter).sum(), images
 
-    before = threading.active_count()
-    with Shards([parameter], 1e9, 2) as shards, torch_threads(1):
-        shards(loss, *batch(64))
-    assert len(seen) == 2 and threading.active_count() == before
+    for _ in range(2):
+        with lone_threads(1) as pool, torch_threads(1):
+            Shards([parameter], 1e9, pool, 2)(loss, *batch(64))
+    assert len(seen) == 2
 
 
 def test_an_error_in_a_shard_is_raised(monkeypatch):
@@ -128,8 +130,11 @@ def test_an_error_in_a_shard_is_raised(monkeypatch):
         raise RuntimeError(f"shard of {len(images)}")
 
     monkeypatch.setattr(_shards, "shard_count", lambda *of_batch: 8)
-    with pytest.raises(RuntimeError, match="shard of 4"), Shards([], 1e9, 3) as shards:
-        shards(loss, *batch(32))
+    before = threading.active_count()
+    with pytest.raises(RuntimeError, match="shard of 4"), lone_threads(2) as pool:
+        pool.submit(threading.active_count).result()
+        Shards([], 1e9, pool, 3)(loss, *batch(32))
+    assert threading.active_count() <= before, "these threads are not kept"
 
 
 def test_the_count_of_shards_is_a_power_of_two_within_its_bounds():
