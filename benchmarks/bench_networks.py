@@ -2,7 +2,7 @@
 
 python -m benchmarks.bench_networks [--quick | --full] [--task NAME] [--device DEVICE]
 
-Even with ``--quick`` all networks take seven minutes on two cores, three of them the
+Even with ``--quick`` all networks take ten minutes on two cores, four of them the
 resnet18 of small images; ``python -m benchmarks --quick`` leaves them out.
 """
 
@@ -16,31 +16,35 @@ from benchmarks._measure import Figure, control_pair, interleaved, ratio
 from benchmarks._networks import NETWORKS
 from benchmarks.bench_speed import CLOSE, fits, same_curve
 
-# name: side, width, batch size, images; and what is wanted of fit over the tuned loop
-# and over stock skorch, and of prediction over the tuned loop
+# name: side, width, batch size, images, epochs; and what is wanted: fit over the tuned
+# loop and over stock skorch, prediction over the tuned loop
 _SMALL, _LARGE, _FOLDED = (1.05, 0.75, 1.05), (1.05, 1.0, 1.05), (1.05, 1.0, 0.85)
 TASKS = {
-    "sequence": (28, 16, 128, 4096, _SMALL),
-    "functional forward": (28, 16, 128, 4096, _SMALL),
-    "wrapped sequence": (28, 8, 64, 4096, _SMALL),
-    "batch norm": (28, 16, 128, 2048, (1.05, 0.75, 0.85)),
-    "resnet18, small stem": (28, 0, 64, 128, _FOLDED),
-    "timm resnet18": (32, 0, 64, 512, _FOLDED),
-    "mobilenet_v3_small": (32, 0, 64, 512, _FOLDED),
-    "ViT": (28, 0, 64, 1024, _LARGE),
+    "sequence": (28, 16, 128, 4096, 2, _SMALL),
+    "functional forward": (28, 16, 128, 4096, 2, _SMALL),
+    "wrapped sequence": (28, 8, 64, 4096, 2, _SMALL),
+    "batch norm": (28, 16, 128, 4096, 1, (1.05, 0.75, 0.85)),
+    "resnet18, small stem": (28, 0, 64, 256, 1, _FOLDED),
+    "timm resnet18": (32, 0, 64, 1024, 1, _FOLDED),
+    "mobilenet_v3_small": (32, 0, 64, 1024, 1, _FOLDED),
+    "ViT": (28, 0, 64, 1024, 1, _LARGE),
 }
+# Small networks predict so many images in half a second, the largest so many.
+N_TEST, N_TEST_OF_RESNET = 8000, 512
 
 
 def run(options):
     """Return the figures of every network, and print them as they come."""
     figures = []
-    for name, (side, width, batch_size, n, wanted) in TASKS.items():
+    for name, (side, width, batch_size, n, epochs, wanted) in TASKS.items():
         if name in NETWORKS and options.task in name:
             task = _tasks.synthetic(
                 n * (3 if options.full else 1),
                 side,
                 width=width,
                 batch_size=batch_size,
+                epochs=epochs,
+                n_test=N_TEST_OF_RESNET if "resnet18, " in name else N_TEST,
                 device=options.device,
                 build=NETWORKS[name],
             )
