@@ -214,11 +214,48 @@ def _of_entries(function, values, are_batches):
 
 def _entries(batch):
     """Return the entries of a batch, laid out alike and at aligned addresses."""
-    batch = batch.flatten().view(batch.shape)  # a single one leaves strides open
-    entries = batch.split(1)
-    if (batch.data_ptr() | batch.stride(0) * batch.element_size()) % _ALIGNMENT:
-        return [entry.clone() for entry in entries]
-    return entries
+    return _aligned(batch).split(1)
+
+
+def _aligned(batch):
+    """Lay the entries of a batch out alike, each from an aligned address on."""
+    batch = batch.flatten().contiguous().view(batch.shape)  # one leaves strides open
+    apart = batch.stride(0)
+    numbers = _ALIGNMENT // batch.element_size()
+    if batch.data_ptr() % _ALIGNMENT == 0 and apart % numbers == 0:
+        return batch
+    rows = batch.new_empty(len(batch), -(-apart // numbers) * numbers)
+    strides = rows.stride(0), *batch.stride()[1:]
+    return rows.as_strided(batch.shape, strides).copy_(batch)
+
+
+_attention_of_entries = _one_by_one(F.scaled_dot_product_attention)
+
+
+def _attention(
+    query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, **options
+):
+    """Let images attend, those of four dimensions with a kernel that is one of images.
+
+    Which kernel it takes torch decides from what it is given, by rules of its own.
+    """
+    tensors = query, key, value
+    if (
+        options
+        or attn_mask is not None
+        or dropout_p
+        or query.ndim != 4
+        or not query.shape[:2] == key.shape[:2] == value.shape[:2]
+        or not query.shape[3] == key.shape[3] == value.shape[3]
+        or not all(map(_one_by_one_in, tensors))
+    ):
+        arguments = *tensors, attn_mask, dropout_p, is_causal
+        return _attention_of_entries(*arguments, **options)
+    with torch_threads(1):
+        output, _ = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            *map(_aligned, tensors), is_causal=is_causal
+        )
+    return output
 
 
 _products = _one_by_one(torch.matmul)
@@ -325,7 +362,6 @@ _ROWWISE = {
     **{
         function: _one_by_one(function)
         for function in (
-            F.scaled_dot_product_attention,
             torch.baddbmm,
             torch.Tensor.baddbmm,
             torch.bmm,
@@ -333,6 +369,7 @@ _ROWWISE = {
         )
     },
     torch.einsum: _einsum,
+    F.scaled_dot_product_attention: _attention,
     F.multi_head_attention_forward: partial(in_rows, _attention_layer),
     torch.mm: _product,
     torch.Tensor.mm: _product,
