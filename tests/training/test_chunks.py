@@ -3,6 +3,7 @@
 import os
 import pickle
 import signal
+import sys
 import threading
 
 import numpy as np
@@ -64,6 +65,18 @@ def test_nobody_else_has_the_threads_meanwhile():
         assert mine is not yours
     with lone_threads(2) as again:
         assert again in (mine, yours)
+
+
+def test_turns_are_as_they_were_when_the_last_pool_is_back():
+    before = sys.getswitchinterval()
+    with lone_threads(2):
+        with lone_threads(2):
+            sooner = sys.getswitchinterval()
+        assert sooner == sys.getswitchinterval() < before
+    assert sys.getswitchinterval() == before
+    with pytest.raises(KeyError), lone_threads(1):
+        raise KeyError
+    assert sys.getswitchinterval() == before
 
 
 def test_threads_of_predictions_do_not_wait_for_each_other():
