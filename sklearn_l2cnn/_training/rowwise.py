@@ -179,10 +179,8 @@ def _one_by_one(function):
         number = max(len(tensor) for tensor in tensors if tensor.ndim == depth)
 
         def is_batch(value):
-            return torch.is_tensor(value) and (value.ndim, len(value)) == (
-                depth,
-                number,
-            )
+            is_deep = torch.is_tensor(value) and value.ndim == depth
+            return is_deep and len(value) == number
 
         def of_one(*values):
             own = dict(zip(kwargs, values[len(args) :], strict=True))
@@ -270,6 +268,8 @@ def _product(input, other, **options):
 
 def _einsum(equation, *operands):
     """Compute sums of products for every entry of the first dimension of the output."""
+    if not isinstance(equation, str):
+        return torch.einsum(equation, *operands)
     inputs, _, output = equation.replace(" ", "").partition("->")
     terms, batch = inputs.split(","), output[:1]
     are_batches = [term.startswith(batch) for term in terms]

@@ -273,6 +273,7 @@ PRODUCTS = {
     "einsum in another order": lambda: torch.einsum(
         "hnd,nkd->nhk", _Q[0], _V[0].transpose(0, 1)
     ),
+    "einsum of lists": lambda: torch.einsum(_ROWS, [0, 1, 2], _Q[:, 0], [0, 3, 4]),
     "einsum without an arrow": lambda: torch.einsum("nij,njk", _Q[:, 0], _K[:, 0].mT),
 }
 
