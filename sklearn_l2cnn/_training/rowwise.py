@@ -203,16 +203,12 @@ def _of_entries(function, values, are_batches):
     are_batches : list of bool
     """
     columns = [
-        _entries(value) if is_batch else repeat(value)
+        _aligned(value).split(1) if is_batch else repeat(value)
         for value, is_batch in zip(values, are_batches, strict=True)
     ]
+    rows = zip(*columns, strict=False)  # what is repeated has no end
     with torch_threads(1):
-        return torch.cat([function(*row) for row in zip(*columns)])  # noqa: B905
-
-
-def _entries(batch):
-    """Return the entries of a batch, laid out alike and at aligned addresses."""
-    return _aligned(batch).split(1)
+        return torch.cat([function(*row) for row in rows])
 
 
 def _aligned(batch):
@@ -326,7 +322,7 @@ def _by_blocks(function):
 
 
 def _is_free(input):
-    """Say whether an argument is a tensor on a CPU whose gradient nobody records."""
+    """Say whether an argument is a tensor on a CPU, with no gradient recorded."""
     return (
         isinstance(input, torch.Tensor)
         and input.device.type == "cpu"
@@ -335,7 +331,7 @@ def _is_free(input):
 
 
 def _has_numbers(input):
-    """Say whether an argument is such a tensor, with floating-point numbers in it."""
+    """Say whether an argument is a free tensor with floating-point numbers in it."""
     return _is_free(input) and input.is_floating_point() and input.numel() > 0
 
 

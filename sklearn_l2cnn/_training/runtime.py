@@ -90,7 +90,7 @@ class _SoonerTurns:
 
 _sooner_turns = _SoonerTurns()
 _LONE = "l2cnn"
-_idle = defaultdict(list)  # pools that nobody has, by their number of threads
+_idle = defaultdict(list)  # pools not in use, by their number of threads
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_idle.clear)  # threads stay with the parent
 
@@ -155,6 +155,7 @@ def each_in_one_thread(function, items, threads):
     results : list
         In the order of the items.
     """
+    # a thread of a pool has one processor to itself; the others are taken
     within = threading.current_thread().name.startswith(_LONE)
     if within or min(threads, len(items)) == 1:
         with torch_threads(1):

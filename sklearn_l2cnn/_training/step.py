@@ -259,8 +259,9 @@ def training_steps(
         gradient = whole_gradient
         if device.type == "cpu" and analysis.whole is None and regularization.trained:
             pool = stack.enter_context(lone_threads(max(1, threads - 1)))
-            of_what = regularization.trained, analysis.work
-            gradient = Shards(*of_what, pool, threads, analysis.draws)
+            gradient = Shards(
+                regularization.trained, analysis.work, pool, threads, analysis.draws
+            )
         elif device.type == "cpu":
             stack.enter_context(torch_threads(threads))
         if activity is not None:

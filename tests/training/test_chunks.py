@@ -51,7 +51,7 @@ def test_chunks_hold_every_row_once(n_rows, sizes, workers):
 
 
 def in_threads(_):
-    return threading.current_thread().name, torch.get_num_threads()
+    return threading.current_thread(), torch.get_num_threads()
 
 
 def test_threads_of_predictions_are_kept():

@@ -114,8 +114,8 @@ def test_threads_work_at_the_same_time_and_are_kept():
     seen = set()
 
     def loss(images, labels, weight, generator=None):
-        if threading.get_ident() not in seen:
-            seen.add(threading.get_ident())
+        if threading.current_thread() not in seen:  # idents are used again
+            seen.add(threading.current_thread())
             meeting.wait()  # passed only where another thread comes as well
         return (images * parameter).sum(), images
 

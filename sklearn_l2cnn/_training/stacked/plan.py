@@ -6,7 +6,6 @@ do not depend on the machine.
 
 import math
 import threading
-from concurrent.futures import wait
 from itertools import pairwise
 
 from sklearn_l2cnn._training.forward import network_input
@@ -128,8 +127,5 @@ def train_stacks(trainings, epochs, threads, n_bytes):
         try:
             return [run.result() for run in runs]
         except BaseException:
-            stopped.set()
-            for run in runs:
-                run.cancel()
-            wait(runs)
+            stopped.set()  # the pool cancels what waits, and waits for the rest
             raise
