@@ -1,10 +1,13 @@
 """Run the jobs of the project, each in an environment that is made where there is none.
 
     python3 dev.py demo            the example of the README: a table and a picture
-    python3 dev.py test            all tests and doctests that are not slow
+    python3 dev.py test            all tests and doctests that are not slow; what is
+                                   marked gpu on a pretended device
     python3 dev.py test --quick    the same without conformance checks, examples,
                                    benchmarks and what takes seconds: two minutes
     python3 dev.py test -m slow    the slow ones (all more arguments go to pytest)
+    python3 dev.py test --pretend  all of them with a pretended CUDA device, which
+                                   device="auto" means then
     python3 dev.py lint            formatting and lint
     python3 dev.py oldest          the tests on the oldest releases that are supported;
                                    arguments as those of test
@@ -51,6 +54,18 @@ def run(*command):
         sys.exit(status)
 
 
+def tests(python, arguments):
+    """Run tests, and in an ordinary run those marked gpu on a pretended device."""
+    pretended = "-p", "tests.pretended.cuda"
+    if "--pretend" in arguments:
+        others = [argument for argument in arguments if argument != "--pretend"]
+        run(python, *TESTS, *pretended, *others)
+        return
+    run(python, *TESTS, *arguments)
+    if not arguments:
+        run(python, *TESTS, *pretended, "-m", "gpu", "tests")
+
+
 def main(job="help", *arguments):
     if sys.version_info < (3, 11):  # noqa: UP036  the Python that starts this may be older
         sys.exit(f"Python 3.11 or later is needed, this is {sys.version.split()[0]}.")
@@ -58,14 +73,14 @@ def main(job="help", *arguments):
     if job == "demo":
         run(environment(".venv", newest), "examples/plot_alpha_path.py", *arguments)
     elif job == "test":
-        run(environment(".venv", newest), *TESTS, *arguments)
+        tests(environment(".venv", newest), arguments)
     elif job == "lint":
         python = environment(".venv", newest)
         run(python, "-m", "ruff", "format", "--check", ".")
         run(python, "-m", "ruff", "check", ".")
     elif job == "oldest":
         oldest = ["--editable", ".[test]", "--constraint", "tests/oldest.txt"]
-        run(environment(".venv-oldest", oldest), *TESTS, *arguments)
+        tests(environment(".venv-oldest", oldest), arguments)
     else:
         print(__doc__)
         sys.exit(job != "help")

@@ -21,6 +21,9 @@ from torch import nn
 from sklearn_l2cnn import L2CNNClassifier
 from tests.pictures import picture
 
+# It is a plugin, to be imported before torch, and has no doctests.
+collect_ignore = ["pretended/cuda.py"]
+
 
 def pytest_addoption(parser):
     parser.addoption(
@@ -92,7 +95,7 @@ def folder(tmp_path):
 def cuda():
     """The CUDA device of this machine; without one the test is skipped."""
     if not torch.cuda.is_available():
-        pytest.skip("torch sees no CUDA device")
+        pytest.skip("no CUDA device; with -p tests.pretended.cuda one is pretended")
     return torch.device("cuda", torch.cuda.current_device())
 
 

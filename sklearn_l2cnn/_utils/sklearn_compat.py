@@ -62,7 +62,10 @@ def moved_to_namespace_of(like, array, on_host):
     namespace, _, device = get_namespace_and_device(like)
     if move_to is None:
         return namespace.asarray(on_host(array), device=device)
-    return move_to(array, xp=namespace, device=device)
+    try:
+        return move_to(array, xp=namespace, device=device)
+    except RuntimeError:  # of numpy, which cannot see the memory of a device
+        return namespace.asarray(on_host(array), device=device)
 
 
 def scorers_by_name(scorer):

@@ -1,0 +1,355 @@
+"""What torch.cuda asks of its C++ part: devices, streams, generators, memory, waits."""
+
+import collections
+import contextlib
+import sys
+import threading
+import types
+
+import torch
+
+N_DEVICES = 2
+TOTAL_MEMORY = 80 << 30
+
+_lock = threading.RLock()
+_local = threading.local()
+
+
+# -- waits ----------------------------------------------------------------------------
+
+# What the host waited for, and where in the package, since `waits.clear()`.
+waits = collections.Counter()
+_sync_debug_mode = 0  # of torch.cuda.set_sync_debug_mode: ignore, warn, raise
+
+
+def wait(name):
+    """Let the host wait for the device, which a capture does not allow.
+
+    Parameters
+    ----------
+    name : str
+    """
+    waits[name, _place()] += 1
+    if capturing() is not None:
+        capturing().invalid = True
+        raise torch.AcceleratorError(
+            f"CUDA error: operation not permitted when stream is capturing ({name})"
+        )
+    if _sync_debug_mode == 2:
+        raise RuntimeError(f"called a synchronizing CUDA operation ({name})")
+
+
+def _place():
+    """Return the last line of the package on the stack."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        _, found, name = frame.f_code.co_filename.rpartition("/sklearn_l2cnn/")
+        if found:
+            return f"{name}:{frame.f_lineno}"
+        frame = frame.f_back
+    return "elsewhere"
+
+
+def _set_sync_debug_mode(mode):
+    global _sync_debug_mode
+    _sync_debug_mode = mode
+
+
+# -- devices --------------------------------------------------------------------------
+
+_current = [0]  # in this process; in torch it is one a thread
+
+
+def index_of(device=None):
+    """Return the index of a device that is there."""
+    index = None if device is None else torch.device(device).index
+    if index is None:
+        return _current[0]
+    if index >= N_DEVICES:
+        raise torch.AcceleratorError("CUDA error: invalid device ordinal")
+    return index
+
+
+def _exchange_device(index):
+    before = _current[0]
+    if index >= 0:
+        _current[0] = index_of(f"cuda:{index}")
+    return before
+
+
+# -- streams --------------------------------------------------------------------------
+
+_CUDA = 1  # torch's number of this type of device
+_n_streams = [0]
+
+
+class Stream:
+    """A stream; everything is done at once."""
+
+    def __init__(
+        self, device=None, priority=0, *, stream_id=None, device_index=None, **kwargs
+    ):
+        if stream_id is None:
+            _n_streams[0] += 1
+        self.stream_id = _n_streams[0] if stream_id is None else stream_id
+        self.device_index = index_of(device) if device_index is None else device_index
+        self.device_type = _CUDA
+        self.device = torch.device("cuda", self.device_index)
+
+    def __eq__(self, other):
+        return (self.stream_id, self.device) == (other.stream_id, other.device)
+
+    def __hash__(self):
+        return self.stream_id
+
+    def wait_stream(self, other):
+        pass
+
+    def wait_event(self, event):
+        pass
+
+    def record_event(self, event=None):
+        return event or Event()
+
+    def query(self):
+        return True
+
+    def synchronize(self):
+        wait("stream.synchronize")
+
+
+class Event:
+    """An event that has been recorded, and so is past."""
+
+    def __init__(self, *args, **kwargs):
+        pass
+
+    def record(self, stream=None):
+        pass
+
+    def query(self):
+        return True
+
+    def synchronize(self):
+        wait("event.synchronize")
+
+
+def _stream_ids():
+    if not hasattr(_local, "streams"):
+        _local.streams = [0] * N_DEVICES
+    return _local.streams
+
+
+def _current_stream(index):
+    index = _current[0] if index < 0 else index
+    return _stream_ids()[index], index, _CUDA
+
+
+def _set_stream(stream_id, device_index, device_type):
+    _stream_ids()[device_index] = stream_id
+    _current[0] = device_index
+
+
+def on_default_stream():
+    """Say whether the current stream is the one that cannot be captured."""
+    return not _stream_ids()[_current[0]]
+
+
+_captures = [None]
+
+
+def capturing():
+    """Return the tape that records, or None."""
+    return _captures[0]
+
+
+def set_capturing(tape):
+    """Let a tape record, or none."""
+    _captures[0] = tape
+
+
+# -- generators -----------------------------------------------------------------------
+
+_CPUGenerator = torch.Generator
+
+
+class _DeviceGenerator(_CPUGenerator):
+    """A generator that says it is of the device; its numbers are a CPU's."""
+
+    index = 0
+
+    @property
+    def device(self):
+        return torch.device("cuda", self.index)
+
+    def get_state(self):
+        """Refuse in a capture, in which the device keeps the state."""
+        if capturing() is not None:
+            capturing().invalid = True
+            raise RuntimeError("Cannot call CUDAGeneratorImpl::current_seed in capture")
+        return super().get_state()
+
+
+class _AnyGenerator(type(_CPUGenerator)):
+    def __instancecheck__(cls, value):
+        return isinstance(value, _CPUGenerator)
+
+
+class Generator(metaclass=_AnyGenerator):
+    """What torch.Generator is for whoever makes one."""
+
+    def __new__(cls, device="cpu"):
+        if torch.device(device).type == "cpu":
+            return _CPUGenerator()
+        made = _DeviceGenerator()
+        made.index = index_of(device)
+        _of_devices.append(made)
+        return made
+
+
+_of_devices = collections.deque(maxlen=64)  # the generators made last
+defaults = []
+
+
+def is_of_device(generator):
+    """Say whether a generator that torch has wrapped anew is one of the device's.
+
+    Nothing but its numbers tells: whose state it has.
+    """
+    state = _CPUGenerator.get_state(generator)
+    known = [*defaults, *_of_devices]
+    return any(torch.equal(state, _CPUGenerator.get_state(each)) for each in known)
+
+
+@contextlib.contextmanager
+def drawing_from(generator):
+    """Let a generator stand for the CPU's own, from which kernels draw."""
+    with _lock:
+        own = torch.default_generator
+        before = own.get_state()
+        own.set_state(_CPUGenerator.get_state(generator))
+        try:
+            yield
+        finally:
+            _CPUGenerator.set_state(generator, own.get_state())
+            own.set_state(before)
+
+
+# -- memory ---------------------------------------------------------------------------
+
+memory_limit = [None] * N_DEVICES  # in bytes, to be set by a test
+n_emptied = [0]
+_blocks = [{} for _ in range(N_DEVICES)]  # where a storage lies: its size and its users
+
+
+class Block:
+    """A share in a storage on a device, as long as this lives."""
+
+    def __init__(self, storage, index):
+        self.key, self.users = storage.data_ptr(), {}
+        n_bytes = storage.nbytes()
+        with _lock:
+            if self.key not in _blocks[index]:
+                _check_room(index, n_bytes)
+            self.users = _blocks[index]
+            self.users[self.key] = n_bytes, self.users.get(self.key, (0, 0))[1] + 1
+
+    def __del__(self):
+        with _lock:
+            n_bytes, n_users = self.users.pop(self.key, (0, 0))
+            if n_users > 1:
+                self.users[self.key] = n_bytes, n_users - 1
+
+
+def _check_room(index, n_bytes):
+    limit = memory_limit[index]
+    if limit is not None and allocated(index) + n_bytes > limit:
+        raise torch.OutOfMemoryError(
+            f"CUDA out of memory. Tried to allocate {n_bytes} bytes."
+        )
+
+
+def allocated(index):
+    """Return the bytes of all tensors that live on a device."""
+    with _lock:
+        return sum(n_bytes for n_bytes, _ in _blocks[index].values())
+
+
+def _memory_stats(index):
+    n_bytes = allocated(index)
+    counts = {"current": n_bytes, "peak": n_bytes, "allocated": n_bytes, "freed": 0}
+    names = "allocated_bytes", "reserved_bytes", "active_bytes"
+    return {name: {"all": dict(counts)} for name in names}
+
+
+def _memory_info(device=None):
+    index = index_of(device if isinstance(device, str | torch.device) else None)
+    total = memory_limit[index] or TOTAL_MEMORY
+    return total - allocated(index), total
+
+
+def _empty_cache():
+    n_emptied[0] += 1
+
+
+# -- all of it ------------------------------------------------------------------------
+
+
+def _init():
+    defaults[:] = []
+    for index in range(N_DEVICES):
+        made = _DeviceGenerator()
+        made.index = index
+        _CPUGenerator.manual_seed(made, 1234 + index)
+        defaults.append(made)
+    torch.cuda.default_generators = tuple(defaults)
+    torch.cuda._get_device_properties = lambda index: types.SimpleNamespace(
+        name="pretended device",
+        major=9,
+        minor=0,
+        total_memory=TOTAL_MEMORY,
+        multi_processor_count=100,
+    )
+
+
+_FUNCTIONS = {
+    "_cuda_init": _init,
+    "_cuda_isInBadFork": False,
+    "_cuda_getDeviceCount": lambda: N_DEVICES,
+    "_cuda_getDevice": lambda: _current[0],
+    "_cuda_setDevice": _exchange_device,
+    "_cuda_exchangeDevice": _exchange_device,
+    "_cuda_maybeExchangeDevice": _exchange_device,
+    "_cuda_synchronize": lambda: wait("synchronize"),
+    "_cuda_getCurrentStream": _current_stream,
+    "_cuda_getDefaultStream": lambda index: (0, max(index, 0), _CUDA),
+    "_cuda_setStream": _set_stream,
+    "_cuda_set_sync_debug_mode": _set_sync_debug_mode,
+    "_cuda_get_sync_debug_mode": lambda: _sync_debug_mode,
+    "_cuda_emptyCache": _empty_cache,
+    "_cuda_memoryStats": _memory_stats,
+    "_cuda_resetPeakMemoryStats": lambda index: None,
+    "_host_emptyCache": lambda: None,
+    "_accelerator_getAccelerator": lambda: torch.device("cuda"),
+    "_accelerator_getDeviceIndex": lambda: _current[0],
+}
+
+
+def install():
+    """Put all of it where torch looks for it."""
+    from tests.pretended import graphs, tensors
+
+    for name, function in _FUNCTIONS.items():
+        setattr(torch._C, name, function)
+    torch.cuda._exchange_device = torch.cuda._maybe_exchange_device = _exchange_device
+    torch.Generator = Generator
+    torch.cuda.Stream, torch.cuda.Event = Stream, Event
+    torch.cuda.CUDAGraph = torch.cuda.graphs.CUDAGraph = graphs.Tape
+    torch.cuda.is_current_stream_capturing = lambda: capturing() is not None
+    torch.cuda.mem_get_info = torch.cuda.memory.mem_get_info = _memory_info
+    torch.cuda.is_bf16_supported = lambda including_emulation=True: True
+    torch.cuda._queued_calls.clear()  # which look at the drivers
+    # cuDNN, and what else is chosen for the device outside of its operations
+    torch.backends.cudnn.enabled = False
+    tensors.install()
+    torch.cuda.init()

@@ -1,0 +1,85 @@
+"""A CUDA graph that is a tape of operations."""
+
+import torch
+
+from tests.pretended import driver
+
+
+class Tape:
+    """Operations of the device, whichever thread asks for them, to be done again.
+
+    As in a graph nothing is done while it is recorded: what has been written by then is
+    put back at the end, and what is done on the host is not on the tape.
+    """
+
+    n_replays = 0  # of all tapes
+
+    def __init__(self, keep_graph=False):
+        self.operations, self.before = [], {}
+        self.invalid, self.recorded = False, False
+
+    def capture_begin(self, *pool, **options):
+        if driver.on_default_stream():
+            raise RuntimeError(
+                "CUDA graphs must be captured on a non-default stream. (However, after "
+                "capture, it's ok to replay them on the default stream.)"
+            )
+        if driver.capturing() is not None:
+            raise RuntimeError("there is another capture")
+        self.random = [driver._CPUGenerator.get_state(each) for each in driver.defaults]
+        driver.set_capturing(self)
+
+    def capture_end(self):
+        """Put everything back; where the capture is invalid this says so, too late."""
+        driver.set_capturing(None)
+        for storage, content in self.before.values():
+            storage.copy_(content)
+        self.before = {}
+        for generator, state in zip(driver.defaults, self.random, strict=True):
+            driver._CPUGenerator.set_state(generator, state)
+        if self.invalid:
+            raise torch.AcceleratorError(
+                "CUDA error: operation failed due to a previous error during capture"
+            )
+        self.recorded = True
+
+    def keep(self, tensors):
+        """Remember what is in tensors that are about to be written."""
+        for tensor in tensors:
+            storage = tensor.untyped_storage()
+            self.before.setdefault(storage.data_ptr(), (storage, storage.clone()))
+
+    def append(self, run, result):
+        """Put an operation on the tape."""
+        self.operations.append((run, _tensors(result)))
+
+    def replay(self):
+        """Do everything again, on the same tensors and into the same."""
+        if not self.recorded:
+            raise RuntimeError("Called CUDAGraph::replay without a preceding capture.")
+        Tape.n_replays += 1
+        with torch.no_grad():
+            for run, results in self.operations:
+                for old, new in zip(results, _tensors(run()), strict=True):
+                    if not _same(old, new):
+                        old.copy_(new)
+
+    def reset(self):
+        """Free what the tape holds."""
+        self.operations = []
+
+    def pool(self):
+        """Return what stands for the memory of the graph."""
+        return 0, id(self)
+
+
+def _tensors(result):
+    if isinstance(result, torch.Tensor):
+        return [result]
+    several = isinstance(result, list | tuple)
+    return [each for part in result for each in _tensors(part)] if several else []
+
+
+def _same(one, other):
+    """Say whether two tensors lie in the same place: a view, or changed in place."""
+    return one is other or one.data_ptr() == other.data_ptr()
