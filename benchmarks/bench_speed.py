@@ -12,7 +12,7 @@ import torch
 from benchmarks import _options, _tasks
 from benchmarks._measure import CONTROL, Figure, control_pair, interleaved, ratio
 from benchmarks._peers import PEERS
-from sklearn_l2cnn._training.runtime import computes_bfloat16
+from sklearn_l2cnn._utils.devices import computes_bfloat16
 
 # Compared often, side by side; the others are further away and take their time.
 CLOSE = ["ours", "tuned loop", "stock skorch"]

@@ -223,6 +223,15 @@ class L2CNNClassifier(
         most without a batch norm do, the numbers do not depend on it. Other networks
         learn the same up to rounding; with ``threads=1`` to the last bit.
 
+    cuda_graph : bool, default=True
+        Whether training steps on CUDA are recorded once and replayed, several times
+        faster for small networks. A replay does nothing on the host. What a step is
+        seen to need there is noticed, and taken step by step or recorded anew: the
+        optimizer's settings, frozen or replaced parameters, attributes of the network
+        and the penalty, Python's, NumPy's and torch's random numbers. What else
+        ``forward`` looks at, such as a global variable or a clock, is not noticed:
+        False then takes every step.
+
     callbacks : list, default=None
         Callbacks of skorch: instances, classes or pairs ``(name, callback)``. They are
         copied; what they record is in ``net_.history`` and ``net_.callbacks_``.
@@ -370,6 +379,7 @@ class L2CNNClassifier(
         device="auto",
         precision="float32",
         threads=None,
+        cuda_graph=True,
         callbacks=None,
         verbose=0,
         random_state=None,
@@ -406,6 +416,7 @@ class L2CNNClassifier(
         self.device = device
         self.precision = precision
         self.threads = threads
+        self.cuda_graph = cuda_graph
         self.callbacks = callbacks
         self.verbose = verbose
         self.random_state = random_state

@@ -2,15 +2,6 @@
 
 import os
 
-# scikit-learn's checks of array API inputs skip themselves without it, and scipy reads
-# it when it is imported.
-os.environ["SCIPY_ARRAY_API"] = "1"
-# Processes of one run share the cores: threads that wait for a core that others have
-# wait busily, and everything takes several times as long.
-if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
-    share = (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, share)))
-
 import numpy as np
 import pytest
 import torch
@@ -21,8 +12,8 @@ from torch import nn
 from sklearn_l2cnn import L2CNNClassifier
 from tests.pictures import picture
 
-# It is a plugin, to be imported before torch, and has no doctests.
-collect_ignore = ["pretended/cuda.py"]
+# They are plugins, and change torch where they are imported.
+collect_ignore = ["pretended/cuda.py", "pretended/other.py"]
 
 
 def pytest_addoption(parser):

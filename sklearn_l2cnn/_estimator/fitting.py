@@ -25,7 +25,7 @@ from sklearn_l2cnn._estimator.network import (
 )
 from sklearn_l2cnn._training.callbacks import EpochTasks
 from sklearn_l2cnn._training.freezing import freeze
-from sklearn_l2cnn._training.runtime import resolve_device
+from sklearn_l2cnn._utils.devices import free_memory, resolve_device
 from sklearn_l2cnn._utils.sklearn_compat import callback_context
 
 
@@ -101,6 +101,7 @@ def train_network(clf, data, device, start=None, callbacks=()):
     tensors = on_device(clf, net, data.summary, data.train, data.valid)
     _train(net, tensors, clf.max_epochs, [*callbacks, *fit_callbacks(clf)])
     net.offload()
+    free_memory(device)
     return Fitted(data.summary, net, n_earlier)
 
 

@@ -27,6 +27,7 @@ from sklearn_l2cnn._utils.layers import compute_dtype
 from sklearn_l2cnn.architectures import build_network
 from sklearn_l2cnn.augmentation import plan_for, views_for
 
+_FUSED = torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD
 _RATES = {"cosine": CosineRate, "onecycle": OneCycleRate, "plateau": PlateauRate}
 
 
@@ -84,7 +85,7 @@ def _new_net(clf, network, data, device):
         verbose=int(clf.verbose),
         device=str(device),
         **net_parameters(clf, data.summary, data.train, device),
-        **_optimizer_parameters(clf, device),
+        **_optimizer_parameters(clf),
     )
 
 
@@ -99,17 +100,15 @@ def net_parameters(clf, summary, train, device):
         "lower": lowered_dtype(clf.precision, device),
         "augment": plan_for(clf.augment),
         "threads": clf.threads,
+        "record": clf.cuda_graph,
         "batch_size": auto_batch_size(len(train.rows)) if auto else int(clf.batch_size),
     }
 
 
-def _optimizer_parameters(clf, device):
-    optimizer, options = clf.optimizer, {}
-    if optimizer in OPTIMIZERS:
-        optimizer = OPTIMIZERS[optimizer]
+def _optimizer_parameters(clf):
+    optimizer, options = OPTIMIZERS.get(clf.optimizer, clf.optimizer), {}
+    if optimizer in _FUSED:
         options["optimizer__fused"] = True  # one call for all parameters
-        if optimizer is torch.optim.Adam and device.type == "cuda":
-            options["optimizer__capturable"] = True  # its step can be in a graph
     if "momentum" in inspect.signature(optimizer).parameters:
         options["optimizer__momentum"] = clf.momentum
     return {"optimizer": optimizer, **options}

@@ -61,6 +61,7 @@ CONSTRAINTS = {
     "device": [str, torch.device],
     "precision": [StrOptions({"float32", "bfloat16", "auto"})],
     "threads": [_COUNT, None],
+    "cuda_graph": ["boolean"],
     "callbacks": [list, tuple, None],
     "verbose": ["verbose"],
     "random_state": ["random_state"],

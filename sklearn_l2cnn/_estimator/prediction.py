@@ -3,7 +3,7 @@
 import torch
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_l2cnn._data.arrays import give_back, holds_numbers, on_host
+from sklearn_l2cnn._data.arrays import give_back, give_back_numbers, on_host
 from sklearn_l2cnn._data.pixels import warn_about_units
 from sklearn_l2cnn._data.validation import check_images
 from sklearn_l2cnn._training.chunks import predict_logits
@@ -27,10 +27,8 @@ class PredictionMixin:
         y : ndarray of shape (n,)
         """
         best = self._logits(X, "predict").argmax(dim=1)
-        classes = self._summary_.classes
-        if not holds_numbers(classes):
-            return classes[on_host(best)]
-        return give_back(torch.from_numpy(classes).to(best.device)[best], X)
+        # by way of the host: not every device has the dtype of the labels
+        return give_back_numbers(self._summary_.classes[on_host(best)], X)
 
     def predict_proba(self, X):
         """Predict the probability of every class.

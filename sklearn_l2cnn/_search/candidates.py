@@ -14,7 +14,8 @@ from sklearn_l2cnn._estimator.network import new_network
 from sklearn_l2cnn._estimator.parameters import check_strengths, objective_of
 from sklearn_l2cnn._training.freezing import freeze
 from sklearn_l2cnn._training.regularization import strengths, total_value
-from sklearn_l2cnn._training.runtime import isolated, resolve_device
+from sklearn_l2cnn._training.runtime import isolated
+from sklearn_l2cnn._utils.devices import resolve_device
 from sklearn_l2cnn._utils.seeds import draw_seeds
 
 # The smallest alpha of a grid as a part of the largest, and the digits of each: enough

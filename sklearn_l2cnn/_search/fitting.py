@@ -16,7 +16,7 @@ from sklearn_l2cnn._estimator.data import fold_data, training_data
 from sklearn_l2cnn._estimator.fitting import Fitted, attributes_of, train_network
 from sklearn_l2cnn._estimator.network import build_net, fit_callbacks, on_device
 from sklearn_l2cnn._training.regularization import strengths
-from sklearn_l2cnn._training.runtime import isolated, resolve_device
+from sklearn_l2cnn._training.runtime import isolated
 from sklearn_l2cnn._training.stacked.batches import batches_kind
 from sklearn_l2cnn._training.stacked.network import signature
 from sklearn_l2cnn._training.stacked.plan import plan_stacks, stack_size, train_stacks
@@ -25,6 +25,7 @@ from sklearn_l2cnn._training.stacked.training import (
     StackedTraining,
     why_one_by_one,
 )
+from sklearn_l2cnn._utils.devices import free_memory, resolve_device
 from sklearn_l2cnn._utils.estimators import set_attributes
 
 _logger = logging.getLogger("sklearn_l2cnn")
@@ -366,3 +367,4 @@ def _train(folds, template, device):
     for stack, own in zip(stacks, errors, strict=True):
         for (fold, k), error in zip(stack, own, strict=True):
             fold.finish(k, error)
+    free_memory(device)

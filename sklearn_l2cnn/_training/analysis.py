@@ -79,7 +79,9 @@ def analysis_of(module, image, batch_sizes, reorder=True, by_parts=False):
     """
     if calls_others(module):
         return Analysis(None, False, 0, "it has hooks")
-    options = tuple(image.shape[1:]), image.dtype, tuple(batch_sizes), reorder, by_parts
+    # a batch is cut for the threads of a CPU, and for nothing else
+    cut = tuple(batch_sizes) if image.device.type == "cpu" else ()
+    options = tuple(image.shape[1:]), image.dtype, cut, reorder, by_parts
     return remembered(_known, module, options, lambda: _analysis(module, *options))
 
 
@@ -135,6 +137,8 @@ def _without_dropout(module):
 
 def _why_whole(module, twin, few, batch_sizes, shape, dtype):
     """Say why a batch may not be cut; cheap reasons come first."""
+    if not batch_sizes:
+        return "it is not on a CPU"
     if few.keeps:
         return "it changes tensors of its own"
     if any(map(_looks_across, module.modules())):

@@ -9,6 +9,7 @@ import torch
 from sklearn_l2cnn._data.pixels import chunks, standardized
 from sklearn_l2cnn._training.forward import network_input, pixel_map
 from sklearn_l2cnn._training.upload import Upload
+from sklearn_l2cnn._utils.devices import sent
 
 # Pixel values that travel to a device at a time.
 _UPLOAD_VALUES = 1 << 24
@@ -173,7 +174,7 @@ class ShuffledBatches:
     def rows(self):
         """Yield the rows of every batch in a new order."""
         y = self.dataset.y
-        order = torch.from_numpy(self.generator.permutation(len(y))).to(y.device)
+        order = sent(torch.from_numpy(self.generator.permutation(len(y))), y.device)
         for start, stop in batch_bounds(len(y), self.batch_size):
             yield order[start:stop]
 

@@ -2,7 +2,6 @@
 
 import math
 
-import torch
 from skorch.callbacks import Callback
 
 from sklearn_l2cnn._training.batches import batch_bounds
@@ -119,7 +118,7 @@ class OneCycleRate(RateSchedule):
 
     def on_epoch_end(self, net, **kwargs):
         """Record the rate that the epoch ended with."""
-        net.history.record("event_lr", float(net.optimizer_.param_groups[0]["lr"]))
+        net.history.record("event_lr", net.optimizer_.param_groups[0]["lr"])
 
 
 class PlateauRate(RateSchedule):
@@ -169,10 +168,7 @@ def half_cosine(done):
 def set_rate(net, rate):
     """Set the learning rate of every group of parameters."""
     for group in net.optimizer_.param_groups:
-        if isinstance(group["lr"], torch.Tensor):  # a recorded step reads it
-            group["lr"].fill_(rate)
-        else:
-            group["lr"] = rate
+        group["lr"] = rate
 
 
 class EpochTasks(Callback):

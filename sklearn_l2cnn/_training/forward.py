@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from sklearn_l2cnn._training.runtime import autocast
+from sklearn_l2cnn._utils.devices import sent
 
 
 def pixel_map(mean, scale, dtype, device):
@@ -13,7 +14,7 @@ def pixel_map(mean, scale, dtype, device):
     gain = np.asarray(1.0 / (255.0 * scale))
     shift = np.asarray(-mean / scale)
     return tuple(
-        torch.tensor(part[:, np.newaxis, np.newaxis], dtype=dtype, device=device)
+        sent(torch.tensor(part[:, np.newaxis, np.newaxis], dtype=dtype), device)
         for part in (gain, shift)
     )
 

@@ -4,13 +4,25 @@ A small network is bound by launching kernels: an eager step makes hundreds of l
 a replayed one makes one. Steps on full batches are recorded, a last and smaller batch
 is done eagerly. Nothing is trained for the recording: the first steps, which warm up
 the libraries, are steps of the training, and recording executes nothing.
+
+A replay does again what was done on the device, and nothing of what was done on the
+host. So learning rates are read on the device; everything else that a step reads on the
+host is looked at in every epoch, and where it is another, steps are recorded anew; and
+what changes on the host in a step, such as a counter in a network or Python's random
+numbers, is not recorded at all.
 """
 
 import logging
+import warnings
+from contextlib import contextmanager
 
 import torch
+from sklearn.exceptions import EfficiencyWarning
 
 from sklearn_l2cnn._training.batches import take_rows
+from sklearn_l2cnn._utils.devices import OutOfMemory
+from sklearn_l2cnn._utils.seeds import random_states
+from sklearn_l2cnn._utils.state import state_of
 
 _log = logging.getLogger("sklearn_l2cnn")
 
@@ -18,39 +30,18 @@ _log = logging.getLogger("sklearn_l2cnn")
 _WARM_UP = 3
 
 
-class CudaRecorder:
-    """Record what a function does on a CUDA device.
+def why_not_recorded(optimizer):
+    """Say why the steps of an optimizer cannot be recorded; None where they can.
 
-    Parameters
-    ----------
-    device : torch.device
+    It must keep everything on the device, its learning rate and its count of steps;
+    fused optimizers do.
     """
-
-    def __init__(self, device):
-        self.device = device
-
-    def warm_up(self, function):
-        """Call a function in a side stream, as torch asks for before a recording."""
-        with torch.cuda.device(self.device):
-            main = torch.cuda.current_stream()
-            side = torch.cuda.Stream()
-            side.wait_stream(main)
-            with torch.cuda.stream(side):
-                function()
-            main.wait_stream(side)
-
-    def record(self, function):
-        """Return a function that does again what the given one does, on its tensors."""
-        with torch.cuda.device(self.device):
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
-                function()
-        return graph.replay
-
-
-def recorder_for(device):
-    """Return what records steps on a device, or None where that gains nothing."""
-    return CudaRecorder(device) if device.type == "cuda" else None
+    kind = type(optimizer)
+    if kind not in (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD):
+        return f"the optimizer is {kind.__name__}"
+    if not all(group["fused"] for group in optimizer.param_groups):
+        return "the optimizer is not fused"
+    return None
 
 
 class RecordedSteps:
@@ -59,83 +50,139 @@ class RecordedSteps:
     Parameters
     ----------
     steps : EagerSteps
-        The learning rates of its optimizer are tensors while this is entered as a
-        context, so that what is recorded follows them.
     recorder : CudaRecorder
-    device : torch.device
+    module : torch.nn.Module
     """
 
-    def __init__(self, steps, recorder, device):
+    def __init__(self, steps, recorder, module):
         self.steps = steps
-        self.regularization = steps.regularization
-        self.optimizer = steps.regularization.optimizer
         self.recorder = recorder
-        self.device = device
-        self.totals = None
-        self.n_warm = 0
-        self.replay = None
-        self.failed = False
+        self.module = module
+        self.regularization = steps.regularization
+        self.groups = steps.regularization.optimizer.param_groups
+        self.eager = False
+        self._forget()
+
+    def _forget(self):
+        """Let go of the graph, and of its memory."""
+        self.n_warm, self.replay, self.seen = 0, None, None
 
     def __enter__(self):
-        for group in self.optimizer.param_groups:
-            group["lr"] = torch.tensor(float(group["lr"]), device=self.device)
         return self
 
     def __exit__(self, *exception):
-        for group in self.optimizer.param_groups:
-            group["lr"] = float(group["lr"])
-        self.replay = self.steps = None  # the graph and its memory
+        self._forget()
 
     def epoch(self, batches, prepare):
-        """Take the steps of an epoch.
-
-        Parameters
-        ----------
-        batches : ShuffledBatches
-        prepare : callable
-            Called before every step.
-
-        Returns
-        -------
-        totals : Tensor of float64
-            The losses, summed over all rows.
-        """
-        if self.totals is not None:
-            self.totals.zero_()
+        """Take the steps of an epoch, as `EagerSteps.epoch` does."""
+        if self.replay is not None and self._seen_on_host() != self.seen:
+            self._forget()
+        found = self.steps.new_losses()
         X, y = batches.dataset.X, batches.dataset.y
         for rows in batches.rows():
             prepare()
-            if self.failed or len(rows) != batches.batch_size:
-                self._take(X, y, rows)
+            if self.eager or len(rows) != batches.batch_size:
+                losses = self._take(X, y, rows)
             else:
-                self._take_full(X, y, rows)
-        return self.totals.clone()
+                losses = self._take_full(X, y, rows)
+            found.add(losses, len(rows))
+        return found
 
     def _take(self, X, y, rows):
         batch = {name: take_rows(part, rows) for name, part in X.items()}
         losses, *_ = self.steps.take(batch, y.index_select(0, rows))
-        if self.totals is None:
-            self.totals = torch.zeros_like(losses, dtype=torch.float64)
-        self.totals.add_(losses, alpha=len(rows))
+        return losses
 
     def _take_full(self, X, y, rows):
         if self.n_warm < _WARM_UP:
             self.n_warm += 1
-            self.recorder.warm_up(lambda: self._take(X, y, rows))
-            return
+            return self._watched(
+                lambda: self.recorder.warm_up(lambda: self._take(X, y, rows))
+            )
         if self.replay is None and not self._record(X, y, rows):
-            self._take(X, y, rows)
-            return
+            return self._take(X, y, rows)
         self.rows.copy_(rows)
+        for group, rate in zip(self.groups, self.rates, strict=True):
+            rate.fill_(group["lr"])
         self.replay()
+        return self.losses.clone()  # which the next one overwrites
+
+    def _watched(self, function):
+        """Call a function; go on eagerly where it changes anything on the host."""
+        before = random_states(), self._content()
+        result = function()
+        if before != (random_states(), self._content()):
+            self.eager = True
+            _log.info(
+                "Training goes on step by step, without a graph: a step changes "
+                "attributes of the network or of the penalty, or draws random numbers "
+                "on the host."
+            )
+        return result
 
     def _record(self, X, y, rows):
         """Record a step; say whether it could be."""
         self.rows = rows.clone()
+        self.rates = [
+            torch.full((), group["lr"], device=y.device) for group in self.groups
+        ]
         try:
-            self.replay = self.recorder.record(lambda: self._take(X, y, self.rows))
+            with _on_device(self.groups, self.rates):
+                self.replay = self.recorder.record(self._recorded(X, y))
+        except OutOfMemory as error:
+            self.eager = True
+            warnings.warn(
+                "There is no memory for the graph of a training step; training goes on "
+                f"step by step, more slowly: {_first_line(error)} A smaller batch_size "
+                "needs less.",
+                EfficiencyWarning,
+                stacklevel=2,
+            )
         except RuntimeError as error:
-            self.failed = True
-            reason = str(error).splitlines()[0]
-            _log.info("Training goes on step by step, without a graph: %s", reason)
-        return not self.failed
+            self.eager = True
+            _log.info(
+                "Training goes on step by step, without a graph: %s", _first_line(error)
+            )
+        if self.eager:
+            self._forget()
+        self.seen = self._seen_on_host()
+        return not self.eager
+
+    def _recorded(self, X, y):
+        def step():
+            self.losses = self._watched(lambda: self._take(X, y, self.rows))
+
+        return step
+
+    def _content(self):
+        """Return what is in the network and in the penalty, but for the numbers."""
+        return state_of(self.module, self.regularization.objective.penalty).content
+
+    def _seen_on_host(self):
+        """Return what a step reads on the host, but for the learning rates."""
+        options = [
+            {k: v for k, v in group.items() if k not in ("params", "lr")}
+            for group in self.groups
+        ]
+        tensors = [*self.module.parameters(), *self.module.buffers()]
+        places = [tensor.data_ptr() for tensor in tensors]
+        return options, places, self._content()
+
+
+@contextmanager
+def _on_device(groups, rates):
+    """Let an optimizer read its learning rates on the device."""
+    before = [dict(group) for group in groups]
+    for group, rate in zip(groups, rates, strict=True):
+        group["lr"] = rate
+        if "capturable" in group:
+            group["capturable"] = True  # by which Adam knows of the recording
+    try:
+        yield
+    finally:
+        for group, options in zip(groups, before, strict=True):
+            group.update(options)
+
+
+def _first_line(error):
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

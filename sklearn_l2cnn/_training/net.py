@@ -5,6 +5,7 @@ import math
 import traceback
 from functools import partial
 
+import numpy as np
 import torch
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, EpochTimer, PrintLog
@@ -19,8 +20,14 @@ from sklearn_l2cnn._training.forward import (
     pixel_map,
 )
 from sklearn_l2cnn._training.regularization import Regularization, strengths
-from sklearn_l2cnn._training.runtime import free_memory, isolated, move, torch_threads
-from sklearn_l2cnn._training.step import Listeners, summed_loss, training_steps
+from sklearn_l2cnn._training.runtime import isolated, torch_threads
+from sklearn_l2cnn._training.step import (
+    EpochLosses,
+    Listeners,
+    summed_loss,
+    training_steps,
+)
+from sklearn_l2cnn._utils.devices import read
 from sklearn_l2cnn._utils.seeds import draw_seeds
 from sklearn_l2cnn._utils.trace import trace
 
@@ -61,6 +68,8 @@ class Net(NeuralNetClassifier):
     n_classes : int
     threads : int, default=None
         How many work on a batch; None is torch's number.
+    record : bool, default=True
+        Whether steps on CUDA are recorded once and replayed.
     **kwargs
         As for :class:`skorch.NeuralNet`.
     """
@@ -79,6 +88,7 @@ class Net(NeuralNetClassifier):
         augment,
         n_classes,
         threads=None,
+        record=True,
         **kwargs,
     ):
         super().__init__(
@@ -94,6 +104,7 @@ class Net(NeuralNetClassifier):
         self.augment = augment
         self.n_classes = n_classes
         self.threads = threads
+        self.record = record
 
     # -- what skorch asks a net for ---------------------------------------------------
 
@@ -152,6 +163,7 @@ class Net(NeuralNetClassifier):
             Whether the user interrupted; what was learnt until then is kept.
         """
         self.to_device()
+        self.bring_memory()
         own = self.callbacks_
         self.callbacks_ = [*own, *callbacks]
         [seed] = draw_seeds(self.generator, 1)
@@ -191,6 +203,7 @@ class Net(NeuralNetClassifier):
             X=X,
             batch_size=self.batch_size,
             threads=threads,
+            record=self.record,
             augment=self.augment,
             n_classes=self.n_classes,
             listeners=listeners,
@@ -223,12 +236,21 @@ class Net(NeuralNetClassifier):
         datasets = {"dataset_train": train, "dataset_valid": valid}
         self.notify("on_epoch_begin", **datasets)
         self._set_training(True)
-        self._train_epoch(steps, train, follows_batches)
-        self.check_finite()
+        losses = self._train_epoch(steps, train, follows_batches)
+        scores = torch.zeros(0, 2, device=self.device)
         if valid is not None:
             # which products are cut where depends on the number of threads
             with torch_threads(1):
-                self._validate(valid, follows_batches)
+                scores = self._validate(valid, follows_batches)
+        means, penalty, norms, scores = read(
+            losses.means(), steps.regularization.value(), self.norms(), scores
+        )
+        totals = losses.totals(means.reshape(len(means), -1))
+        data_loss, *activity = (totals / len(train)).tolist()
+        self.record_training(data_loss, sum(activity, float(penalty)))
+        self.check_finite(norms)
+        if valid is not None:
+            self.record_validation(*(scores.sum(axis=0) / len(valid)).tolist())
         self.notify("on_epoch_end", **datasets)
 
     def _train_epoch(self, steps, dataset, follows_batches):
@@ -243,42 +265,40 @@ class Net(NeuralNetClassifier):
                 hook()
 
         if follows_batches:
-            totals = self._followed_epoch(steps, batches, prepare)
+            losses = self._followed_epoch(steps, batches, prepare)
         else:
             # skorch's histories have a batch an epoch
             self.notify("on_batch_begin", batch=None, training=True)
-            totals = steps.epoch(batches, prepare)
-        data_loss, *activity = (totals / len(dataset)).reshape(-1).tolist()
+            losses = steps.epoch(batches, prepare)
         self.history.record("train_batch_count", len(batches))
-        penalty = float(steps.regularization.value())
-        self.record_training(data_loss, sum(activity, penalty))
+        return losses
 
     def _followed_epoch(self, steps, batches, prepare):
         """Take the steps of an epoch, and call the callbacks of batches."""
-        totals = 0
+        found = EpochLosses()
         for X, y in batches:
             self.notify("on_batch_begin", batch=(X, y), training=True)
             prepare()
             losses, logits, loss = steps.take(X, y)
-            totals = totals + losses.double() * len(y)
+            found.add(losses, len(y))
             step = {"loss": loss, "data_loss": losses.reshape(-1)[0], "y_pred": logits}
             self._end_batch("train", (X, y), step)
-        return totals
+        return found
 
     def _validate(self, dataset, follows_batches):
-        loss, correct = torch.zeros((2, 1), device=self.device, dtype=torch.float64)
+        """Return the sums of the loss and of what is right in each batch."""
+        scores = []
         for done, (X, y) in enumerate(self.get_iterator(dataset)):
             if follows_batches or not done:
                 self.notify("on_batch_begin", batch=(X, y), training=False)
             step = self.validation_step((X, y))
-            loss.add_(step["loss"], alpha=len(y))
             hits = step["y_pred"].argmax(dim=1) == y
-            correct += (hits * X["weight"] if "weight" in X else hits).sum()
+            correct = (hits * X["weight"] if "weight" in X else hits).sum()
+            scores.append(torch.stack([step["loss"] * len(y), correct]))
             if follows_batches:
                 self._end_batch("valid", (X, y), step)
         self.history.record("valid_batch_count", done + 1)
-        n_rows = len(dataset)
-        self.record_validation(float(loss) / n_rows, float(correct) / n_rows)
+        return torch.stack(scores)
 
     def _end_batch(self, prefix, batch, step):
         self.history.record_batch(f"{prefix}_loss", step["loss"].item())
@@ -349,10 +369,14 @@ class Net(NeuralNetClassifier):
                     "one."
                 )
 
-    def check_finite(self):
-        """Raise where the loss or a parameter is not a finite number any more."""
+    def norms(self):
+        """Return the norms of all parameters, as a tensor."""
         norms = torch._foreach_norm([p.detach() for p in self.module_.parameters()])
-        if not all(map(math.isfinite, (self.history[-1, "train_loss"], *norms))):
+        return torch.stack([norm.to(self.dtype) for norm in norms])
+
+    def check_finite(self, norms):
+        """Raise where the loss, or one of these norms, is no finite number any more."""
+        if not np.isfinite([self.history[-1, "train_loss"], *norms]).all():
             raise Diverged(
                 f"Training diverged in epoch {len(self.history)}: the loss is "
                 f"{self.history[-1, 'train_loss']} (data loss "
@@ -365,15 +389,19 @@ class Net(NeuralNetClassifier):
     # -- devices and copies -----------------------------------------------------------
 
     def to_device(self):
-        """Bring network and optimizer to the device, where they wait on the CPU."""
-        move(self.module_, self.optimizer_, torch.device(self.device))
+        """Bring the network to the device, where it waits on the CPU."""
+        self.module_.to(self.device)
+
+    def bring_memory(self):
+        """Bring what the optimizer remembers to where the network is."""
+        if self.optimizer_.state:
+            self.optimizer_.load_state_dict(self.optimizer_.state_dict())
 
     def offload(self):
-        """Leave the device to others: network and optimizer wait on the CPU."""
-        device = torch.device(self.device)
-        if device.type != "cpu":
-            move(self.module_, self.optimizer_, torch.device("cpu"))
-            free_memory(device)
+        """Let network and optimizer wait on the CPU."""
+        if torch.device(self.device).type != "cpu":
+            self.module_.cpu()
+            self.bring_memory()
 
     def __getstate__(self):
         # skorch keeps what it was given and what it trains: here that is one object,
@@ -408,6 +436,7 @@ class Net(NeuralNetClassifier):
             "lower",
             "batch_size",
             "threads",
+            "record",
         )
         return copy.deepcopy(
             (

@@ -73,7 +73,8 @@ class Regularization:
     def value(self):
         """Return the penalty that is in the loss, as a tensor of shape ``()``."""
         groups = [] if self.objective.decoupled else self.groups
-        return total_value(self.objective.penalty, groups)
+        device = self.optimizer.param_groups[0]["params"][0].device
+        return total_value(self.objective.penalty, groups, device)
 
     def finish_gradient(self):
         """Add the penalty's part to the gradients, and clip them."""
@@ -112,7 +113,8 @@ class Regularization:
                 step = step * sgd_factor(options)
         if isinstance(step, torch.Tensor):
             return step
-        return torch.tensor(step, dtype=weight.dtype, device=weight.device)
+        # filled on the device, for which nobody waits
+        return torch.full((), step, dtype=weight.dtype, device=weight.device)
 
 
 # -- which parameters, and how strongly -----------------------------------------------
@@ -173,13 +175,13 @@ def _penalized(module, penalize):
 # -- what a penalty does in a step ----------------------------------------------------
 
 
-def total_value(penalty, groups):
-    """Return the penalty of all weights, each times its strength."""
-    total = torch.zeros(())
+def total_value(penalty, groups, device=None):
+    """Return the penalty of all weights on a device, each times its strength."""
+    total = torch.zeros((), device=device)
     with torch.no_grad():
         for alpha, weights in groups:
             for weight in weights:
-                total = total.to(weight.device) + alpha * penalty.value(weight)
+                total = total + alpha * penalty.value(weight)
     return total
 
 

@@ -12,6 +12,7 @@ from functools import cache
 import torch
 from sklearn.exceptions import EfficiencyWarning
 
+from sklearn_l2cnn._utils.devices import computes_bfloat16, generators_of, name_of
 from sklearn_l2cnn._utils.seeds import seeded
 
 
@@ -164,67 +165,6 @@ def each_in_one_thread(function, items, threads):
         return list(pool.map(function, items))
 
 
-def resolve_device(device):
-    """Turn ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` into a device that is there.
-
-    Parameters
-    ----------
-    device : str or torch.device
-
-    Returns
-    -------
-    device : torch.device
-        ``"auto"`` is the current CUDA device where there is one, else the CPU.
-    """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        resolved = torch.device(device)
-    except RuntimeError as error:
-        raise ValueError(_unknown(device)) from error
-    if resolved.type == "cpu":
-        return torch.device("cpu")
-    if resolved.type != "cuda":
-        raise ValueError(_unknown(device))
-    if not torch.cuda.is_available():
-        built = torch.version.cuda or "no CUDA"
-        raise ValueError(
-            f"device={str(device)!r} was asked for, but torch {torch.__version__} "
-            f"(built for {built}) sees no CUDA device on this machine. Use "
-            "device='cpu', or device='auto' to take CUDA only where it is."
-        )
-    index = torch.cuda.current_device() if resolved.index is None else resolved.index
-    if index >= torch.cuda.device_count():
-        raise ValueError(
-            f"device={str(device)!r} was asked for, but this machine has "
-            f"{torch.cuda.device_count()} CUDA device(s), 'cuda:0' to "
-            f"'cuda:{torch.cuda.device_count() - 1}'."
-        )
-    return torch.device("cuda", index)
-
-
-def _unknown(device):
-    return (
-        f"device={str(device)!r} is not a device that this estimator knows: 'auto', "
-        "'cpu', 'cuda' or 'cuda:N' was expected."
-    )
-
-
-def move(module, optimizer, device):
-    """Move a network, and what an optimizer remembers of it, to a device."""
-    if all(p.device == device for p in module.parameters()):
-        return
-    module.to(device)
-    for state in optimizer.state.values():
-        for name, value in state.items():
-            if isinstance(value, torch.Tensor):
-                state[name] = value.to(device)
-
-
-# Instructions that multiply bfloat16, as torch calls them on x86 and on ARM.
-_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
-
-
 def lowered_dtype(precision, device):
     """Turn `precision` into the dtype that matrices are multiplied in.
 
@@ -246,31 +186,13 @@ def lowered_dtype(precision, device):
         return None
     if native is False:
         warnings.warn(
-            f"precision='bfloat16' on {_name_of(device)}, which has no instructions "
+            f"precision='bfloat16' on {name_of(device)}, which has no instructions "
             "for it: torch emulates them, several times slower than float32. "
             "precision='auto' is bfloat16 only where there are such instructions.",
             EfficiencyWarning,
             stacklevel=2,
         )
     return torch.bfloat16
-
-
-def computes_bfloat16(device):
-    """Say whether a device has instructions for products of bfloat16.
-
-    Elsewhere torch emulates them, which is right and several times slower. Of a CPU
-    only newer releases of torch can tell; under older ones the answer is None.
-    """
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    if not capabilities:
-        return None
-    return any(capabilities.get(name, False) for name in _INSTRUCTIONS)
-
-
-def _name_of(device):
-    return "this CPU" if device.type == "cpu" else torch.cuda.get_device_name(device)
 
 
 def autocast(dtype, device):
@@ -285,12 +207,6 @@ def autocast(dtype, device):
     if dtype is None:
         return nullcontext()
     return torch.autocast(device.type, dtype=dtype)
-
-
-def free_memory(device):
-    """Let other processes have what torch keeps of the memory of a CUDA device."""
-    with torch.cuda.device(device):
-        torch.cuda.empty_cache()
 
 
 _drawing = threading.Lock()
@@ -308,9 +224,7 @@ class RandomStream:
     """
 
     def __init__(self, seed, device):
-        self.generators = [torch.default_generator]
-        if device.type == "cuda":
-            self.generators.append(torch.cuda.default_generators[device.index or 0])
+        self.generators = generators_of(device)
         self.states = [
             torch.Generator(g.device).manual_seed(seed).get_state()
             for g in self.generators

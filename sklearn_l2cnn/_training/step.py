@@ -17,9 +17,10 @@ from sklearn_l2cnn._training.analysis import analysis_of
 from sklearn_l2cnn._training.augmenting import Augmenter
 from sklearn_l2cnn._training.batches import batch_bounds
 from sklearn_l2cnn._training.forward import forward_of, logits_of, network_input
-from sklearn_l2cnn._training.graphs import RecordedSteps, recorder_for
+from sklearn_l2cnn._training.graphs import RecordedSteps, why_not_recorded
 from sklearn_l2cnn._training.runtime import lone_threads, torch_threads
 from sklearn_l2cnn._training.shards import Shards, whole_gradient
+from sklearn_l2cnn._utils.devices import recorder_for
 
 
 def summed_loss(logits, labels, weight, smoothing=0.0):
@@ -108,6 +109,36 @@ class BatchLoss:
         return torch.stack([loss, activity.to(loss.dtype)]), logits
 
 
+class EpochLosses:
+    """The losses of the steps of an epoch, which stay on the device until it ends."""
+
+    def __init__(self):
+        self.losses, self.rows = [], []
+
+    def add(self, losses, n_rows):
+        """Add the mean losses of a batch of so many rows, or of so many each."""
+        self.losses.append(losses)
+        self.rows.append(n_rows)
+
+    def means(self):
+        """Return the losses of the steps, as a tensor of shape (n_steps, ...)."""
+        return torch.stack(self.losses)
+
+    def totals(self, means):
+        """Sum them over all rows.
+
+        Parameters
+        ----------
+        means : ndarray of float64
+            The numbers of `means`.
+
+        Returns
+        -------
+        totals : ndarray of float64
+        """
+        return sum(mean * n_rows for mean, n_rows in zip(means, self.rows, strict=True))
+
+
 @dataclass
 class EagerSteps:
     """Training steps, taken one after another.
@@ -171,6 +202,11 @@ class EagerSteps:
         self.regularization.step(lambda: self.regularization.optimizer.step(closure))
         return first[0]
 
+    @staticmethod
+    def new_losses():
+        """Return what keeps the losses of an epoch."""
+        return EpochLosses()
+
     def epoch(self, batches, prepare):
         """Take the steps of an epoch.
 
@@ -183,20 +219,14 @@ class EagerSteps:
 
         Returns
         -------
-        totals : Tensor of float64
-            The losses, summed over all rows.
+        losses : EpochLosses
         """
-        totals = None
+        found = self.new_losses()
         for X, y in batches:
             prepare()
             losses, _, _ = self.take(X, y)
-            if totals is None:
-                totals = torch.zeros_like(losses, dtype=torch.float64)
-            if "rows" in X:
-                totals += losses.double() * X["rows"]
-            else:
-                totals.add_(losses, alpha=len(y))
-        return totals
+            found.add(losses, X.get("rows", len(y)))
+        return found
 
 
 @contextmanager
@@ -209,6 +239,7 @@ def training_steps(
     X,
     batch_size,
     threads,
+    record,
     augment,
     n_classes,
     listeners,
@@ -230,6 +261,8 @@ def training_steps(
     batch_size : int
     threads : int
         How many may work on a batch.
+    record : bool
+        Whether steps are recorded where they can be.
     augment : Plan or None
     n_classes : int
     listeners : Listeners
@@ -275,12 +308,13 @@ def training_steps(
             listeners.on_gradient,
             with_objective=not plain or listeners.to_batches,
         )
-        recorder = recorder_for(device)
+        recorder = recorder_for(device) if record else None
         # functions of the user may draw random numbers on another device
         can_vary = augment is None or not augment.functions
         followed = listeners.on_gradient is not None or listeners.to_batches
-        if recorder is not None and plain and can_vary and not followed:
-            steps = stack.enter_context(RecordedSteps(steps, recorder, device))
+        can_be = can_vary and not followed and why_not_recorded(optimizer) is None
+        if recorder is not None and can_be:
+            steps = stack.enter_context(RecordedSteps(steps, recorder, module))
         yield steps
 
 

@@ -2,6 +2,8 @@
 
 import torch
 
+from sklearn_l2cnn._utils.devices import arrival_on, has_pinned_memory
+
 
 class Upload:
     """Copies tensors to a device through two buffers of pinned memory.
@@ -13,12 +15,12 @@ class Upload:
     ----------
     device : torch.device
     buffered : bool, default=None
-        None means on CUDA.
+        None means where memory can be pinned for it.
     """
 
     def __init__(self, device, buffered=None):
         self.device = device
-        self.buffered = device.type == "cuda" if buffered is None else buffered
+        self.buffered = has_pinned_memory(device) if buffered is None else buffered
         self.buffers = [torch.empty(0, dtype=torch.uint8)] * 2
         self.arrivals = [None, None]
         self.turn = 0
@@ -47,16 +49,15 @@ class Upload:
         if out is None:
             out = torch.empty_like(tensor, device=self.device)
         out.copy_(pinned, non_blocking=True)
-        if self.device.type == "cuda":
-            self.arrivals[self.turn] = torch.cuda.Event()
-            self.arrivals[self.turn].record(torch.cuda.current_stream(self.device))
+        if has_pinned_memory(self.device):
+            self.arrivals[self.turn] = arrival_on(self.device)
         return out
 
     def _buffer(self, tensor):
         """Return room for a tensor in the buffer whose turn it is."""
         n_bytes = tensor.numel() * tensor.element_size()
         if len(self.buffers[self.turn]) < n_bytes:
-            pin = self.device.type == "cuda"
+            pin = has_pinned_memory(self.device)
             self.buffers[self.turn] = torch.empty(
                 n_bytes, dtype=torch.uint8, pin_memory=pin
             )

@@ -2,15 +2,14 @@
 
 import copy
 import math
-import random
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 from torch.autograd.function import BackwardCFunction
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from sklearn_l2cnn._utils.seeds import random_states
 from sklearn_l2cnn._utils.state import state_of
 
 # To write and read back one value between two operations takes about as long as so many
@@ -117,13 +116,13 @@ def run(module, images):
     Unclear
         Where attributes change, or random numbers are drawn outside of torch.
     """
-    before, draws = state_of(module), _generators()
+    before, draws = state_of(module), random_states()[:2]
     with torch.enable_grad(), _Listing() as listing:
         output = module(images)
     after = state_of(module)
     if after[:2] != before[:2]:
         raise Unclear("it remembers something of a batch")
-    if _generators() != draws:
+    if random_states()[:2] != draws:
         raise Unclear("it draws random numbers outside of torch")
     keeps = after.versions != before.versions
     return Run(listing.found, len(images), keeps, _has_own_gradients(output))
@@ -140,12 +139,6 @@ def _has_own_gradients(output):
             seen.add(node)
             waiting += [before for before, _ in node.next_functions]
     return False
-
-
-def _generators():
-    """Return the states of the generators that are not torch's."""
-    _, numbers, *rest = np.random.get_state()
-    return random.getstate(), numbers.tobytes(), rest
 
 
 def values_of(run):

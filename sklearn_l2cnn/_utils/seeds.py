@@ -7,9 +7,12 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from sklearn_l2cnn._utils.devices import generators_of
+
 # The generators below belong to the process, not to a thread: two fits in two threads
 # would seed them under each other's feet. One at a time, then.
 _lock = threading.RLock()
+_CPU = torch.device("cpu")
 
 
 @contextmanager
@@ -22,21 +25,36 @@ def seeded(seed, device):
     device : torch.device
         Its generator is seeded with the CPU's.
     """
-    forked = [device.index or 0] if device.type == "cuda" else []
+    with generators_kept(device):
+        random.seed(seed)
+        np.random.seed(seed)
+        # torch.manual_seed would seed every device there is
+        for generator in generators_of(device):
+            generator.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def generators_kept(device=_CPU):
+    """Restore numpy's, random's and torch's global generators afterwards."""
     with _lock:
         of_random, of_numpy = random.getstate(), np.random.get_state()
+        generators = generators_of(device)
+        states = [generator.get_state() for generator in generators]
         try:
-            with torch.random.fork_rng(devices=forked):
-                random.seed(seed)
-                np.random.seed(seed)
-                # torch.manual_seed would seed every CUDA device there is
-                torch.default_generator.manual_seed(seed)
-                for index in forked:
-                    torch.cuda.default_generators[index].manual_seed(seed)
-                yield
+            yield
         finally:
             random.setstate(of_random)
             np.random.set_state(of_numpy)
+            for generator, state in zip(generators, states, strict=True):
+                generator.set_state(state)
+
+
+def random_states():
+    """Return the states of random's, numpy's and torch's generators of the host."""
+    _, numbers, *rest = np.random.get_state()
+    of_torch = torch.get_rng_state().numpy().tobytes()
+    return random.getstate(), (numbers.tobytes(), rest), of_torch
 
 
 def draw_seeds(random_state, n_seeds):

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from sklearn_l2cnn._utils.seeds import generators_kept
+
 # Objects that are looked into; of what is further away the identity counts.
 _MOST_OBJECTS = 10_000
 _PLAIN = frozenset((type(None), bool, int, float, str, bytes))
@@ -40,8 +42,8 @@ class State(NamedTuple):
     versions: list
 
 
-def state_of(module):
-    """Return the state of a network.
+def state_of(module, *others):
+    """Return the state of a network, and of other objects that it has to do with.
 
     Looked at are the attributes of all its parts, what containers and objects among
     them hold, and the variables of their classes, and of modules and functions around,
@@ -50,6 +52,7 @@ def state_of(module):
     Parameters
     ----------
     module : torch.nn.Module
+    *others : object
 
     Returns
     -------
@@ -67,8 +70,8 @@ def state_of(module):
     (True, False)
     """
     walk = _Walk()
-    kinds = dict.fromkeys(map(type, module.modules()))
-    content = walk.content(module), *map(walk.of_class, kinds)
+    kinds = dict.fromkeys(map(type, (*module.modules(), *others)))
+    content = *map(walk.content, (module, *others)), *map(walk.of_class, kinds)
     return State(content, walk.tensors, walk.versions)
 
 
@@ -89,7 +92,9 @@ def remembered(known, module, options, find_out):
     if key not in known:
         if len(known) >= _MOST_KNOWN:
             known.clear()
-        known[key] = find_out()
+        # the first to ask must not draw other random numbers than the next
+        with generators_kept():
+            known[key] = find_out()
     return known[key]
 
 

@@ -12,7 +12,8 @@ from sklearn_l2cnn._data.validation import check_weight, read_images
 from sklearn_l2cnn._estimator.data import DataSummary, statistics_of
 from sklearn_l2cnn._estimator.prediction import PredictionMixin
 from sklearn_l2cnn._training.net import Net
-from sklearn_l2cnn._training.runtime import isolated, resolve_device
+from sklearn_l2cnn._training.runtime import isolated
+from sklearn_l2cnn._utils.devices import resolve_device
 from sklearn_l2cnn._utils.estimators import set_attributes
 from sklearn_l2cnn._utils.layers import compute_dtype
 from sklearn_l2cnn.architectures import build_backbone

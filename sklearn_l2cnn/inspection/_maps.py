@@ -146,9 +146,8 @@ def _recording_gradients(module, device):
     """Record gradients in any mode of torch; restore network and torch afterwards."""
     cudnn = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.benchmark
-    if device.type == "cuda":
-        # sums in the same order every time
-        cudnn.deterministic, cudnn.benchmark = True, False
+    # sums in the same order every time
+    cudnn.deterministic, cudnn.benchmark = True, False
     try:
         with at_rest(module), torch.inference_mode(False), torch.enable_grad():
             yield

@@ -116,7 +116,7 @@ def assert_conforms(estimator):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
 def test_check_estimator_on_cuda():
     results = check_estimator(
-        L2CNNClassifier(device="cuda"), on_skip=None, on_fail=None
+        L2CNNClassifier(device="cuda", max_epochs=5), on_skip=None, on_fail=None
     )
     counts = Counter(result["status"] for result in results)
     assert set(counts) <= {"passed", "skipped"}

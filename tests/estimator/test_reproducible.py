@@ -198,3 +198,20 @@ def test_a_fit_on_cuda_is_close_to_one_on_the_cpu(digits, cuda):
         for device in ("cpu", str(cuda))
     ]
     np.testing.assert_allclose(*results, atol=1e-2)
+
+
+def test_the_first_fit_of_a_kind_of_network_draws_what_the_next_does(digits):
+    class Drawing(torch.nn.Module):
+        """It scales its logits by a random number; what it is, is not known yet."""
+
+        def __init__(self, input_shape, n_classes):
+            super().__init__()
+            self.body = tiny(input_shape, n_classes)
+
+        def forward(self, X):
+            drawn = random.random(), np.random.random_sample(), float(torch.rand(()))
+            return self.body(X) * sum(drawn)
+
+    clf = L2CNNClassifier(architecture=Drawing, max_epochs=2, random_state=0)
+    curves = [clone(clf).fit(*digits).loss_curve_ for _ in range(3)]
+    assert curves[0] == curves[1] == curves[2]

@@ -52,7 +52,7 @@ def _install():
 
     # as many as that guard may ask for; it is chosen only where there are none
     shim.pretend_devices(127)
-    driver.install()
+    driver.install_cuda()
     return None
 
 

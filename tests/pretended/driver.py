@@ -1,7 +1,8 @@
-"""What torch.cuda asks of its C++ part: devices, streams, generators, memory, waits."""
+"""What torch asks of a device: its number, streams, generators, memory, waits."""
 
 import collections
 import contextlib
+import itertools
 import sys
 import threading
 import types
@@ -58,6 +59,13 @@ def _set_sync_debug_mode(mode):
 # -- devices --------------------------------------------------------------------------
 
 _current = [0]  # in this process; in torch it is one a thread
+_kind = ["cuda"]
+unknown_dtypes = set()
+
+
+def kind():
+    """Return the type of the device."""
+    return _kind[0]
 
 
 def index_of(device=None):
@@ -73,14 +81,14 @@ def index_of(device=None):
 def _exchange_device(index):
     before = _current[0]
     if index >= 0:
-        _current[0] = index_of(f"cuda:{index}")
+        _current[0] = index_of(f"{kind()}:{index}")
     return before
 
 
 # -- streams --------------------------------------------------------------------------
 
 _CUDA = 1  # torch's number of this type of device
-_n_streams = [0]
+_numbers = itertools.count(1)
 
 
 class Stream:
@@ -89,12 +97,10 @@ class Stream:
     def __init__(
         self, device=None, priority=0, *, stream_id=None, device_index=None, **kwargs
     ):
-        if stream_id is None:
-            _n_streams[0] += 1
-        self.stream_id = _n_streams[0] if stream_id is None else stream_id
+        self.stream_id = next(_numbers) if stream_id is None else stream_id
         self.device_index = index_of(device) if device_index is None else device_index
         self.device_type = _CUDA
-        self.device = torch.device("cuda", self.device_index)
+        self.device = torch.device(kind(), self.device_index)
 
     def __eq__(self, other):
         return (self.stream_id, self.device) == (other.stream_id, other.device)
@@ -113,6 +119,9 @@ class Stream:
 
     def query(self):
         return True
+
+    def is_capturing(self):
+        return capturing() is not None
 
     def synchronize(self):
         wait("stream.synchronize")
@@ -174,13 +183,17 @@ _CPUGenerator = torch.Generator
 
 
 class _DeviceGenerator(_CPUGenerator):
-    """A generator that says it is of the device; its numbers are a CPU's."""
+    """A generator that says it is of the device; its numbers are a CPU's.
+
+    A capture takes hold of its state, and gives it back only where it ends well.
+    """
 
     index = 0
+    captured = False
 
     @property
     def device(self):
-        return torch.device("cuda", self.index)
+        return torch.device(kind(), self.index)
 
     def get_state(self):
         """Refuse in a capture, in which the device keeps the state."""
@@ -188,6 +201,21 @@ class _DeviceGenerator(_CPUGenerator):
             capturing().invalid = True
             raise RuntimeError("Cannot call CUDAGeneratorImpl::current_seed in capture")
         return super().get_state()
+
+    def clone_state(self):
+        made = _DeviceGenerator()
+        made.index = self.index
+        made.set_state(self.get_state())
+        return made
+
+    def graphsafe_get_state(self):
+        made = self.clone_state()
+        made.captured = self.captured
+        return made
+
+    def graphsafe_set_state(self, other):
+        self.set_state(other.get_state())
+        self.captured = other.captured
 
 
 class _AnyGenerator(type(_CPUGenerator)):
@@ -224,6 +252,8 @@ def is_of_device(generator):
 @contextlib.contextmanager
 def drawing_from(generator):
     """Let a generator stand for the CPU's own, from which kernels draw."""
+    if generator.captured and capturing() is None:
+        raise RuntimeError("Offset increment outside graph capture encountered.")
     with _lock:
         own = torch.default_generator
         before = own.get_state()
@@ -292,16 +322,35 @@ def _empty_cache():
     n_emptied[0] += 1
 
 
+# Pools that allocations of a capture go to; what they had is not given to others.
+pools_in_use = set()
+
+
+def _new_pool():
+    return 0, next(_numbers)
+
+
+def _end_pool(index, pool):
+    if pool not in pools_in_use:
+        raise RuntimeError("endAllocatePool: not currently recording to mempool_id")
+    pools_in_use.remove(pool)
+
+
 # -- all of it ------------------------------------------------------------------------
 
 
-def _init():
+def new_generators():
+    """Make the global generators of the devices."""
     defaults[:] = []
     for index in range(N_DEVICES):
         made = _DeviceGenerator()
         made.index = index
         _CPUGenerator.manual_seed(made, 1234 + index)
         defaults.append(made)
+
+
+def _init():
+    new_generators()
     torch.cuda.default_generators = tuple(defaults)
     torch.cuda._get_device_properties = lambda index: types.SimpleNamespace(
         name="pretended device",
@@ -314,7 +363,6 @@ def _init():
 
 _FUNCTIONS = {
     "_cuda_init": _init,
-    "_cuda_isInBadFork": False,
     "_cuda_getDeviceCount": lambda: N_DEVICES,
     "_cuda_getDevice": lambda: _current[0],
     "_cuda_setDevice": _exchange_device,
@@ -330,12 +378,14 @@ _FUNCTIONS = {
     "_cuda_memoryStats": _memory_stats,
     "_cuda_resetPeakMemoryStats": lambda index: None,
     "_host_emptyCache": lambda: None,
+    "_cuda_endAllocateToPool": _end_pool,
+    "_cuda_releasePool": lambda index, pool: None,
     "_accelerator_getAccelerator": lambda: torch.device("cuda"),
     "_accelerator_getDeviceIndex": lambda: _current[0],
 }
 
 
-def install():
+def install_cuda():
     """Put all of it where torch looks for it."""
     from tests.pretended import graphs, tensors
 
@@ -345,11 +395,39 @@ def install():
     torch.Generator = Generator
     torch.cuda.Stream, torch.cuda.Event = Stream, Event
     torch.cuda.CUDAGraph = torch.cuda.graphs.CUDAGraph = graphs.Tape
+    torch.accelerator.current_stream = torch.cuda.current_stream
+    torch.cuda.graph_pool_handle = torch.cuda.graphs.graph_pool_handle = _new_pool
     torch.cuda.is_current_stream_capturing = lambda: capturing() is not None
     torch.cuda.mem_get_info = torch.cuda.memory.mem_get_info = _memory_info
     torch.cuda.is_bf16_supported = lambda including_emulation=True: True
     torch.cuda._queued_calls.clear()  # which look at the drivers
     # cuDNN, and what else is chosen for the device outside of its operations
     torch.backends.cudnn.enabled = False
-    tensors.install()
+    tensors.install("CUDA")
     torch.cuda.init()
+
+
+def install_other(name):
+    """Register an accelerator of another kind that knows no float64."""
+    from torch.utils import backend_registration
+
+    from tests.pretended import tensors
+
+    _kind[0] = name
+    unknown_dtypes.add(torch.float64)
+    module = types.ModuleType(f"torch.{name}")
+    module.is_available = module.is_initialized = lambda: True
+    module._is_in_bad_fork = lambda: False
+    module.device_count = lambda: N_DEVICES
+    module.current_device = lambda: _current[0]
+    module.empty_cache = _empty_cache
+    module.manual_seed_all = lambda seed: [g.manual_seed(seed) for g in defaults]
+    module.get_amp_supported_dtype = lambda: [torch.bfloat16]
+    backend_registration._setup_privateuseone_for_python_backend(name, module)
+    library = torch.library.Library("_", "IMPL", "AutocastPrivateUse1")
+    library.fallback(torch.library.fallthrough_kernel)
+    install_other.library = library  # it ends with its owner
+    torch.Generator = Generator
+    new_generators()
+    module.default_generators = tuple(defaults)
+    tensors.install("PrivateUse1")

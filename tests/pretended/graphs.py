@@ -18,7 +18,7 @@ class Tape:
         self.operations, self.before = [], {}
         self.invalid, self.recorded = False, False
 
-    def capture_begin(self, *pool, **options):
+    def capture_begin(self, pool=None, **options):
         if driver.on_default_stream():
             raise RuntimeError(
                 "CUDA graphs must be captured on a non-default stream. (However, after "
@@ -27,13 +27,21 @@ class Tape:
         if driver.capturing() is not None:
             raise RuntimeError("there is another capture")
         self.random = [driver._CPUGenerator.get_state(each) for each in driver.defaults]
+        self.generator = driver.defaults[driver.index_of()]
+        self.generator.captured = True
+        self.pool_id = pool or driver._new_pool()
+        driver.pools_in_use.add(self.pool_id)
         driver.set_capturing(self)
 
     def capture_end(self):
-        """Put everything back; where the capture is invalid this says so, too late."""
+        """Put everything back, but where the capture is invalid not all of it.
+
+        As on the device, the generator stays captured then, and the pool in use.
+        """
         driver.set_capturing(None)
         for storage, content in self.before.values():
-            storage.copy_(content)
+            if storage.nbytes() == content.nbytes():  # else it was made in between
+                storage.copy_(content)
         self.before = {}
         for generator, state in zip(driver.defaults, self.random, strict=True):
             driver._CPUGenerator.set_state(generator, state)
@@ -41,6 +49,8 @@ class Tape:
             raise torch.AcceleratorError(
                 "CUDA error: operation failed due to a previous error during capture"
             )
+        self.generator.captured = False
+        driver.pools_in_use.remove(self.pool_id)
         self.recorded = True
 
     def keep(self, tensors):
@@ -70,7 +80,7 @@ class Tape:
 
     def pool(self):
         """Return what stands for the memory of the graph."""
-        return 0, id(self)
+        return self.pool_id
 
 
 def _tensors(result):

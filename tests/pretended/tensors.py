@@ -1,7 +1,8 @@
-"""Tensors that say they are on a CUDA device, and what may be done with them."""
+"""Tensors that say they are on a device, and what may be done with them."""
 
 import threading
 import weakref
+from functools import partial
 
 import torch
 from torch.optim.optimizer import _foreach_supported_types
@@ -32,6 +33,8 @@ class OnDevice(torch.Tensor):
 
     @staticmethod
     def __new__(cls, held, index):
+        if held.dtype in driver.unknown_dtypes:
+            raise TypeError(f"device {driver.kind()!r} has no {held.dtype}")
         block = driver.Block(held.untyped_storage(), index)
         made = torch.Tensor._make_wrapper_subclass(
             cls,
@@ -39,7 +42,7 @@ class OnDevice(torch.Tensor):
             strides=held.stride(),
             storage_offset=held.storage_offset(),
             dtype=held.dtype,
-            device=f"cuda:{index}",
+            device=f"{driver.kind()}:{index}",
         )
         made.held, made.index, made.block = held, index, block
         return made
@@ -170,17 +173,24 @@ def dispatch(operation, arguments, options):
     return mapped(wrapped, result)
 
 
-def leaves_of(value):
-    """List what is in lists and tuples, which operations take and return."""
-    if not isinstance(value, list | tuple):
-        return [value]
-    return [leaf for each in value for leaf in leaves_of(each)]
+_SEVERAL = list, tuple
+
+
+def leaves_of(values):
+    """List values, and what is in lists among them, as operations take and return."""
+    leaves = []
+    for value in values:
+        if type(value) in _SEVERAL:
+            leaves += value
+        else:
+            leaves.append(value)
+    return leaves
 
 
 def mapped(function, value):
     """Call a function on everything in lists and tuples."""
-    if isinstance(value, list | tuple):
-        return type(value)(mapped(function, each) for each in value)
+    if type(value) in _SEVERAL:
+        return type(value)([mapped(function, each) for each in value])
     return function(value)
 
 
@@ -212,13 +222,14 @@ def _check_devices(operation, arguments, here, hosts):
     if mixed:
         raise RuntimeError(
             "Expected all tensors to be on the same device, but found at least two "
-            f"devices, cuda:{min(indices)} and another one (in {operation})"
+            f"devices, {driver.kind()}:{min(indices)} and another (in {operation})"
         )
 
 
 def _check_waits(operation, arguments, options, target):
     if operation is aten.copy_.default:
-        _check_copy(*arguments[:2], arguments[2:] or options.get("non_blocking"))
+        non_blocking = options.get("non_blocking", (*arguments, False)[2])
+        _check_copy(*arguments[:2], non_blocking)
     elif operation is aten._to_copy.default:
         if target is None and not options.get("non_blocking"):
             driver.wait("copy to the host")
@@ -276,7 +287,7 @@ def _check_generator(generator):
         raise RuntimeError("a generator that is not registered with the graph")
     if not driver.is_of_device(generator):
         raise RuntimeError(
-            "Expected a 'cuda' device type for generator but found 'cpu'"
+            f"Expected a {driver.kind()!r} device type for generator but found 'cpu'"
         )
 
 
@@ -292,7 +303,7 @@ def _written(operation, arguments, options):
         # the statistics of a batch norm are written, and its schema does not say so
         if (kind is not None and kind.is_write) or argument.name[:8] == "running_":
             given = arguments[position] if position < len(arguments) else None
-            written += leaves_of(options.get(argument.name, given))
+            written += leaves_of([options.get(argument.name, given)])
     return [tensor.held for tensor in written if isinstance(tensor, OnDevice)]
 
 
@@ -310,6 +321,10 @@ def _empty_strided(size, stride, *, dtype=None, device=None, **options):
     return OnDevice(_unwritten(made), driver.index_of(device))
 
 
+def _made(operation, *arguments, **options):
+    return dispatch(operation, arguments, options)
+
+
 def _unwritten(made):
     """Fill new memory with what shows where it is read before it is written."""
     if made.is_floating_point():
@@ -325,11 +340,22 @@ def _is_pinned(tensor):
     return reference() is not None
 
 
-def install():
-    """Let torch make such tensors where it is asked for tensors on CUDA."""
+def install(key):
+    """Let torch make such tensors where it is asked for tensors on the device.
+
+    Parameters
+    ----------
+    key : str
+        Torch's dispatch key of the device.
+    """
     library = torch.library.Library("aten", "IMPL")
-    library.impl("empty.memory_format", _empty, "CUDA", allow_override=True)
-    library.impl("empty_strided", _empty_strided, "CUDA", allow_override=True)
+    library.impl("empty.memory_format", _empty, key, allow_override=True)
+    library.impl("empty_strided", _empty_strided, key, allow_override=True)
+    # elsewhere these are made empty and then resized, which no wrapper notices
+    for name in ("arange", "arange.start", "arange.start_step", "eye", "eye.m"):
+        operation, _, overload = name.partition(".")
+        operation = getattr(getattr(aten, operation), overload or "default")
+        library.impl(name, partial(_made, operation), key, allow_override=True)
     install.library = library  # it ends with its owner
     # torch's own way to take a parameter to another device, which keeps its identity
     torch.__future__.set_swap_module_params_on_conversion(True)
@@ -338,6 +364,7 @@ def install():
     for name in ("tensor", "as_tensor"):
         setattr(torch, name, _by_way_of_the_cpu(getattr(torch, name)))
     torch.empty = _pinning(torch.empty)
+    torch.Tensor.pin_memory = lambda tensor: _pinned_now(tensor.clone())
     torch.load = _mapping(torch.load)
 
 
@@ -362,11 +389,14 @@ def _by_way_of_the_cpu(function):
 def _pinning(function):
     def empty(*size, pin_memory=False, **options):
         made = function(*size, **options)
-        if pin_memory:
-            _pinned[made.untyped_storage().data_ptr()] = weakref.ref(made)
-        return made
+        return _pinned_now(made) if pin_memory else made
 
     return empty
+
+
+def _pinned_now(tensor):
+    _pinned[tensor.untyped_storage().data_ptr()] = weakref.ref(tensor)
+    return tensor
 
 
 def _mapping(function):

@@ -17,6 +17,14 @@ def small_network():
     )
 
 
+def test_shapes_are_those_of_the_cpu(cuda):
+    assert torch.arange(5, device=cuda).shape == (5,)
+    assert torch.arange(5, device=cuda)[:, None].expand(5, 3).shape == (5, 3)
+    assert torch.eye(3, device=cuda).sum(dim=0).tolist() == [1, 1, 1]
+    assert torch.randperm(6, device=cuda).shape == (6,)
+    assert torch.zeros(4, 3, device=cuda).t().stride() == (1, 3)
+
+
 def test_numbers_are_those_of_the_cpu(cuda):
     network = small_network()
     images = torch.randn(5, 1, 4, 4)
@@ -153,12 +161,15 @@ def test_a_graph_draws_other_numbers_every_time(cuda):
 @pytest.mark.parametrize("name", ["item", "to the host", "nonzero"])
 def test_what_waits_ends_a_capture(cuda, name):
     x = torch.ones(3, device=cuda)
-    stream = torch.cuda.current_stream()
+    stream, generator = torch.cuda.current_stream(), torch.cuda.default_generators[0]
+    drawn = generator.graphsafe_get_state()
+    generator.graphsafe_set_state(generator.clone_state())
     try:
         with pytest.raises(RuntimeError, match="captur"):
             captured(lambda: WAITING[name](x))
-    finally:
-        torch.cuda.set_stream(stream)  # which torch leaves at that of the capture
+    finally:  # torch leaves both in the capture
+        torch.cuda.set_stream(stream)
+        generator.graphsafe_set_state(drawn)
     assert x.tolist() == [1, 1, 1]
 
 

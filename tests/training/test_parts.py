@@ -17,7 +17,8 @@ from sklearn_l2cnn._training.batches import (
     to_tensor,
 )
 from sklearn_l2cnn._training.forward import network_input, pixel_map
-from sklearn_l2cnn._training.runtime import isolated, resolve_device
+from sklearn_l2cnn._training.runtime import isolated
+from sklearn_l2cnn._utils.devices import resolve_device
 from sklearn_l2cnn._utils.seeds import draw_seeds
 
 CPU = torch.device("cpu")

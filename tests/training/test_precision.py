@@ -11,7 +11,8 @@ from torch import nn
 
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn._training import runtime
-from sklearn_l2cnn._training.runtime import autocast, computes_bfloat16, lowered_dtype
+from sklearn_l2cnn._training.runtime import autocast, lowered_dtype
+from sklearn_l2cnn._utils.devices import computes_bfloat16
 from tests.conftest import SmallNet, double, quick, tiny
 
 CPU = torch.device("cpu")

@@ -14,6 +14,7 @@ from sklearn_l2cnn._training.batches import (
 from sklearn_l2cnn._training.forward import network_input
 from sklearn_l2cnn._training.runtime import RandomStream
 from sklearn_l2cnn._training.stacked.network import rows_meet
+from sklearn_l2cnn._utils.devices import sent
 
 # Pixel values in one chunk of a validation.
 _VALIDATED_VALUES = 1 << 16
@@ -140,14 +141,15 @@ def training_batches(folds, owners):
     Parameters
     ----------
     folds : list of FoldBatches
-    owners : Tensor of int64 of shape (K,)
-        The fold of every network.
+    owners : list of int
+        The position in `folds` of every network's.
 
     Yields
     ------
     X : dict of Tensor
-        ``"images"``, maybe ``"weight"``, and ``"rows"``, of each network, where folds
-        differ in their number: the weights then make up for the mean over all rows.
+        ``"images"``, maybe ``"weight"``, and ``"rows"``, an ndarray of those of each
+        network, where folds differ in their number: the weights then make up for the
+        mean over all rows.
     labels : Tensor
     """
     for parts in zip(*folds, strict=True):
@@ -155,9 +157,9 @@ def training_batches(folds, owners):
         X = {"images": images}
         sizes = [len(own) for _, own, _ in parts]
         if min(sizes) < len(labels):
-            rows = images.new_tensor(sizes)
-            weight = weight * (len(labels) / rows)
-            X["rows"] = rows[owners]
+            rows = torch.tensor(sizes, dtype=images.dtype)
+            weight = weight * sent(len(labels) / rows, images.device)
+            X["rows"] = np.array(sizes)[owners]
         if weight is not None:
             X["weight"] = weight
         yield X, labels

@@ -23,6 +23,7 @@ from sklearn_l2cnn._training.stacked.batches import (
 )
 from sklearn_l2cnn._training.stacked.network import StackedNetwork, why_not_stacked
 from sklearn_l2cnn._training.step import EagerSteps
+from sklearn_l2cnn._utils.devices import read
 from sklearn_l2cnn._utils.seeds import draw_seeds
 
 _OWN_CALLBACKS = ("epoch_timer", "print_log")
@@ -168,8 +169,7 @@ class StackedTraining:
             for _ in range(epochs):
                 self._leave(self._notify_all("on_epoch_begin", self.active))
                 if self.active:
-                    self._train_epoch(stopped)
-                    self._leave(self._end_epoch())
+                    self._leave(self._end_epoch(self._train_epoch(stopped)))
             self._leave(self.active)
         finally:
             if self.active and self.network is not None:
@@ -190,11 +190,10 @@ class StackedTraining:
         generators = [self.generators[k] for k in self.active]
         of_nets = [self.fold_of[k] for k in self.active]
         self.folds = list(dict.fromkeys(of_nets))
-        self.owners = torch.tensor(
-            [self.folds.index(fold) for fold in of_nets], device=nets[0].device
-        )
+        self.owners = [self.folds.index(fold) for fold in of_nets]
+        owners = torch.tensor(self.owners, device=nets[0].device)
         modules = [net.module_ for net in nets]
-        self.network = StackedNetwork(modules, generators, self.owners)
+        self.network = StackedNetwork(modules, generators, owners)
         trained = [p for p in self.network.parameters if p.requires_grad]
         model = nets[0].optimizer_
         own = "params", "initial_lr"
@@ -244,25 +243,31 @@ class StackedTraining:
             for hook, net in self.hooks:
                 hook(net)
             for group in self.optimizer.param_groups:  # all have the same learning rate
-                group["lr"] = float(first.optimizer_.param_groups[0]["lr"])
+                group["lr"] = first.optimizer_.param_groups[0]["lr"]
 
         batches = training_batches(self.folds, self.owners)
-        totals = self.steps.epoch(batches, prepare).tolist()
+        losses = self.steps.epoch(batches, prepare)
         self.network.count_steps()
-        for k, total, groups in zip(self.active, totals, self.groups, strict=True):
-            net, fold = self.nets[k], self.fold_of[k]
-            penalty = float(total_value(net.objective.penalty, groups))
-            net.history.record("train_batch_count", len(fold))
-            net.record_training(total / len(fold.data.y), penalty)
+        return losses
 
-    def _end_epoch(self):
+    def _end_epoch(self, losses):
         """Validate and let callbacks end the epoch; return the positions that leave."""
-        for k in self.active:
-            try:
-                self.nets[k].check_finite()
-            except Diverged as error:
-                self.errors[k] = error
-        self._validate()
+        nets = [self.nets[k] for k in self.active]
+        penalties = [
+            total_value(net.objective.penalty, groups, net.device)
+            for net, groups in zip(nets, self.groups, strict=True)
+        ]
+        means, penalties, scores, *norms = read(
+            losses.means(),
+            torch.stack(penalties),
+            self._validate(),
+            *(net.norms() for net in nets),
+        )
+        totals, scores = losses.totals(means), scores.sum(axis=0)
+        for k, *numbers in zip(
+            self.active, totals, penalties, norms, scores, strict=True
+        ):
+            self._record(k, *numbers)
         finite = [k for k in self.active if self.errors[k] is None]
         leaving = self._notify_all("on_epoch_end", finite)
         for k in finite:  # its share of an epoch of all
@@ -270,12 +275,24 @@ class StackedTraining:
         self._print()
         return [k for k in self.active if k in leaving or k not in finite]
 
+    def _record(self, k, total, penalty, norms, scores):
+        net, data = self.nets[k], self.fold_of[k].data
+        net.history.record("train_batch_count", len(self.fold_of[k]))
+        net.record_training(float(total) / len(data.y), float(penalty))
+        try:
+            net.check_finite(norms)
+        except Diverged as error:
+            self.errors[k] = error
+        if data.valid is not None:
+            n = len(data.valid[1])
+            net.history.record("valid_batch_count", math.ceil(n / net.batch_size))
+            net.record_validation(*(scores / n).tolist())
+
     def _validate(self):
+        """Return the summed losses and what is right, of shape (n_chunks, K, 2)."""
         if self.folds[0].data.valid is None:
-            return
-        loss, correct = torch.zeros(
-            (2, len(self.active)), dtype=torch.float64, device=self.owners.device
-        )
+            return torch.zeros(0, len(self.active), 2, device=self.nets[0].device)
+        scores = []
         self.network.training = False
         with torch.no_grad():
             chunks = zip(*(fold.validation() for fold in self.folds), strict=True)
@@ -284,15 +301,9 @@ class StackedTraining:
                 hits = logits.argmax(dim=1) == self.loss.of_networks(labels)
                 if weight is not None:
                     hits = hits * self.loss.of_networks(weight)
-                loss += losses
-                correct += hits.sum(dim=1)
+                scores.append(torch.stack([losses, hits.sum(dim=1)], dim=1))
         self.network.training = True
-        for k, lost, hits in zip(
-            self.active, loss.tolist(), correct.tolist(), strict=True
-        ):
-            net, n = self.nets[k], len(self.fold_of[k].data.valid[1])
-            net.history.record("valid_batch_count", math.ceil(n / net.batch_size))
-            net.record_validation(lost / n, hits / n)
+        return torch.stack(scores)
 
     def _print(self):
         """Print a line for all, where each alone would have printed its own."""

@@ -1,0 +1,76 @@
+"""A search on CUDA, real or pretended: the same numbers, in few waits, nothing left."""
+
+import gc
+
+import numpy as np
+import pytest
+import torch
+
+from sklearn_l2cnn import L2CNNClassifierCV
+from tests.conftest import SmallNet, tiny
+
+pytestmark = pytest.mark.gpu
+
+CONFIGURATIONS = {
+    "plain": {},
+    "sgd": {"optimizer": "sgd"},
+    "early stopping": {"early_stopping": True, "max_epochs": 4},
+    "onecycle and clipped": {"lr_schedule": "onecycle", "gradient_clip": 0.5},
+    "norm and dropout": {"architecture": SmallNet},
+    "not stacked": {"penalty": "l1"},
+    "warm": {"path": "warm"},
+}
+
+
+def fitted(digits, device, **parameters):
+    X, y = digits
+    defaults = {
+        "alphas": [1e-4, 1e-2],
+        "cv": 3,
+        "architecture": tiny,
+        "max_epochs": 2,
+        "random_state": 0,
+        "refit": False,
+        "device": device,
+    }
+    return L2CNNClassifierCV(**(defaults | parameters)).fit(X, y)
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_a_search_is_that_of_the_cpu(digits, cuda, name):
+    here = fitted(digits, "cuda", **CONFIGURATIONS[name])
+    there = fitted(digits, "cpu", **CONFIGURATIONS[name])
+    # dropout draws other numbers
+    tolerance = 0.1 if name == "norm and dropout" else 2e-3
+    np.testing.assert_allclose(here.losses_path_, there.losses_path_, rtol=tolerance)
+    scores = here.cv_results_["mean_test_score"], there.cv_results_["mean_test_score"]
+    np.testing.assert_allclose(*scores, atol=0.1)
+
+
+def test_a_search_leaves_no_memory_behind(digits, cuda):
+    fitted(digits, "cuda")
+    gc.collect()
+    before = torch.cuda.memory_allocated(cuda)
+    search = fitted(digits, "cuda")
+    assert torch.cuda.memory_allocated(cuda) <= before
+    assert search.losses_path_.size
+
+
+def test_memory_is_given_back_once(digits, cuda, monkeypatch):
+    calls = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append(1))
+    fitted(digits, "cuda")
+    assert len(calls) == 1
+
+
+def test_an_epoch_of_a_stack_waits_once(digits, cuda):
+    if torch.cuda.get_device_name(cuda) != "pretended device":
+        pytest.skip("a real device does not count the waits")
+    from tests.pretended import driver
+
+    counts = []
+    for max_epochs in (2, 4):
+        driver.waits.clear()
+        fitted(digits, "cuda", max_epochs=max_epochs)
+        counts.append(driver.waits.total())
+    assert counts[1] - counts[0] == 2, driver.waits
