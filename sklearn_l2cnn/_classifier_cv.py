@@ -242,8 +242,12 @@ class L2CNNClassifierCV(
         each of four directions, or over all combinations.
 
     device : str or torch.device, default="auto"
-        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...; ``"auto"`` is CUDA where there is one.
-        CUDA multiplies in its own precision and adds in its own order: in the tests
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, ``"xpu"``, ...; ``"auto"`` is
+        CUDA where there is one, else the accelerator that torch names, if it computes
+        as a CPU does, else the CPU. Without an index, the device on which the fewest
+        fits of this machine run. Where others have the memory that a fit needs, it
+        waits for them. Of accelerators other than CUDA, none has been met yet. CUDA
+        multiplies in its own precision and adds in its own order: in the tests
         probabilities of one network are within 0.002 of the CPU's, and those of a fit
         of two epochs within 0.01.
 

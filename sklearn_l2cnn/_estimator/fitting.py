@@ -25,8 +25,9 @@ from sklearn_l2cnn._estimator.network import (
 )
 from sklearn_l2cnn._training.callbacks import EpochTasks
 from sklearn_l2cnn._training.freezing import freeze
-from sklearn_l2cnn._utils.devices import free_memory, resolve_device
+from sklearn_l2cnn._utils.devices import devices_for, free_memory, resolve_device
 from sklearn_l2cnn._utils.sklearn_compat import callback_context
+from sklearn_l2cnn._utils.turns import turn_on
 
 
 class Fitted(NamedTuple):
@@ -59,7 +60,7 @@ def fit(clf, X, y, sample_weight, validation):
     attributes : dict
         The fitted attributes by name.
     """
-    device = resolve_device(clf.device)
+    devices = devices_for(clf.device)
     earlier = vars(clf).get("net_") if clf.warm_start else None
     labelled = check_labelled_images(clf, X, y, sample_weight)
     if earlier is not None:
@@ -68,7 +69,7 @@ def fit(clf, X, y, sample_weight, validation):
         check_continues(before.classes, shapes[0], after.classes(), shapes[1])
     data = training_data(clf, labelled, validation)
     task, callbacks = _begin_task(clf, data.summary, labelled)
-    fitted = train_network(clf, data, device, earlier, callbacks)
+    fitted = train_network(clf, data, devices, earlier, callbacks)
     attributes = attributes_of(clf, fitted, labelled.origin)
     if task is not None:
         task.call_on_fit_task_end(
@@ -77,15 +78,16 @@ def fit(clf, X, y, sample_weight, validation):
     return attributes
 
 
-def train_network(clf, data, device, start=None, callbacks=()):
-    """Train a network for all epochs.
+def train_network(clf, data, devices, start=None, callbacks=()):
+    """Train a network for all epochs, on the device whose turn it is.
 
     Parameters
     ----------
     clf : L2CNNClassifier
         Whose parameters count.
     data : TrainingData
-    device : torch.device
+    devices : list of torch.device
+        Of `devices_for`.
     start : Net, default=None
         Whose network and history this goes on from; None means a new network.
     callbacks : sequence of (name, callback), default=()
@@ -94,15 +96,20 @@ def train_network(clf, data, device, start=None, callbacks=()):
     -------
     fitted : Fitted
     """
-    net = build_net(clf, data, device, start)
-    if start is not None:
-        net.history.extend(copy.deepcopy(list(start.history)))
-    n_earlier = len(net.history)
-    tensors = on_device(clf, net, data.summary, data.train, data.valid)
-    _train(net, tensors, clf.max_epochs, [*callbacks, *fit_callbacks(clf)])
-    net.offload()
-    free_memory(device)
-    return Fitted(data.summary, net, n_earlier)
+
+    def train(device):
+        net = build_net(clf, data, device, start)
+        if start is not None:
+            net.history.extend(copy.deepcopy(list(start.history)))
+        n_earlier = len(net.history)
+        tensors = on_device(clf, net, data.summary, data.train, data.valid)
+        _train(net, tensors, clf.max_epochs, [*callbacks, *fit_callbacks(clf)])
+        net.offload()
+        free_memory(device)
+        return Fitted(data.summary, net, n_earlier)
+
+    with turn_on(devices) as turn:
+        return turn.fit(train)
 
 
 def partial_fit(clf, X, y, classes, sample_weight):

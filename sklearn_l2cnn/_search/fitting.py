@@ -25,7 +25,7 @@ from sklearn_l2cnn._training.stacked.training import (
     StackedTraining,
     why_one_by_one,
 )
-from sklearn_l2cnn._utils.devices import free_memory, resolve_device
+from sklearn_l2cnn._utils.devices import devices_for, free_memory, resolve_device
 from sklearn_l2cnn._utils.estimators import set_attributes
 
 _logger = logging.getLogger("sklearn_l2cnn")
@@ -201,7 +201,7 @@ def fit_path(candidates, positions, data):
     for k in positions:
         clf = candidates.unfitted(k)
         try:
-            fitted = train_network(clf, data, resolve_device(clf.device), start)
+            fitted = train_network(clf, data, devices_for(clf.device), start)
         except ValueError as error:
             fitted = error
         else:

@@ -4,7 +4,8 @@ No other file asks ``torch.cuda``, or what a device is of.
 """
 
 import logging
-from contextlib import suppress
+import math
+from contextlib import contextmanager, suppress
 from functools import cache, reduce
 
 import torch
@@ -52,6 +53,28 @@ def resolve_device(device):
             "device='cpu', or device='auto' to take CUDA only where it is."
         )
     return _with_index(resolved)
+
+
+def devices_for(device):
+    """Return the devices that a fit may take, the one to be preferred first.
+
+    Parameters
+    ----------
+    device : str or torch.device
+        One without an index, or ``"auto"``, means any of its kind.
+
+    Returns
+    -------
+    devices : list of torch.device
+    """
+    first = resolve_device(device)
+    if first.type == "cpu" or (
+        device != "auto" and torch.device(device).index is not None
+    ):
+        return [first]
+    count = _module(first).device_count()
+    turned = [(first.index + k) % count for k in range(count)]
+    return [torch.device(first.type, index) for index in turned]
 
 
 def accelerator():
@@ -219,6 +242,39 @@ def read(*tensors):
     flat = torch.cat([tensor.detach().reshape(-1).to(widest) for tensor in tensors])
     parts = flat.cpu().double().split([tensor.numel() for tensor in tensors])
     return [p.reshape(t.shape).numpy() for p, t in zip(parts, tensors, strict=True)]
+
+
+def free_bytes(device):
+    """Return how much memory of a device nobody has; where it cannot tell, infinity."""
+    if device.type != "cuda":
+        return math.inf
+    return torch.cuda.mem_get_info(device)[0]
+
+
+@contextmanager
+def peak_of(device):
+    """Measure the memory that is taken on a device.
+
+    Yields
+    ------
+    peak : callable
+        Returns the most bytes until now.
+    """
+    if device.type != "cuda":
+        yield lambda: 0
+        return
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    yield lambda: torch.cuda.max_memory_allocated(device) - before
+
+
+def identity_of(device):
+    """Return a name of a device that is the same in every process."""
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        if hasattr(properties, "uuid"):  # torch 2.5 or later
+            return f"cuda-{properties.uuid}"
+    return f"{device.type}-{device.index}"
 
 
 def has_pinned_memory(device):

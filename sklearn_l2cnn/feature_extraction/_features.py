@@ -96,8 +96,8 @@ class CNNFeatures(WrappingMixin, TransformerMixin, BaseEstimator):
         channel, both over the weighted images passed to :meth:`fit`.
 
     device : str or torch.device, default="auto"
-        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ...; ``"auto"`` is CUDA if
-        available.
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ...; ``"auto"`` is CUDA where
+        there is one, else another accelerator that torch names, else the CPU.
 
     random_state : int, RandomState instance or None, default=None
         Replaces the `random_state` of the estimator that is trained; None keeps it.

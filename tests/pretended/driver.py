@@ -270,46 +270,53 @@ def drawing_from(generator):
 memory_limit = [None] * N_DEVICES  # in bytes, to be set by a test
 n_emptied = [0]
 _blocks = [{} for _ in range(N_DEVICES)]  # where a storage lies: its size and its users
+_allocated, _peak = [0] * N_DEVICES, [0] * N_DEVICES
 
 
 class Block:
     """A share in a storage on a device, as long as this lives."""
 
     def __init__(self, storage, index):
-        self.key, self.users = storage.data_ptr(), {}
+        self.index, self.key, self.users = index, storage.data_ptr(), {}
         n_bytes = storage.nbytes()
         with _lock:
-            if self.key not in _blocks[index]:
-                _check_room(index, n_bytes)
-            self.users = _blocks[index]
-            self.users[self.key] = n_bytes, self.users.get(self.key, (0, 0))[1] + 1
+            users = _blocks[index]
+            if self.key not in users:
+                _allocate(index, n_bytes)
+            self.users = users
+            self.users[self.key] = n_bytes, users.get(self.key, (0, 0))[1] + 1
 
     def __del__(self):
         with _lock:
             n_bytes, n_users = self.users.pop(self.key, (0, 0))
             if n_users > 1:
                 self.users[self.key] = n_bytes, n_users - 1
+            else:
+                _allocated[self.index] -= n_bytes
 
 
-def _check_room(index, n_bytes):
+def _allocate(index, n_bytes):
     limit = memory_limit[index]
-    if limit is not None and allocated(index) + n_bytes > limit:
+    if limit is not None and _allocated[index] + n_bytes > limit:
         raise torch.OutOfMemoryError(
             f"CUDA out of memory. Tried to allocate {n_bytes} bytes."
         )
+    _allocated[index] += n_bytes
+    _peak[index] = max(_peak[index], _allocated[index])
 
 
 def allocated(index):
     """Return the bytes of all tensors that live on a device."""
-    with _lock:
-        return sum(n_bytes for n_bytes, _ in _blocks[index].values())
+    return _allocated[index]
+
+
+def _reset_peak(index):
+    _peak[index] = _allocated[index]
 
 
 def _memory_stats(index):
-    n_bytes = allocated(index)
-    counts = {"current": n_bytes, "peak": n_bytes, "allocated": n_bytes, "freed": 0}
-    names = "allocated_bytes", "reserved_bytes", "active_bytes"
-    return {name: {"all": dict(counts)} for name in names}
+    counts = {"current": _allocated[index], "peak": _peak[index]}
+    return {"allocated_bytes": {"all": {**counts, "allocated": 0, "freed": 0}}}
 
 
 def _memory_info(device=None):
@@ -376,7 +383,7 @@ _FUNCTIONS = {
     "_cuda_get_sync_debug_mode": lambda: _sync_debug_mode,
     "_cuda_emptyCache": _empty_cache,
     "_cuda_memoryStats": _memory_stats,
-    "_cuda_resetPeakMemoryStats": lambda index: None,
+    "_cuda_resetPeakMemoryStats": _reset_peak,
     "_host_emptyCache": lambda: None,
     "_cuda_endAllocateToPool": _end_pool,
     "_cuda_releasePool": lambda index, pool: None,
