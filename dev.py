@@ -8,6 +8,9 @@
     python3 dev.py test -m slow    the slow ones (all more arguments go to pytest)
     python3 dev.py test --pretend  all of them with a pretended CUDA device, which
                                    device="auto" means then
+    python3 dev.py gpu             what only a CUDA device can settle, in ten minutes,
+                                   with a table at the end; where there is none, tiny on
+                                   a pretended one (arguments go to benchmarks.on_gpu)
     python3 dev.py lint            formatting and lint
     python3 dev.py oldest          the tests on the oldest releases that are supported;
                                    arguments as those of test
@@ -66,6 +69,24 @@ def tests(python, arguments):
         run(python, *TESTS, *pretended, "-m", "gpu", "tests")
 
 
+def gpu(requirements, arguments):
+    """Run the tests of the device, and then what is measured on it."""
+    python = sys.executable
+    seen = "import skorch, sklearn, pytest, torch; print(torch.cuda.is_available())"
+    found = subprocess.run([python, "-c", seen], capture_output=True, text=True).stdout
+    if not found:  # this Python has not what is needed
+        python = environment(".venv", requirements)
+        found = subprocess.run([python, "-c", seen], capture_output=True, text=True)
+        found = found.stdout
+    there = found.strip() == "True"
+    pretended = [] if there else ["-p", "tests.pretended.cuda"]
+    tests = [python, "-m", "pytest", "-q", "-m", "gpu", *pretended, "tests"]
+    status = subprocess.run([str(part) for part in tests], cwd=HERE).returncode
+    options = arguments if there else ["--pretend", *arguments]
+    run(python, "-m", "benchmarks.on_gpu", *options)  # whatever the tests have shown
+    sys.exit(status)
+
+
 def main(job="help", *arguments):
     if sys.version_info < (3, 11):  # noqa: UP036  the Python that starts this may be older
         sys.exit(f"Python 3.11 or later is needed, this is {sys.version.split()[0]}.")
@@ -74,6 +95,8 @@ def main(job="help", *arguments):
         run(environment(".venv", newest), "examples/plot_alpha_path.py", *arguments)
     elif job == "test":
         tests(environment(".venv", newest), arguments)
+    elif job == "gpu":
+        gpu(newest, arguments)
     elif job == "lint":
         python = environment(".venv", newest)
         run(python, "-m", "ruff", "format", "--check", ".")

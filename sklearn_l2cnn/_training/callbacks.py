@@ -1,6 +1,10 @@
-"""Callbacks of our own: rates, early stopping, scikit-learn's callbacks as epochs."""
+"""Callbacks of our own: rates, early stopping, scikit-learn's callbacks as epochs.
+
+And what is found out about those of others.
+"""
 
 import math
+import traceback
 
 from skorch.callbacks import Callback
 
@@ -205,3 +209,27 @@ class EpochTasks(Callback):
         )
         if stop:
             raise KeyboardInterrupt
+
+
+def listens(callbacks, hook):
+    """Say whether any callback has a hook of its own; most have not."""
+    return any(
+        getattr(type(callback), hook, None) is not getattr(Callback, hook)
+        for _, callback in callbacks
+    )
+
+
+def comes_from_history(error):
+    """Say whether an error was raised by skorch's history."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_globals["__name__"] == "skorch.history"
+
+
+def missing_score(name, error, history):
+    """Say what a callback lacks that asks the history for a score it does not have."""
+    return (
+        f"The callback {name!r} asks for a score that this training does not record: "
+        f"{error.args[0]} Scores of a validation set ('valid_loss', 'valid_acc') need "
+        "early_stopping=True, or X_val and y_val in fit; others need a scoring "
+        f"callback before this one. Recorded are {sorted(history[-1])}."
+    )

@@ -2,17 +2,21 @@
 
 import copy
 import math
-import traceback
 from functools import partial
 
 import numpy as np
 import torch
 from skorch import NeuralNetClassifier
-from skorch.callbacks import Callback, EpochTimer, PrintLog
+from skorch.callbacks import EpochTimer, PrintLog
 from skorch.utils import TeeGenerator
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sklearn_l2cnn._training.batches import OrderedBatches, ShuffledBatches
+from sklearn_l2cnn._training.callbacks import (
+    comes_from_history,
+    listens,
+    missing_score,
+)
 from sklearn_l2cnn._training.forward import (
     forward_of,
     logits_of,
@@ -220,7 +224,7 @@ class Net(NeuralNetClassifier):
     def _listeners(self):
         """Return which callbacks follow single steps."""
         to_gradients, *to_batches = (
-            _listens(self.callbacks_, hook)
+            listens(self.callbacks_, hook)
             for hook in ("on_grad_computed", "on_batch_begin", "on_batch_end")
         )
         on_gradient = self._on_gradient if to_gradients else None
@@ -343,9 +347,9 @@ class Net(NeuralNetClassifier):
             except KeyboardInterrupt:
                 stop = True
             except KeyError as error:
-                if not _comes_from_history(error) or not len(self.history):
+                if not comes_from_history(error) or not len(self.history):
                     raise
-                raise ValueError(_missing_score(name, error, self.history)) from error
+                raise ValueError(missing_score(name, error, self.history)) from error
         if stop:
             self.stopped_by_callback_ = True
             raise KeyboardInterrupt
@@ -457,27 +461,3 @@ class Net(NeuralNetClassifier):
         self.frozen.let(self.module_, trained=True)
         vars(self).update(parameters)
         self.frozen.let(self.module_, trained=False)
-
-
-def _listens(callbacks, hook):
-    """Say whether any callback has a hook of its own; most have not."""
-    return any(
-        getattr(type(callback), hook, None) is not getattr(Callback, hook)
-        for _, callback in callbacks
-    )
-
-
-def _comes_from_history(error):
-    """Say whether an error was raised by skorch's history."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return frame.f_globals["__name__"] == "skorch.history"
-
-
-def _missing_score(name, error, history):
-    """Say what a callback lacks that asks the history for a score it does not have."""
-    return (
-        f"The callback {name!r} asks for a score that this training does not record: "
-        f"{error.args[0]} Scores of a validation set ('valid_loss', 'valid_acc') need "
-        "early_stopping=True, or X_val and y_val in fit; others need a scoring "
-        f"callback before this one. Recorded are {sorted(history[-1])}."
-    )

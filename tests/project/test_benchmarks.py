@@ -1,5 +1,7 @@
 """The benchmarks are fair: everybody learns the same, and noise gets no verdict."""
 
+import subprocess
+import sys
 from argparse import Namespace
 from functools import partial
 
@@ -203,3 +205,13 @@ print(np.abs(logits - expected).max())
 """
     [apart] = in_new_process(code)
     assert apart < 1e-4
+
+
+@pytest.mark.slow
+def test_what_is_run_on_a_gpu_runs_on_a_pretended_one():
+    command = sys.executable, "-m", "benchmarks.on_gpu", "--pretend", "--seconds", "200"
+    process = subprocess.run(command, capture_output=True, text=True)
+    assert process.returncode == 0, process.stdout[-3000:] + process.stderr[-2000:]
+    table = process.stdout.rpartition("## On ")[2]
+    assert "left out: no time" not in table and table.count("\n| ") > 40
+    assert "| bytes left by 10 fits | 0 |" in table
