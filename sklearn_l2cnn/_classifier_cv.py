@@ -266,13 +266,13 @@ class L2CNNClassifierCV(
         learn the same up to rounding; with ``threads=1`` to the last bit.
 
     cuda_graph : bool, default=True
-        Whether training steps on CUDA are recorded once and replayed, several times
-        faster for small networks. A replay does nothing on the host. What a step is
-        seen to need there is noticed, and taken step by step or recorded anew: the
-        optimizer's settings, frozen or replaced parameters, attributes of the network
-        and the penalty, Python's, NumPy's and torch's random numbers. What else
-        ``forward`` looks at, such as a global variable or a clock, is not noticed:
-        False then takes every step.
+        Whether training steps on CUDA are recorded once and replayed, so that a step
+        is launched at once. A replay does nothing on the host. What a callback changes
+        between epochs is followed: the optimizer's settings, frozen or replaced
+        parameters, attributes of the network and of the penalty. Where a step itself
+        changes them, or draws random numbers of Python, NumPy or torch's CPU, nothing
+        is recorded. What else ``forward`` looks at, such as a clock or a file, is not
+        noticed; False takes every step then.
 
     callbacks : list, default=None
         Callbacks of skorch: instances, classes or pairs ``(name, callback)``. They are

@@ -25,8 +25,9 @@ from sklearn_l2cnn._training.stacked.training import (
     StackedTraining,
     why_one_by_one,
 )
-from sklearn_l2cnn._utils.devices import devices_for, free_memory, resolve_device
+from sklearn_l2cnn._utils.devices import devices_for, free_memory
 from sklearn_l2cnn._utils.estimators import set_attributes
+from sklearn_l2cnn._utils.turns import turn_on
 
 _logger = logging.getLogger("sklearn_l2cnn")
 
@@ -251,7 +252,11 @@ def fit_stacked(candidates, folds):
         ``outcomes[fold][alpha]``; see `fit_folds`. None where these networks cannot be
         stacked, which the log says.
     """
-    device = resolve_device(candidates.template.device)
+    with turn_on(devices_for(candidates.template.device)) as turn:
+        return turn.fit(lambda device: _fit_on(device, candidates, folds))
+
+
+def _fit_on(device, candidates, folds):
     outcomes, order = {}, candidates.order
     for numbers in _folds_at_a_time(folds):
         stacked = [_StackedFold(candidates, folds[k], device, k) for k in numbers]

@@ -24,6 +24,7 @@ from sklearn_l2cnn._utils.operations import (
     tagged,
     work,
 )
+from sklearn_l2cnn._utils.seeds import generators_kept
 from sklearn_l2cnn._utils.state import remembered
 
 # What is tried in float64: so many images at once, and in two halves.
@@ -82,7 +83,9 @@ def analysis_of(module, image, batch_sizes, reorder=True, by_parts=False):
     # a batch is cut for the threads of a CPU, and for nothing else
     cut = tuple(batch_sizes) if image.device.type == "cpu" else ()
     options = tuple(image.shape[1:]), image.dtype, cut, reorder, by_parts
-    return remembered(_known, module, options, lambda: _analysis(module, *options))
+    # the first fit of a kind must not draw other random numbers than the next
+    with generators_kept():
+        return remembered(_known, module, options, lambda: _analysis(module, *options))
 
 
 def _analysis(module, shape, dtype, batch_sizes, reorder, by_parts):

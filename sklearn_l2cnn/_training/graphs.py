@@ -102,8 +102,10 @@ class RecordedSteps:
         if self.replay is None and not self._record(X, y, rows):
             return self._take(X, y, rows)
         self.rows.copy_(rows)
-        for group, rate in zip(self.groups, self.rates, strict=True):
-            rate.fill_(group["lr"])
+        for k, (group, rate) in enumerate(zip(self.groups, self.rates, strict=True)):
+            if group["lr"] != self.numbers[k]:
+                self.numbers[k] = group["lr"]
+                rate.fill_(group["lr"])
         self.replay()
         return self.losses.clone()  # which the next one overwrites
 
@@ -123,9 +125,8 @@ class RecordedSteps:
     def _record(self, X, y, rows):
         """Record a step; say whether it could be."""
         self.rows = rows.clone()
-        self.rates = [
-            torch.full((), group["lr"], device=y.device) for group in self.groups
-        ]
+        self.numbers = [group["lr"] for group in self.groups]
+        self.rates = [torch.full((), lr, device=y.device) for lr in self.numbers]
         try:
             with _on_device(self.groups, self.rates):
                 self.replay = self.recorder.record(self._recorded(X, y))

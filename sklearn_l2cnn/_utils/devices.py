@@ -5,7 +5,7 @@ No other file asks ``torch.cuda``, or what a device is of.
 
 import logging
 import math
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache, reduce
 
 import torch
@@ -251,21 +251,12 @@ def free_bytes(device):
     return torch.cuda.mem_get_info(device)[0]
 
 
-@contextmanager
-def peak_of(device):
-    """Measure the memory that is taken on a device.
-
-    Yields
-    ------
-    peak : callable
-        Returns the most bytes until now.
-    """
+def needed_bytes(device):
+    """Return the most memory that this process ever had, above what it has now."""
     if device.type != "cuda":
-        yield lambda: 0
-        return
-    before = torch.cuda.memory_allocated(device)
-    torch.cuda.reset_peak_memory_stats(device)
-    yield lambda: torch.cuda.max_memory_allocated(device) - before
+        return 0
+    most = torch.cuda.max_memory_allocated(device)
+    return most - torch.cuda.memory_allocated(device)
 
 
 def identity_of(device):

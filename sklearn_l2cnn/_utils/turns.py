@@ -17,7 +17,7 @@ from sklearn_l2cnn._utils.devices import (
     free_bytes,
     free_memory,
     identity_of,
-    peak_of,
+    needed_bytes,
 )
 
 try:
@@ -29,8 +29,6 @@ _log = logging.getLogger("sklearn_l2cnn")
 
 # Seconds after which a fit that waits looks again.
 _PATIENCE = 0.2
-
-_peaks = {}  # bytes that the last fit of this process took, by device
 
 
 class Turn:
@@ -60,17 +58,15 @@ class Turn:
         function : callable
             From a device to a result. It may be called again.
         """
-        self._wait_until(lambda: free_bytes(self.device) >= _peaks.get(self.device, 0))
+        # the fits of a search need as much as the one before
+        self._wait_until(lambda: free_bytes(self.device) >= needed_bytes(self.device))
         while True:
             others = self.others()
-            with peak_of(self.device) as peak:
-                try:
-                    result = function(self.device)
-                    _peaks[self.device] = peak()
-                    return result
-                except OutOfMemory:
-                    if not others:
-                        raise
+            try:
+                return function(self.device)
+            except OutOfMemory:
+                if not others:
+                    raise
             free_memory(self.device)
             self._wait_until(lambda n=others: self.others() < n)
 

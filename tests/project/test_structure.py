@@ -217,6 +217,16 @@ def test_what_is_private_in_scikit_learn_is_used_in_one_place(path):
     assert bool(found) is (path == COMPAT), found
 
 
+def test_one_file_asks_for_cuda():
+    asking = []
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            by_name = isinstance(node, ast.Attribute) and node.attr == "cuda"
+            if by_name or (isinstance(node, ast.Constant) and node.value == "cuda"):
+                asking.append(path.relative_to(PACKAGE).as_posix())
+    assert set(asking) == {"_utils/devices.py"}
+
+
 def test_folders_of_tests_mirror_the_package():
     folders = {
         path.parent.relative_to(TESTS).as_posix() for path in TESTS.rglob("test_*.py")

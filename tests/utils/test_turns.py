@@ -154,7 +154,8 @@ def test_a_fit_that_has_begun_waits_and_begins_again(
     from sklearn_l2cnn._utils import turns
 
     expected = classifier().fit(*some).loss_curve_
-    monkeypatch.setattr(turns, "_peaks", {})  # nothing is known of what it takes
+    # nothing is known of what it takes
+    monkeypatch.setattr(turns, "needed_bytes", lambda device: 0)
     limited(1_250_000)
     other = Other(cuda, 1_200_000)
     other.start()
