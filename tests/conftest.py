@@ -10,6 +10,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from sklearn_l2cnn import L2CNNClassifier
+from sklearn_l2cnn._utils import turns
 from tests.pictures import picture
 
 # They are plugins, and change torch where they are imported.
@@ -80,6 +81,15 @@ def folder(tmp_path):
         paths.append(str(path))
         labels.append(k % 3 == 0)
     return paths, np.array(labels)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def turns_of_this_process(tmp_path_factory):
+    """Let fits of other processes of a test run be on machines of their own."""
+    before, folder = turns._folder, tmp_path_factory.mktemp("turns")
+    turns._folder = lambda: folder
+    yield
+    turns._folder = before
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ def images():
 
 @pytest.fixture(autouse=True)
 def seeded():
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
 

@@ -1,6 +1,7 @@
 """Several fits on several devices, and on one that has no memory for all of them."""
 
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -83,13 +84,16 @@ print(clf.fit(X, y).device_)
 def test_processes_take_the_devices_in_turn(cuda, tmp_path):
     if torch.cuda.device_count() < 2:
         pytest.skip("there is one device")
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
     pretended = torch.cuda.get_device_name(cuda) == "pretended device"
     options = ["--pretend"] if pretended else []
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", FIT, str(tmp_path), str(k), *options],
+            [sys.executable, "-c", FIT, str(meeting), str(k), *options],
             stdout=subprocess.PIPE,
             text=True,
+            env={**os.environ, "TMPDIR": str(tmp_path)},
         )
         for k in range(2)
     ]
