@@ -394,18 +394,18 @@ class Net(NeuralNetClassifier):
 
     def to_device(self):
         """Bring the network to the device, where it waits on the CPU."""
-        self.module_.to(self.device)
+        _move(self.module_, torch.device(self.device))
 
     def bring_memory(self):
         """Bring what the optimizer remembers to where the network is."""
-        if self.optimizer_.state:
+        if torch.device(self.device).type != "cpu" and self.optimizer_.state:
+            # by torch's own rules: some counts of steps stay on the CPU
             self.optimizer_.load_state_dict(self.optimizer_.state_dict())
 
     def offload(self):
         """Let network and optimizer wait on the CPU."""
-        if torch.device(self.device).type != "cpu":
-            self.module_.cpu()
-            self.bring_memory()
+        _move(self.module_, torch.device("cpu"))
+        self.bring_memory()
 
     def __getstate__(self):
         # skorch keeps what it was given and what it trains: here that is one object,
@@ -461,3 +461,9 @@ class Net(NeuralNetClassifier):
         self.frozen.let(self.module_, trained=True)
         vars(self).update(parameters)
         self.frozen.let(self.module_, trained=False)
+
+
+def _move(module, device):
+    """Move a network that is not there yet: moving marks its weights as changed."""
+    if any(p.device != device for p in module.parameters()):
+        module.to(device)

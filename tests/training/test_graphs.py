@@ -25,6 +25,7 @@ from sklearn_l2cnn._training.graphs import _WARM_UP
 from sklearn_l2cnn._training.net import Net
 from sklearn_l2cnn._training.upload import Upload
 from sklearn_l2cnn._utils.devices import CudaRecorder, OutOfMemory
+from sklearn_l2cnn.augmentation import NAMES
 from tests.conftest import SmallNet, tiny
 
 # -- uploads --------------------------------------------------------------------------
@@ -141,7 +142,7 @@ CONFIGURATIONS = {
         "gradient_clip": 0.5,
         "label_smoothing": 0.1,
     },
-    "mixup and turns": {"architecture": tiny, "augment": ["mixup", "rotate", "flip"]},
+    "augmented": {"architecture": tiny, "augment": list(NAMES)},  # by all there is
     "float64": {"architecture": in_float64},
 }
 
@@ -417,7 +418,7 @@ def no_waits():
         ("plain", True),
         ("norm and dropout", True),
         ("early stopping", True),
-        ("mixup and turns", True),
+        ("augmented", True),
         ("plain", False),
         ("l1 with sgd", False),
         ("early stopping", False),
