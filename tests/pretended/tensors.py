@@ -168,9 +168,22 @@ def dispatch(operation, arguments, options):
     def wrapped(found):
         if not isinstance(found, torch.Tensor):
             return found
-        return known[id(found)] if id(found) in known else OnDevice(found, target)
+        if id(found) in known:
+            return known[id(found)]
+        with torch.inference_mode(_infers(found, here)):
+            return OnDevice(found, target)
 
     return mapped(wrapped, result)
+
+
+def _infers(found, here):
+    """Say whether a result is a tensor of inference; a view is as what it is of."""
+    if torch.is_inference_mode_enabled():
+        storage = found.untyped_storage().data_ptr()
+        for tensor in here:
+            if tensor.held.untyped_storage().data_ptr() == storage:
+                return tensor.is_inference()
+    return torch.is_inference_mode_enabled()
 
 
 _SEVERAL = list, tuple

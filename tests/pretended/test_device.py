@@ -25,6 +25,15 @@ def test_shapes_are_those_of_the_cpu(cuda):
     assert torch.zeros(4, 3, device=cuda).t().stride() == (1, 3)
 
 
+def test_views_in_inference_mode(cuda):
+    x = torch.ones(4, 3, device=cuda)
+    with torch.inference_mode():
+        made, views = torch.ones(3, device=cuda) * 2, [x.detach(), x.view(12), x[0]]
+        assert made.is_inference() and made.detach().is_inference()
+    assert not any(view.is_inference() for view in views)
+    assert x.sum() == 12
+
+
 def test_numbers_are_those_of_the_cpu(cuda):
     network = small_network()
     images = torch.randn(5, 1, 4, 4)
