@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from typing import NamedTuple
 
 CONTROL = "the same again"
@@ -147,3 +148,15 @@ def control_pair(seconds, control):
     """Return how far a way is from itself, and whether that is near enough."""
     apart = ratio(seconds, CONTROL, control)
     return apart, abs(apart.median - 1) <= TOLERANCE
+
+
+@contextmanager
+def no_waits():
+    """Let torch raise where the host waits for the device."""
+    import torch
+
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

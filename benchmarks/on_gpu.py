@@ -18,7 +18,6 @@ import logging
 import threading
 import time
 import traceback
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -26,13 +25,14 @@ from sklearn.model_selection import GridSearchCV
 from torch import nn
 
 from benchmarks import _tasks
-from benchmarks._measure import Figure, interleaved, ratio
+from benchmarks._measure import Figure, interleaved, no_waits, ratio
 from benchmarks._networks import NETWORKS
 from benchmarks._peers import PEERS
 from benchmarks.bench_speed import same_curve
 from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
 from sklearn_l2cnn._training.net import Net
 from sklearn_l2cnn._utils.devices import CudaRecorder, generators_of
+from sklearn_l2cnn._utils.errors import first_line
 
 
 class Size:
@@ -49,9 +49,9 @@ class Size:
         self.repeats = 1 if pretended else 5
 
 
-def data(size, n=None, depth=3):
+def data(size):
     """Return noise with a bright bar whose place is the label."""
-    task = _tasks.synthetic(n or size.images, size.side, depth=depth, n_test=64)
+    task = _tasks.synthetic(size.images, size.side, depth=3, n_test=64)
     return task.X, task.y
 
 
@@ -137,16 +137,6 @@ def graphs(size, options):
                 yield Figure(what, float(apart), note=note)
 
 
-@contextmanager
-def no_waits():
-    """Let torch raise where the host waits for the device."""
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-
-
 def waits(size, options):
     """Train with torch's sync debug mode on from the second epoch on."""
     X, y = data(size)
@@ -167,7 +157,7 @@ def waits(size, options):
                 classifier(size, cuda_graph=cuda_graph, **network).fit(X, y)
                 found = "none"
             except RuntimeError as error:
-                found = str(error).splitlines()[0]
+                found = first_line(error)
             finally:
                 Net._train_epoch = train_epoch
             way = "with a graph" if cuda_graph else "step by step"

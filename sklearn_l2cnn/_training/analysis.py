@@ -15,6 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from sklearn_l2cnn._training.program import program_of
 from sklearn_l2cnn._training.shards import shard_bounds
+from sklearn_l2cnn._utils.errors import first_line
 from sklearn_l2cnn._utils.layers import calls_others
 from sklearn_l2cnn._utils.operations import (
     Unclear,
@@ -153,8 +154,7 @@ def _why_whole(module, twin, few, batch_sizes, shape, dtype):
             return _ACROSS
         other = _size_that_differs(twin, few, batch_sizes, shape, dtype)
     except Exception as error:  # whatever another's network may raise
-        reason = [*str(error).splitlines(), type(error).__name__][0]
-        return f"it cannot be tried: {reason}"
+        return f"it cannot be tried: {first_line(error)}"
     if other is not None:
         return f"it does something else with {other} images than with {_TRIED}"
     return None

@@ -1,4 +1,7 @@
-"""Images on the device, cut into batches without touching them one by one."""
+"""Images on the device, cut into batches without touching them one by one.
+
+And the losses of these batches, which stay there as long.
+"""
 
 import math
 from typing import NamedTuple
@@ -211,6 +214,36 @@ class OrderedBatches:
             else:
                 batch = X[rows]
             yield batch, None if y is None else y[rows]
+
+
+class EpochLosses:
+    """The losses of the steps of an epoch, which stay on the device until it ends."""
+
+    def __init__(self):
+        self.losses, self.rows = [], []
+
+    def add(self, losses, n_rows):
+        """Add the mean losses of a batch of so many rows, or of so many each."""
+        self.losses.append(losses)
+        self.rows.append(n_rows)
+
+    def means(self):
+        """Return the losses of the steps, as a tensor of shape (n_steps, ...)."""
+        return torch.stack(self.losses)
+
+    def totals(self, means):
+        """Sum them over all rows.
+
+        Parameters
+        ----------
+        means : ndarray of float64
+            The numbers of `means`.
+
+        Returns
+        -------
+        totals : ndarray of float64
+        """
+        return sum(mean * n_rows for mean, n_rows in zip(means, self.rows, strict=True))
 
 
 def auto_batch_size(n_rows):

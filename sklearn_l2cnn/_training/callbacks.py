@@ -219,14 +219,14 @@ def listens(callbacks, hook):
     )
 
 
-def comes_from_history(error):
-    """Say whether an error was raised by skorch's history."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return frame.f_globals["__name__"] == "skorch.history"
-
-
 def missing_score(name, error, history):
-    """Say what a callback lacks that asks the history for a score it does not have."""
+    """Say which score a callback asked the history for that it does not have.
+
+    None where the error is not one of skorch's history, or where that is empty.
+    """
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    if frame.f_globals["__name__"] != "skorch.history" or not len(history):
+        return None
     return (
         f"The callback {name!r} asks for a score that this training does not record: "
         f"{error.args[0]} Scores of a validation set ('valid_loss', 'valid_acc') need "

@@ -7,7 +7,7 @@ the libraries, are steps of the training, and recording executes nothing.
 
 A replay does again what was done on the device, and nothing of what was done on the
 host. So learning rates are read on the device; everything else that a step reads on the
-host is looked at in every epoch, and where it is another, steps are recorded anew; and
+host is compared in every epoch, and where it has changed, steps are recorded anew; and
 what changes on the host in a step, such as a counter in a network or Python's random
 numbers, is not recorded at all.
 """
@@ -19,8 +19,9 @@ from contextlib import contextmanager
 import torch
 from sklearn.exceptions import EfficiencyWarning
 
-from sklearn_l2cnn._training.batches import take_rows
+from sklearn_l2cnn._training.batches import EpochLosses, take_rows
 from sklearn_l2cnn._utils.devices import OutOfMemory
+from sklearn_l2cnn._utils.errors import first_line
 from sklearn_l2cnn._utils.seeds import random_states
 from sklearn_l2cnn._utils.state import state_of
 
@@ -77,7 +78,7 @@ class RecordedSteps:
         """Take the steps of an epoch, as `EagerSteps.epoch` does."""
         if self.replay is not None and self._seen_on_host() != self.seen:
             self._forget()
-        found = self.steps.new_losses()
+        found = EpochLosses()
         X, y = batches.dataset.X, batches.dataset.y
         for rows in batches.rows():
             prepare()
@@ -134,7 +135,7 @@ class RecordedSteps:
             self.eager = True
             warnings.warn(
                 "There is no memory for the graph of a training step; training goes on "
-                f"step by step, more slowly: {_first_line(error)} A smaller batch_size "
+                f"step by step, more slowly: {first_line(error)} A smaller batch_size "
                 "needs less.",
                 EfficiencyWarning,
                 stacklevel=2,
@@ -142,12 +143,13 @@ class RecordedSteps:
         except RuntimeError as error:
             self.eager = True
             _log.info(
-                "Training goes on step by step, without a graph: %s", _first_line(error)
+                "Training goes on step by step, without a graph: %s", first_line(error)
             )
         if self.eager:
             self._forget()
+            return False
         self.seen = self._seen_on_host()
-        return not self.eager
+        return True
 
     def _recorded(self, X, y):
         def step():
@@ -183,7 +185,3 @@ def _on_device(groups, rates):
     finally:
         for group, options in zip(groups, before, strict=True):
             group.update(options)
-
-
-def _first_line(error):
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -11,12 +11,12 @@ from skorch.callbacks import EpochTimer, PrintLog
 from skorch.utils import TeeGenerator
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from sklearn_l2cnn._training.batches import OrderedBatches, ShuffledBatches
-from sklearn_l2cnn._training.callbacks import (
-    comes_from_history,
-    listens,
-    missing_score,
+from sklearn_l2cnn._training.batches import (
+    EpochLosses,
+    OrderedBatches,
+    ShuffledBatches,
 )
+from sklearn_l2cnn._training.callbacks import listens, missing_score
 from sklearn_l2cnn._training.forward import (
     forward_of,
     logits_of,
@@ -26,7 +26,6 @@ from sklearn_l2cnn._training.forward import (
 from sklearn_l2cnn._training.regularization import Regularization, strengths
 from sklearn_l2cnn._training.runtime import isolated, torch_threads
 from sklearn_l2cnn._training.step import (
-    EpochLosses,
     Listeners,
     summed_loss,
     training_steps,
@@ -347,9 +346,10 @@ class Net(NeuralNetClassifier):
             except KeyboardInterrupt:
                 stop = True
             except KeyError as error:
-                if not comes_from_history(error) or not len(self.history):
+                message = missing_score(name, error, self.history)
+                if message is None:
                     raise
-                raise ValueError(missing_score(name, error, self.history)) from error
+                raise ValueError(message) from error
         if stop:
             self.stopped_by_callback_ = True
             raise KeyboardInterrupt

@@ -113,7 +113,7 @@ class Regularization:
                 step = step * sgd_factor(options)
         if isinstance(step, torch.Tensor):
             return step
-        # filled on the device, for which nobody waits
+        # filled on the device, so that the host does not wait
         return torch.full((), step, dtype=weight.dtype, device=weight.device)
 
 

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from sklearn_l2cnn._training.activity import Activity
 from sklearn_l2cnn._training.analysis import analysis_of
 from sklearn_l2cnn._training.augmenting import Augmenter
-from sklearn_l2cnn._training.batches import batch_bounds
+from sklearn_l2cnn._training.batches import EpochLosses, batch_bounds
 from sklearn_l2cnn._training.forward import forward_of, logits_of, network_input
 from sklearn_l2cnn._training.graphs import RecordedSteps, why_not_recorded
 from sklearn_l2cnn._training.runtime import lone_threads, torch_threads
@@ -109,36 +109,6 @@ class BatchLoss:
         return torch.stack([loss, activity.to(loss.dtype)]), logits
 
 
-class EpochLosses:
-    """The losses of the steps of an epoch, which stay on the device until it ends."""
-
-    def __init__(self):
-        self.losses, self.rows = [], []
-
-    def add(self, losses, n_rows):
-        """Add the mean losses of a batch of so many rows, or of so many each."""
-        self.losses.append(losses)
-        self.rows.append(n_rows)
-
-    def means(self):
-        """Return the losses of the steps, as a tensor of shape (n_steps, ...)."""
-        return torch.stack(self.losses)
-
-    def totals(self, means):
-        """Sum them over all rows.
-
-        Parameters
-        ----------
-        means : ndarray of float64
-            The numbers of `means`.
-
-        Returns
-        -------
-        totals : ndarray of float64
-        """
-        return sum(mean * n_rows for mean, n_rows in zip(means, self.rows, strict=True))
-
-
 @dataclass
 class EagerSteps:
     """Training steps, taken one after another.
@@ -202,11 +172,6 @@ class EagerSteps:
         self.regularization.step(lambda: self.regularization.optimizer.step(closure))
         return first[0]
 
-    @staticmethod
-    def new_losses():
-        """Return what keeps the losses of an epoch."""
-        return EpochLosses()
-
     def epoch(self, batches, prepare):
         """Take the steps of an epoch.
 
@@ -221,7 +186,7 @@ class EagerSteps:
         -------
         losses : EpochLosses
         """
-        found = self.new_losses()
+        found = EpochLosses()
         for X, y in batches:
             prepare()
             losses, _, _ = self.take(X, y)

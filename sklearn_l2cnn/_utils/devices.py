@@ -219,14 +219,14 @@ def free_memory(device):
 
 
 def sent(tensor, device):
-    """Copy a tensor from the host to a device, for which the host does not wait."""
+    """Copy a tensor from the host to a device; the host does not wait."""
     if not has_pinned_memory(device):
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def read(*tensors):
-    """Copy numbers from a device to the host, for which that waits once.
+    """Copy numbers from a device to the host, which waits once.
 
     Parameters
     ----------
@@ -245,7 +245,7 @@ def read(*tensors):
 
 
 def free_bytes(device):
-    """Return how much memory of a device nobody has; where it cannot tell, infinity."""
+    """Return the free memory of a device; infinity where it does not tell."""
     if device.type != "cuda":
         return math.inf
     return torch.cuda.mem_get_info(device)[0]

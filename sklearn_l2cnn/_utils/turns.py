@@ -138,7 +138,7 @@ def _is_locked(path):
 
 @contextmanager
 def _choosing():
-    """Let nobody else look at the locks, for which that has to take them."""
+    """Let one process at a time test the locks, as a test takes them for a moment."""
     with (_folder() / "choosing").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -6,6 +6,7 @@ import os
 
 import torch
 
+from sklearn_l2cnn._utils.errors import first_line
 from sklearn_l2cnn._utils.layers import compute_dtype
 from sklearn_l2cnn._utils.trace import at_rest
 from sklearn_l2cnn.architectures._heads import dropout_layers, set_dropout
@@ -180,7 +181,7 @@ def _with_state(network, architecture, shape, dropout, path):
 def _size_message(name, input_shape, error):
     depth, height, width = input_shape
     sides = ", ".join(map(str, sizes_that_fit(name, depth))) or "none"
-    reason = [*str(error).splitlines(), type(error).__name__][0]
+    reason = first_line(error)
     return (
         f"architecture={name!r} does not take images of {height} x {width} pixels "
         f"({reason}). Among the sizes that were tried, it takes square images of "

@@ -4,6 +4,7 @@ import os
 
 import torch
 
+from sklearn_l2cnn._utils.errors import first_line
 from sklearn_l2cnn.architectures._heads import last_layer
 
 
@@ -26,7 +27,7 @@ def read_state(path):
     except Exception as error:  # torch, zipfile and pickle raise errors of many types
         raise ValueError(
             f"pretrained={os.fspath(path)!r} could not be read as a state dict of "
-            f"torch: {str(error).splitlines()[0]}"
+            f"torch: {first_line(error)}"
         ) from error
     named = isinstance(state, dict) and state
     if not named or not all(

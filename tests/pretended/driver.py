@@ -9,6 +9,8 @@ import types
 
 import torch
 
+from tests.pretended import NAME
+
 N_DEVICES = 2
 TOTAL_MEMORY = 80 << 30
 
@@ -268,7 +270,6 @@ def drawing_from(generator):
 # -- memory ---------------------------------------------------------------------------
 
 memory_limit = [None] * N_DEVICES  # in bytes, to be set by a test
-n_emptied = [0]
 _blocks = [{} for _ in range(N_DEVICES)]  # where a storage lies: its size and its users
 _allocated, _peak = [0] * N_DEVICES, [0] * N_DEVICES
 
@@ -325,10 +326,6 @@ def _memory_info(device=None):
     return total - allocated(index), total
 
 
-def _empty_cache():
-    n_emptied[0] += 1
-
-
 # Pools that allocations of a capture go to; what they had is not given to others.
 pools_in_use = set()
 
@@ -360,7 +357,7 @@ def _init():
     new_generators()
     torch.cuda.default_generators = tuple(defaults)
     torch.cuda._get_device_properties = lambda index: types.SimpleNamespace(
-        name="pretended device",
+        name=NAME,
         major=9,
         minor=0,
         total_memory=TOTAL_MEMORY,
@@ -381,7 +378,7 @@ _FUNCTIONS = {
     "_cuda_setStream": _set_stream,
     "_cuda_set_sync_debug_mode": _set_sync_debug_mode,
     "_cuda_get_sync_debug_mode": lambda: _sync_debug_mode,
-    "_cuda_emptyCache": _empty_cache,
+    "_cuda_emptyCache": lambda: None,
     "_cuda_memoryStats": _memory_stats,
     "_cuda_resetPeakMemoryStats": _reset_peak,
     "_host_emptyCache": lambda: None,
@@ -427,7 +424,7 @@ def install_other(name):
     module._is_in_bad_fork = lambda: False
     module.device_count = lambda: N_DEVICES
     module.current_device = lambda: _current[0]
-    module.empty_cache = _empty_cache
+    module.empty_cache = lambda: None
     module.manual_seed_all = lambda seed: [g.manual_seed(seed) for g in defaults]
     module.get_amp_supported_dtype = lambda: [torch.bfloat16]
     backend_registration._setup_privateuseone_for_python_backend(name, module)

@@ -8,6 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks._measure import no_waits
+from tests.pretended import is_pretended
+
 pytestmark = pytest.mark.gpu
 
 
@@ -94,9 +97,8 @@ def test_copies_and_pickles_keep_what_they_are(cuda):
 @pytest.fixture
 def strict():
     """Let torch raise wherever the host would wait for the device."""
-    torch.cuda.set_sync_debug_mode("error")
-    yield
-    torch.cuda.set_sync_debug_mode("default")
+    with no_waits():
+        yield
 
 
 WAITING = {
@@ -210,7 +212,7 @@ def test_there_may_be_another_device(cuda):
 
 
 def test_memory_can_be_limited(cuda):
-    if torch.cuda.get_device_name(cuda) != "pretended device":
+    if not is_pretended():
         pytest.skip("the memory of a real device is what it is")
     from tests.pretended import driver
 

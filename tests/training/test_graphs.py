@@ -3,7 +3,6 @@
 All of it needs CUDA, real or pretended.
 """
 
-import contextlib
 import copy
 import functools
 import logging
@@ -19,6 +18,7 @@ from sklearn.exceptions import EfficiencyWarning
 from skorch.callbacks import Callback
 from torch import nn
 
+from benchmarks._measure import no_waits
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn._training import step as _steps
 from sklearn_l2cnn._training.graphs import _WARM_UP
@@ -27,6 +27,7 @@ from sklearn_l2cnn._training.upload import Upload
 from sklearn_l2cnn._utils.devices import CudaRecorder, OutOfMemory
 from sklearn_l2cnn.augmentation import NAMES
 from tests.conftest import SmallNet, tiny
+from tests.pretended import is_pretended
 
 # -- uploads --------------------------------------------------------------------------
 
@@ -85,10 +86,6 @@ def recorders(cuda, monkeypatch):
 
     monkeypatch.setattr(_steps, "recorder_for", counting)
     return made
-
-
-def is_pretended():
-    return torch.cuda.get_device_name() == "pretended device"
 
 
 def in_float64(input_shape, n_classes):
@@ -399,16 +396,6 @@ def test_what_somebody_listens_to_is_not_recorded(some, recorders):
 
 
 # -- waits and memory -----------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def no_waits():
-    """Let torch raise where the host would wait for the device."""
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.gpu

@@ -15,6 +15,7 @@ from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn._utils.devices import OutOfMemory, devices_for, identity_of
 from sklearn_l2cnn._utils.turns import turn_on
 from tests.conftest import tiny
+from tests.pretended import is_pretended
 
 CPU = torch.device("cpu")
 
@@ -86,8 +87,7 @@ def test_processes_take_the_devices_in_turn(cuda, tmp_path):
         pytest.skip("there is one device")
     meeting = tmp_path / "meeting"
     meeting.mkdir()
-    pretended = torch.cuda.get_device_name(cuda) == "pretended device"
-    options = ["--pretend"] if pretended else []
+    options = ["--pretend"] if is_pretended() else []
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", FIT, str(meeting), str(k), *options],
@@ -104,7 +104,7 @@ def test_processes_take_the_devices_in_turn(cuda, tmp_path):
 @pytest.fixture
 def limited(cuda):
     """Let a pretended device have little memory."""
-    if torch.cuda.get_device_name(cuda) != "pretended device":
+    if not is_pretended():
         pytest.skip("the memory of a real device is what it is")
     from tests.pretended import driver
 
