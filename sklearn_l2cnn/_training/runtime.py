@@ -116,10 +116,7 @@ def lone_threads(number):
         pool = _idle[number].pop()
     except IndexError:
         pool = ThreadPoolExecutor(
-            number,
-            thread_name_prefix=_LONE,
-            initializer=torch.set_num_threads,  # for the kernels of that thread
-            initargs=(1,),
+            number, thread_name_prefix=_LONE, initializer=_compute_alone
         )
     try:
         with _sooner_turns:
@@ -128,6 +125,16 @@ def lone_threads(number):
         pool.shutdown(cancel_futures=True)
         raise
     _idle[number].append(pool)
+
+
+def _compute_alone():
+    """Let torch use no other thread for the kernels of this one, from now on.
+
+    The first time that torch looks at its number in a thread it takes the one that was
+    set last in any thread. After that the number is the thread's own.
+    """
+    torch.get_num_threads()
+    torch.set_num_threads(1)
 
 
 @contextmanager

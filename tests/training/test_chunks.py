@@ -67,6 +67,16 @@ def test_nobody_else_has_the_threads_meanwhile():
         assert again in (mine, yours)
 
 
+def test_a_thread_that_had_nothing_to_do_yet_computes_alone_later():
+    number = 11  # nobody else has had threads of
+    with lone_threads(number) as pool:
+        list(pool.map(id, range(number)))
+    with torch_threads(3), lone_threads(number) as again:
+        assert again is pool
+        found = list(again.map(in_threads, range(9)))
+    assert {number for _, number in found} == {1}
+
+
 def test_turns_are_as_they_were_when_the_last_pool_is_back():
     before = sys.getswitchinterval()
     with lone_threads(2):
