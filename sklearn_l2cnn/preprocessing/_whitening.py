@@ -112,7 +112,8 @@ class PatchWhitener(PartialFitMixin, ImageTransformer):
             patches = torch.nn.functional.unfold(
                 chunk, self._sides(), stride=self.stride
             )
-            shares = as_tensor(weight[rows[part]]).repeat_interleave(patches.shape[2])
+            shares = as_tensor(weight[rows[part]]).to(patches.device)
+            shares = shares.repeat_interleave(patches.shape[2])
             new = _moments(patches.swapaxes(1, 2).flatten(0, 1), shares)
             moments = new if moments is None else _merge_moments(moments, new)
         learnt = dict(zip(names, moments, strict=True))

@@ -1,12 +1,10 @@
 """scikit-learn's conformance checks: all of them, none excused, and counted."""
 
 import importlib
-from collections import Counter
 
 import numpy as np
 import pytest
 import sklearn
-import torch
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 from sklearn.utils.fixes import parse_version
@@ -110,17 +108,6 @@ def assert_conforms(estimator):
         assert check_name.startswith("check_array_api"), (check_name, status, reason)
         assert status == "skipped" and any(word in reason for word in ABSENT), reason
     expect_all(len(results), len(results) - len(not_passed))
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
-def test_check_estimator_on_cuda():
-    results = check_estimator(
-        L2CNNClassifier(device="cuda", max_epochs=5), on_skip=None, on_fail=None
-    )
-    counts = Counter(result["status"] for result in results)
-    assert set(counts) <= {"passed", "skipped"}
-    expect_all(len(results), counts["passed"])
 
 
 ESTIMATORS = [

@@ -405,8 +405,10 @@ def install_cuda():
     torch.cuda.mem_get_info = torch.cuda.memory.mem_get_info = _memory_info
     torch.cuda.is_bf16_supported = lambda including_emulation=True: True
     torch.cuda._queued_calls.clear()  # which look at the drivers
-    # cuDNN, and what else is chosen for the device outside of its operations
+    # cuDNN, and kernels that are chosen by what the device is
     torch.backends.cudnn.enabled = False
+    for kernels in ("flash", "mem_efficient", "cudnn"):
+        getattr(torch.backends.cuda, f"enable_{kernels}_sdp")(False)
     tensors.install("CUDA")
     torch.cuda.init()
 

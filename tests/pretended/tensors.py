@@ -5,7 +5,9 @@ import weakref
 from functools import partial
 
 import torch
+from torch import nn
 from torch.optim.optimizer import _foreach_supported_types
+from torch.utils._device import _device_constructors
 
 from tests.pretended import driver
 
@@ -370,8 +372,8 @@ def install(key):
         operation = getattr(getattr(aten, operation), overload or "default")
         library.impl(name, partial(_made, operation), key, allow_override=True)
     install.library = library  # it ends with its owner
-    # torch's own way to take a parameter to another device, which keeps its identity
-    torch.__future__.set_swap_module_params_on_conversion(True)
+    nn.Module._apply = _keeping_identities(nn.Module._apply)
+    _device_constructors()  # torch looks for them once, and what follows hides some
     torch.Tensor.data = property(lambda tensor: _get_data(tensor), _replace)
     _foreach_supported_types.append(OnDevice)
     for name in ("tensor", "as_tensor"):
@@ -379,6 +381,25 @@ def install(key):
     torch.empty = _pinning(torch.empty)
     torch.Tensor.pin_memory = lambda tensor: _pinned_now(tensor.clone())
     torch.load = _mapping(torch.load)
+    torch.serialization.add_safe_globals([_unpickled])
+
+
+def _keeping_identities(function):
+    def apply(module, *arguments, **options):
+        """Take parameters to another device in torch's own way to keep who they are.
+
+        Those that lie on the CPU it takes so anyway where something is wrapped; lazy
+        ones, which cannot be, are left alone.
+        """
+        wrapped = any(isinstance(p, OnDevice) for p in module._parameters.values())
+        before = torch.__future__.get_swap_module_params_on_conversion()
+        torch.__future__.set_swap_module_params_on_conversion(before or wrapped)
+        try:
+            return function(module, *arguments, **options)
+        finally:
+            torch.__future__.set_swap_module_params_on_conversion(before)
+
+    return apply
 
 
 def _by_way_of_the_cpu(function):
