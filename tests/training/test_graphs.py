@@ -140,6 +140,7 @@ CONFIGURATIONS = {
         "label_smoothing": 0.1,
     },
     "augmented": {"architecture": tiny, "augment": list(NAMES)},  # by all there is
+    **{name: {"architecture": tiny, "augment": [name]} for name in NAMES},
     "float64": {"architecture": in_float64},
 }
 
