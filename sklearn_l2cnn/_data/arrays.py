@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from sklearn import get_config
 
+from sklearn_l2cnn._utils.devices import widest_float
 from sklearn_l2cnn._utils.sklearn_compat import moved_to_namespace_of
 
 
@@ -39,12 +40,14 @@ def as_tensor_if_dispatched(X):
     Returns
     -------
     tensor : Tensor or None
-        On the device of X, sharing its memory where the two libraries can.
+        On the device of X, sharing its memory where the two libraries can; on the CPU
+        where that device has no float64.
     """
     if not is_dispatched(X):
         return None
     if is_tensor(X):
-        return X.detach()
+        has_float64 = widest_float(X.device) == torch.float64
+        return X.detach() if has_float64 else X.detach().cpu()
     try:
         return torch.from_dlpack(X)
     except (BufferError, RuntimeError, TypeError, ValueError):
@@ -66,7 +69,9 @@ def give_back(tensor, X):
     if not is_dispatched(X):
         return on_host(tensor)
     if is_tensor(X):
-        return tensor.to(X.device)
+        dtype = tensor.dtype
+        dtype = widest_float(X.device) if dtype == torch.float64 else dtype
+        return tensor.to(X.device, dtype)
     return moved_to_namespace_of(X, tensor, on_host)
 
 

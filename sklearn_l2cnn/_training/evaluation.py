@@ -32,6 +32,7 @@ from sklearn_l2cnn._training.rowwise import (
     onednn_takes,
     rowwise,
 )
+from sklearn_l2cnn._utils.devices import widest_float
 from sklearn_l2cnn._utils.layers import ELEMENTWISE
 
 # Layers that are one function of their input and their weights.
@@ -197,7 +198,7 @@ class Weights:
     def _sums(self):
         if not self.some:
             return []
-        return torch.stack([numbers.sum().double() for numbers in self.some]).tolist()
+        return torch.stack([numbers.sum() for numbers in self.some]).tolist()
 
 
 def _identities(tensors):
@@ -268,10 +269,11 @@ def folded_norm(weight, bias, mean, variance, gain, shift, eps):
     -------
     weight, bias : Tensor
     """
+    wide = widest_float(weight.device)
     with torch.no_grad():
-        scale = (variance.double() + eps).rsqrt()
+        scale = (variance.to(wide) + eps).rsqrt()
         scale = scale if gain is None else scale * gain
-        moved = -mean.double() if bias is None else bias.double() - mean
+        moved = -mean.to(wide) if bias is None else bias.to(wide) - mean
         moved = moved * scale if shift is None else moved * scale + shift
         factors = scale.to(weight.dtype)[:, None, None, None]
         return weight * factors, moved.to(weight.dtype)

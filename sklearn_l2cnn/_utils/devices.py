@@ -225,6 +225,11 @@ def sent(tensor, device):
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
+def widest_float(device):
+    """Return float64 where devices of this kind have it, else float32."""
+    return torch.float64 if device.type in ("cpu", "cuda") else torch.float32
+
+
 def read(*tensors):
     """Copy numbers from a device to the host, which waits once.
 
@@ -319,7 +324,9 @@ class CudaRecorder:
             generator.graphsafe_set_state(generator.clone_state())
             graph, pool = torch.cuda.CUDAGraph(), torch.cuda.graph_pool_handle()
             try:
-                with torch.cuda.graph(graph, pool=pool):
+                # other threads may wait for the device, and take memory, meanwhile
+                mode = "thread_local"
+                with torch.cuda.graph(graph, pool=pool, capture_error_mode=mode):
                     function()
             except BaseException:
                 generator.graphsafe_set_state(drawn)

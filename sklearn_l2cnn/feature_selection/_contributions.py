@@ -53,14 +53,14 @@ def contributions(net, images, rows, labels, share, n_steps):
         Indices of the images, in the order in which they are summed.
     labels : Tensor of int64 of shape (m,)
         On the device of the network, like `share`.
-    share : Tensor of float64 of shape (m,)
-        Weights that sum to 1.
+    share : Tensor of shape (m,)
+        Weights that sum to 1, of the dtype that sums are to have.
     n_steps : int
         Points on the line from the mean image: midpoints of as many equal intervals.
 
     Returns
     -------
-    importances : Tensor of float64 of shape (channels, height, width)
+    importances : Tensor of shape (channels, height, width)
     """
     data = net, images, rows, share
     mean = _weighted_sum(*data, lambda part, chunk: chunk)
@@ -73,17 +73,17 @@ def contributions(net, images, rows, labels, share, n_steps):
         for step in range(n_steps):
             # images on the line, the nearest to the mean first
             points = chunk - (1 - (step + 0.5) / n_steps) * difference
-            slope = slope + _slope(net, points, padded).double()
-        return slope / n_steps * difference.double()
+            slope = slope + _slope(net, points, padded).to(share.dtype)
+        return slope / n_steps * difference.to(share.dtype)
 
     return _weighted_sum(*data, of_chunk)
 
 
 def _weighted_sum(net, images, rows, share, values_of):
-    """Sum, in float64, what a function returns for each image of its chunks."""
+    """Sum, as wide as the weights, what a function returns for each image."""
 
     def of_chunk(part, chunk):
-        values = values_of(part, chunk)[: part.stop - part.start].double()
+        values = values_of(part, chunk)[: part.stop - part.start].to(share.dtype)
         return (share[part, None, None, None] * values).sum(dim=0)
 
     return sum(over_chunks(net, images, of_chunk, rows))

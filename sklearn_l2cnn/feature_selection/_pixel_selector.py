@@ -17,6 +17,7 @@ from sklearn_l2cnn._data.validation import check_targets, check_weight, encode_l
 from sklearn_l2cnn._data.weights import normalized_weights
 from sklearn_l2cnn._estimator.wrapping import WrappingMixin
 from sklearn_l2cnn._training.chunks import predict_logits
+from sklearn_l2cnn._utils.devices import widest_float
 from sklearn_l2cnn._utils.estimators import all_or_nothing
 from sklearn_l2cnn._utils.sklearn_compat import (
     HasMethods,
@@ -320,7 +321,8 @@ class PixelSelector(WrappingMixin, SelectorMixin, BaseEstimator):
         data = canonical_set(images, labels, weight)
         weight = torch.as_tensor(normalized_weights(data.weight)).double()
         labels = torch.as_tensor(data.labels).to(clf.net_.device)
-        share = (weight / weight.sum()).to(clf.net_.device)
+        device = torch.device(clf.net_.device)
+        share = (weight / weight.sum()).to(device, widest_float(device))
         with torch.inference_mode(False), torch.enable_grad():
             given = data.images, data.rows, labels, share
             return contributions(clf.net_, *given, self.n_steps).sum(dim=0)

@@ -33,8 +33,9 @@ def wait(name):
     name : str
     """
     waits[name, _place()] += 1
-    if capturing() is not None:
-        capturing().invalid = True
+    tape = _forbids_waits()
+    if tape is not None:
+        tape.invalid = True
         raise torch.AcceleratorError(
             f"CUDA error: operation not permitted when stream is capturing ({name})"
         )
@@ -60,7 +61,7 @@ def _set_sync_debug_mode(mode):
 
 # -- devices --------------------------------------------------------------------------
 
-_current = [0]  # in this process; in torch it is one a thread
+_last = [0]  # the device that any thread chose last
 _kind = ["cuda"]
 unknown_dtypes = set()
 
@@ -70,20 +71,36 @@ def kind():
     return _kind[0]
 
 
+def current_device():
+    """Return the device of this thread, where it has chosen one.
+
+    Threads of autograd, which are not Python's, are told of it in ways that pass by.
+    """
+    return _last[0] if _of_autograd() else getattr(_local, "device", 0)
+
+
+def _of_autograd():
+    return isinstance(threading.current_thread(), threading._DummyThread)
+
+
+def _choose(index):
+    _local.device = _last[0] = index
+
+
 def index_of(device=None):
     """Return the index of a device that is there."""
     index = None if device is None else torch.device(device).index
     if index is None:
-        return _current[0]
+        return current_device()
     if index >= N_DEVICES:
         raise torch.AcceleratorError("CUDA error: invalid device ordinal")
     return index
 
 
 def _exchange_device(index):
-    before = _current[0]
+    before = current_device()
     if index >= 0:
-        _current[0] = index_of(f"{kind()}:{index}")
+        _choose(index_of(f"{kind()}:{index}"))
     return before
 
 
@@ -152,26 +169,42 @@ def _stream_ids():
 
 
 def _current_stream(index):
-    index = _current[0] if index < 0 else index
+    index = current_device() if index < 0 else index
     return _stream_ids()[index], index, _CUDA
 
 
 def _set_stream(stream_id, device_index, device_type):
     _stream_ids()[device_index] = stream_id
-    _current[0] = device_index
+    _choose(device_index)
 
 
 def on_default_stream():
     """Say whether the current stream is the one that cannot be captured."""
-    return not _stream_ids()[_current[0]]
+    return not _stream_ids()[current_device()]
 
 
 _captures = [None]
 
 
 def capturing():
-    """Return the tape that records, or None."""
-    return _captures[0]
+    """Return the tape that records what this thread does, or None.
+
+    What autograd's own threads do is always of the training that is recorded.
+    """
+    tape = _captures[0]
+    own = tape is not None and tape.thread is threading.current_thread()
+    return tape if own or _of_autograd() else None
+
+
+def _forbids_waits():
+    """Return the tape that is invalid when this thread waits, or None."""
+    tape = _captures[0]
+    return tape if tape is not None and tape.of_all_threads else capturing()
+
+
+def other_capture():
+    """Say whether anybody records."""
+    return _captures[0] is not None
 
 
 def set_capturing(tape):
@@ -368,7 +401,7 @@ def _init():
 _FUNCTIONS = {
     "_cuda_init": _init,
     "_cuda_getDeviceCount": lambda: N_DEVICES,
-    "_cuda_getDevice": lambda: _current[0],
+    "_cuda_getDevice": current_device,
     "_cuda_setDevice": _exchange_device,
     "_cuda_exchangeDevice": _exchange_device,
     "_cuda_maybeExchangeDevice": _exchange_device,
@@ -385,7 +418,7 @@ _FUNCTIONS = {
     "_cuda_endAllocateToPool": _end_pool,
     "_cuda_releasePool": lambda index, pool: None,
     "_accelerator_getAccelerator": lambda: torch.device("cuda"),
-    "_accelerator_getDeviceIndex": lambda: _current[0],
+    "_accelerator_getDeviceIndex": current_device,
 }
 
 
@@ -425,7 +458,7 @@ def install_other(name):
     module.is_available = module.is_initialized = lambda: True
     module._is_in_bad_fork = lambda: False
     module.device_count = lambda: N_DEVICES
-    module.current_device = lambda: _current[0]
+    module.current_device = current_device
     module.empty_cache = lambda: None
     module.manual_seed_all = lambda seed: [g.manual_seed(seed) for g in defaults]
     module.get_amp_supported_dtype = lambda: [torch.bfloat16]

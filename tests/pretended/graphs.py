@@ -1,12 +1,14 @@
 """A CUDA graph that is a tape of operations."""
 
+import threading
+
 import torch
 
 from tests.pretended import driver
 
 
 class Tape:
-    """Operations of the device, whichever thread asks for them, to be done again.
+    """Operations of the device that a thread asks for, to be done again.
 
     As in a graph nothing is done while it is recorded: what has been written by then is
     put back at the end, and what is done on the host is not on the tape.
@@ -18,14 +20,16 @@ class Tape:
         self.operations, self.before = [], {}
         self.invalid, self.recorded = False, False
 
-    def capture_begin(self, pool=None, **options):
+    def capture_begin(self, pool=None, capture_error_mode="global", **options):
         if driver.on_default_stream():
             raise RuntimeError(
                 "CUDA graphs must be captured on a non-default stream. (However, after "
                 "capture, it's ok to replay them on the default stream.)"
             )
-        if driver.capturing() is not None:
+        if driver.other_capture():
             raise RuntimeError("there is another capture")
+        self.thread = threading.current_thread()
+        self.of_all_threads = capture_error_mode == "global"
         self.random = [driver._CPUGenerator.get_state(each) for each in driver.defaults]
         self.generator = driver.defaults[driver.index_of()]
         self.generator.captured = True

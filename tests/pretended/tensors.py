@@ -210,10 +210,10 @@ def mapped(function, value):
 
 
 def _target(operation, arguments, options, here):
-    """Return the index of the device of the result; None is the CPU."""
+    """Return the index of the device of the result; None is another kind of device."""
     if options.get("device") is not None:
         device = torch.device(options["device"])
-        return None if device.type == "cpu" else driver.index_of(device)
+        return driver.index_of(device) if device.type == driver.kind() else None
     if operation is aten.copy_.default:
         written = arguments[0]
         return written.index if isinstance(written, OnDevice) else None
@@ -279,7 +279,7 @@ def _on_cpu(operation, arguments, options, target):
         return lambda: 0  # the one that is made of other operations
     if generator is not None:
         _check_generator(generator)
-    elif torch.Tag.nondeterministic_seeded in operation.tags:
+    elif _draws(operation, arguments, options):
         generator = driver.defaults[driver.index_of() if target is None else target]
 
         def draw():
@@ -290,10 +290,20 @@ def _on_cpu(operation, arguments, options, target):
     return lambda: operation(*arguments, **options)
 
 
+def _draws(operation, arguments, options):
+    """Say whether an operation draws random numbers; some do in training alone."""
+    names = (argument.name for argument in operation._schema.arguments)
+    values = dict(zip(names, arguments, strict=False))
+    values |= options
+    trains = values.get("train", values.get("training", True))
+    return torch.Tag.nondeterministic_seeded in operation.tags and trains
+
+
 def _held(value):
     if isinstance(value, OnDevice):
         return value.held
-    return _CPU if isinstance(value, torch.device) else value
+    here = isinstance(value, torch.device) and value.type == driver.kind()
+    return _CPU if here else value
 
 
 def _check_generator(generator):

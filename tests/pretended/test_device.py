@@ -3,6 +3,7 @@
 import copy
 import gc
 import pickle
+import threading
 
 import pytest
 import torch
@@ -225,3 +226,52 @@ def test_memory_can_be_limited(cuda):
     finally:
         driver.memory_limit[cuda.index] = None
     assert torch.isnan(torch.empty(3, device=cuda)).all()  # not written yet
+
+
+def test_copies_on_meta_have_no_numbers(cuda):
+    copied = torch.empty_like(torch.ones(3, device=cuda), device="meta")
+    assert copied.device.type == "meta"
+    with torch.device("meta"):
+        assert torch.empty(3).device.type == "meta"
+
+
+def test_dropout_draws_in_training_alone(cuda):
+    x, before = torch.ones(8, device=cuda), torch.cuda.get_rng_state()
+    with torch.inference_mode():
+        nn.functional.dropout(x, training=False)
+        assert torch.equal(torch.cuda.get_rng_state(), before)
+        nn.functional.dropout(x)
+    assert not torch.equal(torch.cuda.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("mode", ["global", "thread_local"])
+def test_a_capture_forbids_waits_in_other_threads_or_not(cuda, mode):
+    event, x, errors = torch.cuda.Event(), torch.ones(3, device=cuda), []
+    event.record()
+
+    def wait():
+        try:
+            event.synchronize()
+        except Exception as error:
+            errors.append(error)
+
+    def capture():
+        with torch.cuda.graph(torch.cuda.CUDAGraph(), capture_error_mode=mode):
+            x.add_(1)
+            thread = threading.Thread(target=wait)
+            thread.start()
+            thread.join()
+
+    if mode == "thread_local":
+        capture()
+        assert not errors
+    elif is_pretended():  # whatever a real one leaves behind
+        stream = torch.cuda.current_stream()
+        generator = torch.cuda.default_generators[0]
+        drawn = generator.graphsafe_get_state()
+        generator.graphsafe_set_state(generator.clone_state())
+        with pytest.raises(torch.AcceleratorError):
+            capture()
+        assert errors
+        generator.graphsafe_set_state(drawn)
+        torch.cuda.set_stream(stream)

@@ -7,13 +7,22 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from sklearn import config_context
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import check_estimator
 
 from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
 from sklearn_l2cnn.feature_extraction import CNNFeatures
+from sklearn_l2cnn.feature_selection import PixelSelector
+from sklearn_l2cnn.preprocessing import (
+    ContrastNormalizer,
+    PatchWhitener,
+    PixelScaler,
+    PixelStandardizer,
+)
 from tests.conformance.test_classifiers import expect_all
-from tests.conftest import SmallNet, tiny
+from tests.conftest import SmallNet, quick, tiny
 
 
 def is_there():
@@ -107,6 +116,36 @@ def test_what_computes_something_else_is_not_taken(some, other, monkeypatch):
     assert devices.resolve_device("other:1") == torch.device("other:1")
     with pytest.raises(ValueError, match="2 OTHER device"):
         devices.resolve_device("other:2")
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        ContrastNormalizer(window=3),
+        PatchWhitener(),
+        PixelScaler(),
+        PixelStandardizer(),
+        CNNFeatures(quick()),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_images_that_are_there(other, some, estimator):
+    X, y = some
+    X = (X / 255).astype(np.float32)
+    expected = clone(estimator).fit(X, y).transform(X)
+    there = torch.from_numpy(X).to("other:1")
+    with config_context(array_api_dispatch=True):
+        found = clone(estimator).fit(there, y).transform(there)
+    assert found.device == there.device and found.dtype == torch.float32
+    np.testing.assert_allclose(found.cpu(), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_importances(other, some):
+    there, here = (
+        PixelSelector(quick(device=device)).fit(*some).pixel_importances_
+        for device in ("auto", "cpu")
+    )
+    np.testing.assert_allclose(there, here, rtol=1e-2, atol=1e-5)
 
 
 def test_conformance(other, a_build_for_cuda_is_no_device):

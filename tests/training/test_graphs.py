@@ -8,6 +8,7 @@ import functools
 import logging
 import pickle
 import random
+import threading
 import warnings
 
 import numpy as np
@@ -220,6 +221,40 @@ class Curious(nn.Module):
 
     def forward(self, X):
         return self.body(X) * (1.0 if X.mean().item() < 1e6 else 0.5)
+
+
+class Beside(nn.Module):
+    """A network during whose recording another thread predicts."""
+
+    def __init__(self, input_shape, n_classes):
+        super().__init__()
+        self.body = tiny(input_shape, n_classes)
+
+    def forward(self, X):
+        if self.training and torch.cuda.is_current_stream_capturing():
+            thread = threading.Thread(target=self.predict)
+            thread.start()
+            thread.join()
+        return self.body(X)
+
+
+@pytest.mark.gpu
+def test_other_threads_predict_while_steps_are_recorded(some, recorders):
+    X, _ = some
+    clf, found = fitted(some, architecture=tiny), []
+    expected = clf.predict_proba(X)
+
+    def predict():
+        for _ in range(4):  # buffers are used again, and waited for
+            found.append(clf.predict_proba(X))
+
+    # nobody looks into a partial: a step that changes its network is not recorded
+    Beside.predict = functools.partial(predict)
+    recorders.clear()
+    fitted(some, architecture=Beside)
+    assert recorders[0].n_recorded == 1 and recorders[0].n_replayed > 5
+    assert len(found) == 4
+    assert all(np.array_equal(each, expected) for each in found)
 
 
 @pytest.mark.gpu
