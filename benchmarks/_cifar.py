@@ -118,7 +118,7 @@ def _mirror(images, which):
 
 def _shifted(images):
     """Shift every image by some pixels; what comes in is the mean colour."""
-    n, depth, height, width = images.shape
+    n, _, height, width = images.shape
     padded = F.pad(images, [MOST_SHIFT] * 4)
     by = torch.randint(2 * MOST_SHIFT + 1, (2, n, 1), device=images.device)
     rows = by[0] + torch.arange(height, device=images.device)
