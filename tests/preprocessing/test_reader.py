@@ -192,8 +192,12 @@ def test_one_array_matches_its_images():
 
 @pytest.mark.parametrize(
     ("values", "white"),
-    [(1.0, 1), (0.3, 1), (1.5, 255), (255, 255), (256, 65535), (70000, 70000)],
+    [
+        *((1.0, 1), (0.3, 1), (1.5, 255), (255, 255), (256, 1023), (1024, 4095)),
+        *((4096, 16383), (16384, 65535), (70000, 70000)),
+    ],
 )
+@pytest.mark.filterwarnings("ignore:Values from .* were taken as grey")
 def test_white_is_learnt(values, white):
     X = np.random.RandomState(0).uniform(0, 1, size=(5, 6, 6)) * values
     X[0, 0, 0] = values
