@@ -173,7 +173,7 @@ def _chosen_shape(shape, image_shape, channels, name):
             "or make the two agree."
         )
     if given is None and len(shape) == 4:
-        _refuse_swapped_channels(shape, found, channels, name)
+        _question_channels(shape, found, channels, name)
     return found
 
 
@@ -222,19 +222,29 @@ def _image_shape_of(shape, channels, name):
     return tuple(shape[1:])
 
 
-def _refuse_swapped_channels(shape, found, channels, name):
-    """Raise where the axes of X say clearly that its channels stand elsewhere.
+def _question_channels(shape, found, channels, name):
+    """Raise or warn where the axes of X say that its channels stand elsewhere.
 
-    A square image with 1, 3 or 4 channels on the wrong side would be learnt as a
-    sliver with as many channels as it has rows, without an error and badly.
+    A square image with its channels on the wrong side would be learnt as a sliver with
+    as many channels as it has rows, without an error and badly. With 1, 3 or 4 channels
+    it is clear; with others it is likely where the image would not be square as it is.
     """
     height, width, depth = swapped = _other_layout(shape, channels)
-    if depth in (1, 3, 4) and height == width and found[2] > 4:
+    if height != width or found[2] <= 4 or found[0] == found[1]:
+        return
+    if depth in (1, 3, 4):
         raise ValueError(
             f"{name} of shape {shape} with channels={channels!r} would be images of "
             f"{describe(found)}; {describe(swapped)} is more likely. Pass "
             f"channels={_other(channels)!r}, or image_shape={found} if you mean it."
         )
+    warnings.warn(
+        f"{name} of shape {shape} is taken as images of {describe(found)}. If they are "
+        f"{describe(swapped)}, pass channels={_other(channels)!r}; image_shape={found} "
+        "says that they are not.",
+        UserWarning,
+        stacklevel=4,
+    )
 
 
 def _other(channels):
