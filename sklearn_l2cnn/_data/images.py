@@ -7,6 +7,7 @@ Inside the package images are one thing: a tensor of shape
 
 import math
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -18,10 +19,12 @@ from sklearn_l2cnn._data.arrays import (
     dtype_name,
     tensor_to_numpy,
 )
+from sklearn_l2cnn._data.files import describe_source, is_file
 
 _READER = (
-    "If these are paths of image files, let sklearn_l2cnn.preprocessing.ImageReader "
-    "read them: make_pipeline(ImageReader(), L2CNNClassifier())."
+    "If these are images or paths of image files, let "
+    "sklearn_l2cnn.preprocessing.ImageReader read them: "
+    "make_pipeline(ImageReader(), L2CNNClassifier())."
 )
 
 
@@ -86,21 +89,60 @@ def _as_numbers(X, name, estimator):
     if tensor is not None:
         X = X.to(getattr(torch, _working_dtype(X)))
     try:
-        X = check_array(X, allow_nd=True, input_name=name, estimator=estimator)
-    except ValueError as error:
-        if tensor is None and any(
-            isinstance(value, str) for value in np.asarray(X).flat
-        ):
-            raise ValueError(f"{name} holds text: {error}. {_READER}") from error
-        raise
+        X = check_array(
+            X,
+            allow_nd=True,
+            ensure_all_finite=False,  # _check_finite says where
+            input_name=name,
+            estimator=estimator,
+        )
+    except (TypeError, ValueError) as error:
+        held = None if tensor is not None else _described_if_readable(X)
+        if held is None:
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name} holds {held}: {error}. {_READER}") from error
     if X.ndim > 2 and 0 in X.shape:
         raise ValueError(
             f"Found images without pixels: {name} has shape {tuple(X.shape)}, and "
             "every dimension must be at least 1."
         )
-    if tensor is not None:
-        return X
-    return as_tensor(X.astype(_working_dtype(X), copy=False))
+    if tensor is None:
+        X = as_tensor(X.astype(_working_dtype(X), copy=False))
+    _check_finite(X, name)
+    return X
+
+
+def _check_finite(X, name):
+    """Raise where a tensor holds values that are not numbers, and say in which rows."""
+    # a sum is finite unless there is something to find, or it overflows
+    if not X.is_floating_point() or torch.isfinite(X.sum()):
+        return
+    bad = ~torch.isfinite(X).flatten(1).all(dim=1)
+    rows = bad.nonzero().flatten().tolist()
+    if not rows:
+        return
+    what = f"infinity or a value too large for dtype({dtype_name(X)!r})"
+    if X[bad].isnan().any():
+        what = "NaN"
+    more = f" and {len(rows) - 10} more" if len(rows) > 10 else ""
+    raise ValueError(
+        f"Input {name} contains {what} in {len(rows)} of {len(X)} images, row "
+        f"{', '.join(map(str, rows[:10]))}{more}. Leave them out, or replace the "
+        f"pixels: np.nan_to_num({name})."
+    )
+
+
+def _described_if_readable(X):
+    """Say what X holds where ImageReader may read it: text, mappings, images."""
+    for value in np.asarray(X, dtype=object).flat:
+        if isinstance(value, str):
+            return "text"
+        if isinstance(value, Mapping):
+            return f"mappings with the keys {', '.join(map(repr, value))}"
+        if is_file(value):
+            return f"images such as {describe_source(value)}"
+    return None
 
 
 def _stack_lists(X, name):

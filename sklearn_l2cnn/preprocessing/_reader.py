@@ -1,6 +1,5 @@
 """Reading images from files, bytes, Pillow images or arrays into one array."""
 
-import contextlib
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -12,18 +11,16 @@ import torch
 from joblib import effective_n_jobs
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_l2cnn._data.arrays import is_tensor, tensor_to_numpy
-from sklearn_l2cnn._data.files import (
-    MODES,
-    ReadOptions,
-    describe_source,
-    is_file,
-    is_pil,
-    read_image,
-)
+from sklearn_l2cnn._data.files import MODES, ReadOptions, is_file, read_image
 from sklearn_l2cnn._data.framing import ASPECTS, two_sides
 from sklearn_l2cnn._data.images import as_images
 from sklearn_l2cnn._data.pixels import as_float64, cast_like, white_of
+from sklearn_l2cnn._data.sources import (
+    check_source,
+    load_repeated,
+    ranges_of,
+    sources_of,
+)
 from sklearn_l2cnn._data.validation import check_weight
 from sklearn_l2cnn._data.windows import Levels, Window, warn_about_windows, window_of
 from sklearn_l2cnn._utils.estimators import set_attributes
@@ -213,9 +210,10 @@ class ImageReader(ImageTransformer):
         Parameters
         ----------
         X : array-like of shape (n,) or (n, 1), or array-like of images or rows
-            Paths, bytes, Pillow images or arrays, as a list, an array, or a column of a
-            data frame; or one array, of the same shape as in :meth:`fit` if that was
-            one array as well.
+            Paths, bytes, Pillow images, arrays, or dicts with one of these as
+            ``"image"``, ``"img"``, ``"bytes"`` or ``"path"``, as a list, an array, or a
+            column of a data frame; or one array, of the same shape as in :meth:`fit` if
+            that was one array as well.
 
         Returns
         -------
@@ -251,8 +249,8 @@ class ImageReader(ImageTransformer):
         vars(self).pop("image_shape_", None)  # of an earlier fit to one array
         if self.on_error == "raise":
             for row, source in enumerate(sources):
-                _check_source(source, row)
-        set_attributes(self, self._windows(_ranges(sources)))
+                check_source(source, row)
+        set_attributes(self, self._windows(ranges_of(sources)))
         self.n_features_in_ = 1
         self.output_shape_ = (*two_sides(self.size), MODES[self.mode])
         return self
@@ -339,7 +337,7 @@ class ImageReader(ImageTransformer):
         fill = round(255 * self.fill) if is_byte else self.fill
         images = np.full(shape, fill, options.dtype)
         if self.n_jobs is not None:
-            _load_repeated(sources)
+            load_repeated(sources)
 
         def read(start):
             failures, levels = [], []
@@ -379,7 +377,7 @@ class ImageReader(ImageTransformer):
         """Return the image of a source, and its levels if it is a file of many bits."""
         if is_file(source):
             return read_image(source, options)
-        _check_source(source, row)
+        check_source(source, row)
         window = Window(self.black_, self.white_)
         if source.dtype.kind != "f":
             window = Window(self.integer_black_, self.integer_white_)
@@ -393,97 +391,3 @@ class ImageReader(ImageTransformer):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []  # the output is of `dtype`
         return tags
-
-
-def _ranges(sources):
-    """Return the lowest and highest value of arrays of floats (True) and integers."""
-    ranges = {}
-    for source in sources:
-        if not isinstance(source, np.ndarray) or source.dtype in (np.uint8, bool):
-            continue
-        finite, is_float = source[np.isfinite(source)], source.dtype.kind == "f"
-        low, high = ranges.get(is_float, (0.0, 0.0))
-        ranges[is_float] = finite.min(initial=low), finite.max(initial=high)
-    return ranges
-
-
-def sources_of(X):
-    """List the images of an array-like, or return None for one array of numbers.
-
-    Parameters
-    ----------
-    X : object
-
-    Returns
-    -------
-    sources : list or None
-        Paths, bytes, Pillow images and arrays of numpy.
-    """
-    if is_file(X):
-        raise ValueError(
-            f"X is a single image, {describe_source(X)}; several were expected. Pass a "
-            "list: [X]."
-        )
-    if not isinstance(X, list | tuple):
-        kind = getattr(getattr(X, "dtype", None), "kind", None)
-        if kind not in ("O", "U", "T", None) or not hasattr(X, "__len__"):
-            return None
-        X = _column(X)
-        if X is None:
-            return None
-    if not len(X):
-        raise ValueError("X is empty, it has 0 sample(s); at least 1 is required.")
-    X = [source[0] if _is_file_row(source) else tensor_to_numpy(source) for source in X]
-    if not any(is_file(source) or _is_image(source) for source in X):
-        return None
-    return X
-
-
-def _column(X):
-    """Return the single column of an array or data frame, or None if it has several."""
-    shape = getattr(X, "shape", (len(X),))
-    if len(shape) > 2 or is_tensor(X):
-        return None
-    if len(shape) == 2 and shape[1] > 1:
-        # iloc, since slices of a data frame with a numeric index go by labels
-        first = np.asarray(getattr(X, "iloc", X)[:1], dtype=object)
-        file = next((value for value in first.flat if is_file(value)), None)
-        if file is None:
-            return None
-        raise ValueError(
-            f"X has {shape[1]} columns, one of which contains {describe_source(file)}; "
-            "a single column of images was expected. Select it by its name, or, if the "
-            "other columns are needed as well, use make_pipeline(ImageReader(), "
-            "ImagesToRows()) in a ColumnTransformer."
-        )
-    X = np.asarray(X, dtype=object)
-    if X.ndim == 2:
-        X = X[:, 0]
-    return X if X.ndim == 1 else None
-
-
-def _is_file_row(source):
-    return isinstance(source, list | tuple) and len(source) == 1 and is_file(source[0])
-
-
-def _is_image(source):
-    return isinstance(source, np.ndarray) and source.ndim in (2, 3)
-
-
-def _check_source(source, row):
-    if not is_file(source) and not _is_image(source):
-        raise ValueError(
-            f"Row {row} of X is {source!r:.60}, of type {type(source).__name__}; a "
-            "path, bytes, a Pillow image or an array (height, width) or (height, "
-            "width, channels) was expected."
-        )
-
-
-def _load_repeated(sources):
-    """Decode repeated Pillow images, which two threads must not decode at once."""
-    known = set()
-    for source in sources:
-        if is_pil(source) and id(source) in known:
-            with contextlib.suppress(OSError, ValueError):
-                source.load()
-        known.add(id(source))

@@ -1,6 +1,7 @@
 """Tests of ImageReader: forms of input, threads and pipelines."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +151,46 @@ def test_lists_of_one_path(folder):
     expected = ImageReader(4).fit_transform(paths)
     found = ImageReader(4).fit_transform([[path] for path in paths])
     assert np.array_equal(found, expected)
+
+
+def test_mappings_with_an_image(folder):
+    paths, _ = folder
+    expected = ImageReader(8).fit_transform(paths)
+    files = [Path(path).read_bytes() for path in paths]
+    for rows in (
+        [{"image": Image.open(path), "label": 3} for path in paths],
+        [{"img": path, "label": 3} for path in paths],
+        [{"bytes": file, "path": "lost.png"} for file in files],
+        [{"bytes": None, "path": path} for path in paths],
+        [{"image": {"bytes": file, "path": None}, "label": 3} for file in files],
+    ):
+        for X in (
+            rows,
+            pd.Series(rows),
+            pd.DataFrame({"x": rows}),
+            [[r] for r in rows],
+        ):
+            assert np.array_equal(ImageReader(8).fit_transform(X), expected)
+    rows[3] = {"image": {"bytes": None, "path": None}, "label": 3}
+    with pytest.raises(ValueError, match=r"Row 3 of X is \{'bytes'.*'img' or 'path'"):
+        ImageReader(8).fit(rows)
+    with pytest.warns(UserWarning, match="row 3: Row 3 of X"):
+        found = ImageReader(8, on_error="fill").fit_transform(rows)
+    assert np.array_equal(found[4:], expected[4:]) and not found[3].any()
+    with pytest.raises(ValueError, match="X has 2 columns, one of which contains byt"):
+        ImageReader(8).fit(pd.DataFrame({"x": rows, "label": 3}))
+
+
+def test_sequences_of_other_libraries(folder):
+    class Column(Sequence):
+        def __len__(self):
+            return len(folder[0])
+
+        def __getitem__(self, row):
+            return Image.open(folder[0][row])
+
+    expected = ImageReader(8).fit_transform(folder[0])
+    assert np.array_equal(ImageReader(8).fit_transform(Column()), expected)
 
 
 def test_transparent_pixels_do_not_tint_their_neighbours():
