@@ -10,6 +10,8 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
+from sklearn import config_context
+from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -345,6 +347,37 @@ def test_paths_in_a_column_transformer(folder):
         ]
     )
     assert columns.fit_transform(frame).shape == (12, 4 * 4 * 3 + 1)
+
+
+@pytest.mark.parametrize("library", [pd, pl])
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_a_column_transformer_of_frames(folder, library, everywhere):
+    frame = library.DataFrame({"path": folder[0], "size": range(12)})
+    images = make_pipeline(ImageReader((4, 4)), ChannelStandardizer(), ImagesToRows())
+    columns = ColumnTransformer(
+        [("image", images, ["path"]), ("size", "passthrough", ["size"])]
+    )
+    name = library.__name__
+    if not everywhere:
+        columns.set_output(transform=name)
+    with config_context(transform_output=name if everywhere else None):
+        found = columns.fit_transform(frame)
+    assert type(found) is library.DataFrame and found.shape == (12, 4 * 4 * 3 + 1)
+    assert [*found.columns][:2] == ["image__pixel_0_0_0", "image__pixel_0_0_1"]
+    assert [*found.columns] == [*columns.get_feature_names_out()]
+    expected = (
+        clone(images).set_output(transform="default").fit_transform(frame["path"])
+    )
+    assert np.array_equal(found.to_numpy()[:, :-1], expected)
+
+
+def test_a_pipeline_of_images_and_frames(folder):
+    paths, labels = folder
+    pipeline = make_pipeline(ImageReader((4, 4)), ChannelStandardizer(), quick())
+    expected = clone(pipeline).fit(paths, labels).predict_proba(paths)
+    frame = pd.DataFrame({"path": paths})
+    found = pipeline.set_output(transform="pandas").fit(frame, labels)
+    assert np.array_equal(found.predict_proba(frame), expected)
 
 
 def test_feature_names_out():
