@@ -297,7 +297,10 @@ def check_continues(old_classes, old_shape, classes, image_shape):
         raise ValueError(
             f"warm_start=True cannot go on: y has the classes {classes.tolist()}, the "
             f"network was trained for {old_classes.tolist()}. Set warm_start=False, or "
-            "keep every class in y."
+            "keep every class in y. To teach the network other classes, save its "
+            "weights, torch.save(clf.module_.state_dict(), 'weights.pt'), and fit a "
+            "new classifier with pretrained='weights.pt', and with freeze= for the "
+            "layers that are to stay as they are."
         )
     if old_shape != image_shape:
         raise ValueError(
