@@ -72,14 +72,16 @@ class ImageReader(ImageTransformer):
     background : float, default=1.0
         Grey level behind transparent pixels: 0 is black, 1 is white.
 
-    black, white : float, default=None
-        The values that are black and white in images of more than 8 bits and of floats,
-        such as ``white=4095`` for 12 bits; values beyond are cut off. None finds them
-        with a warning where they may be others: black is 0, or the lowest value where
-        there are negative ones; white is 65,535 in files of 16 bits, in all others the
-        smallest of 1 (floats only), 255, 1023, 4095, 16,383 and 65,535 that no value
-        exceeds, or else the highest value. Files and Pillow images have each their own,
-        arrays those of :meth:`fit`.
+    black : float, default=None
+        The value that is black in images of more than 8 bits and of floats; values
+        below are cut off. None is 0, or the lowest value where there are negative ones.
+
+    white : float, default=None
+        The value that is white in these images, such as 4095 for 12 bits; values above
+        are cut off. None is 65,535 in files of 16 bits, in all others the smallest of 1
+        (floats only), 255, 1023, 4095, 16,383 and 65,535 that no value exceeds, or else
+        the highest value. What is found comes from each file or Pillow image by itself,
+        and for arrays from those in :meth:`fit`; a warning tells where it may be wrong.
 
     dtype : {"uint8", "float32"}, default="uint8"
         ``"uint8"`` has 256 levels of grey, ``"float32"`` all, from 0 to 1. To a
