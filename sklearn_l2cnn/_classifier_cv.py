@@ -567,7 +567,10 @@ class L2CNNClassifierCV(
         -------
         routing : MetadataRouter
         """
-        return router(self, self._template())
+        template = self._template()
+        # scoring=None asks for what this class asks for, and errors are to name it
+        template._metadata_request = self._get_metadata_request()
+        return router(self, template)
 
     def _template(self):
         """Return the classifier, unfitted, that those of the search are like.

@@ -19,6 +19,7 @@ from sklearn.utils import Bunch, check_random_state
 from sklearn_l2cnn._data.files import MODES, ReadOptions, read_image
 from sklearn_l2cnn._data.framing import ASPECTS, two_sides
 from sklearn_l2cnn._data.images import pixel_names
+from sklearn_l2cnn._data.windows import warn_about_windows
 from sklearn_l2cnn._utils.sklearn_compat import Interval, StrOptions, validate_params
 
 __all__ = [
@@ -242,7 +243,9 @@ def load_image_folder(path, size=None, *, mode="RGB", aspect="crop", return_X_y=
         size = two_sides(size)
     data = read_image_folder(path)
     options = ReadOptions(size, mode, aspect)
-    images = [read_image(source, options) for source in data.paths]
+    read = [read_image(source, options) for source in data.paths]
+    images = [pixels for pixels, _ in read]
+    warn_about_windows([levels for _, levels in read if levels is not None])
     sizes = Counter(image.shape[:2] for image in images)
     if len(sizes) > 1:
         shown = ", ".join(f"{h} x {w} ({n})" for (h, w), n in sizes.most_common(4))

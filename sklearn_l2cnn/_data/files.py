@@ -1,4 +1,4 @@
-"""Reading paths, bytes and Pillow images into uint8 arrays of one size.
+"""Reading paths, bytes and Pillow images into arrays of one size.
 
 Images are only decoded by Pillow. All failures are raised as a ValueError or an OSError
 that names the source.
@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sklearn_l2cnn._data.framing import central_box, inner_place, two_sides
+from sklearn_l2cnn._data.windows import Levels, window_of
 
 MODES = {"L": 1, "RGB": 3, "RGBA": 4}
 
@@ -43,6 +44,10 @@ class ReadOptions(NamedTuple):
         white.
     max_pixels : int
     root : str, path or None
+    black, white : float or None
+        Values that are black and white in images of more than 8 bits; None finds them.
+    dtype : numpy.dtype
+        uint8, or float32 with white as 1.
     """
 
     size: object = None
@@ -53,6 +58,9 @@ class ReadOptions(NamedTuple):
     background: float = 1.0
     max_pixels: int = 89_478_485
     root: object = None
+    black: object = None
+    white: object = None
+    dtype: object = np.dtype("uint8")
 
 
 def is_file(source):
@@ -77,7 +85,9 @@ def read_image(source, options):
 
     Returns
     -------
-    pixels : ndarray of uint8 of shape (height, width, channels)
+    pixels : ndarray of shape (height, width, channels)
+    levels : Levels or None
+        None if the image has no more than 8 bits.
     """
     name = describe_source(source)
     if is_pil(source):
@@ -193,13 +203,12 @@ def _to_pixels(image, options, name, whole=False):
         )
     try:
         image, scale = _load_upright(image, options, whole)
-        image = _to_mode(_to_eight_bits(image), options)
+        image, levels = _to_grey_or_mode(image, options)
     except Exception as error:  # damaged files may raise errors of any type
         raise ValueError(_damaged_message(name, error)) from error
     if options.size is not None:
         image = _to_size(image, scale, options)
-    pixels = np.array(image, dtype=np.uint8)
-    return pixels.reshape(*pixels.shape[:2], -1)
+    return _to_array(image, options), levels
 
 
 class Scale(NamedTuple):
@@ -263,10 +272,23 @@ def _uncropped_size(shape, size, aspect):
     return tuple(scale * whole for whole in shape)
 
 
-def _to_eight_bits(image):
-    """Convert an image of any mode to L, LA, RGB or RGBA."""
+def _to_grey_or_mode(image, options):
+    """Convert an image of more than 8 bits to floats, any other to the mode.
+
+    Pillow has more than 8 bits in grey images alone.
+
+    Returns
+    -------
+    image : Pillow image
+    levels : Levels or None
+    """
     if image.mode.startswith("I") or image.mode == "F":
-        return _from_more_bits(image)
+        return _to_shares(image, options)
+    return _to_mode(_to_eight_bits(image), options), None
+
+
+def _to_eight_bits(image):
+    """Convert an image of 8 bits to L, LA, RGB or RGBA."""
     alpha = "A" if "transparency" in image.info else ""
     modes = {"P": "RGB" + alpha, "L": "L" + alpha, "RGB": "RGB" + alpha, "1": "L"}
     modes |= {"LA": "LA", "La": "LA", "PA": "RGBA", "RGBA": "RGBA", "RGBa": "RGBA"}
@@ -274,23 +296,21 @@ def _to_eight_bits(image):
     return image if image.mode == mode else image.convert(mode)
 
 
-def white_for(largest):
-    """Return the value of white for images with the given largest value."""
-    return next((w for w in (1.0, 255.0, 65535.0) if largest <= w), float(largest))
-
-
-def _from_more_bits(image):
-    """Convert an image of more than 8 bits to L, clipped at black and at white."""
+def _to_shares(image, options):
+    """Convert an image of more than 8 bits to one of floats, white as 1."""
     from PIL import Image
 
-    values, white = np.asarray(image), 65535.0
+    values, least = np.asarray(image, dtype=np.float64), 65535.0
     if image.mode == "F":
-        white = white_for(values[np.isfinite(values)].max(initial=0))
+        least = 1.0
     # older releases of Pillow read 16-bit files as 32-bit integers
     elif image.mode == "I" and image.format is None:
-        white = max(255.0, white_for(values.max()))
-    shares = np.clip(values / white, 0, 1)
-    return Image.fromarray(np.round(shares * 255).astype(np.uint8))
+        least = 255.0
+    finite = values[np.isfinite(values)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    window = window_of(low, high, options.black, options.white, least)
+    shares = np.nan_to_num(window.shares(values))
+    return Image.fromarray(shares.astype(np.float32)), Levels(low, high, window)
 
 
 def _to_mode(image, options):
@@ -331,6 +351,8 @@ def _to_size(image, scale, options):
     if tuple(inner) == size:
         return image
     frame = _grey(size[::-1], options.fill, options.mode)
+    if image.mode == "F":
+        frame = Image.new("F", size[::-1], options.fill)
     frame.paste(image, place)
     return frame
 
@@ -348,3 +370,16 @@ def _crop(image, scale, top, left, height, width):
         image = image.crop((x, y, *end))
     box = (side - x, upper - y, min(far - x, image.width), min(lower - y, image.height))
     return image, box
+
+
+def _to_array(image, options):
+    """Return an image, of shares of white or of the requested mode, as an array."""
+    pixels, is_byte = np.asarray(image), options.dtype == np.uint8
+    if image.mode == "F":
+        grey = pixels.clip(0, 1)  # bicubic interpolation goes beyond
+        grey = np.round(255 * grey).astype(np.uint8) if is_byte else grey
+        opaque = np.full_like(grey, 255 if is_byte else 1)
+        pixels = np.dstack([grey, grey, grey, opaque][: MODES[options.mode]])
+    elif not is_byte:
+        pixels = pixels / np.float32(255)
+    return pixels.reshape(*pixels.shape[:2], -1)

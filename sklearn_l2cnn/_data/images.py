@@ -7,6 +7,7 @@ Inside the package images are one thing: a tensor of shape
 
 import math
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -18,10 +19,12 @@ from sklearn_l2cnn._data.arrays import (
     dtype_name,
     tensor_to_numpy,
 )
+from sklearn_l2cnn._data.files import describe_source, is_file
 
 _READER = (
-    "If these are paths of image files, let sklearn_l2cnn.preprocessing.ImageReader "
-    "read them: make_pipeline(ImageReader(), L2CNNClassifier())."
+    "If these are images or paths of image files, let "
+    "sklearn_l2cnn.preprocessing.ImageReader read them: "
+    "make_pipeline(ImageReader(), L2CNNClassifier())."
 )
 
 
@@ -86,21 +89,60 @@ def _as_numbers(X, name, estimator):
     if tensor is not None:
         X = X.to(getattr(torch, _working_dtype(X)))
     try:
-        X = check_array(X, allow_nd=True, input_name=name, estimator=estimator)
-    except ValueError as error:
-        if tensor is None and any(
-            isinstance(value, str) for value in np.asarray(X).flat
-        ):
-            raise ValueError(f"{name} holds text: {error}. {_READER}") from error
-        raise
+        X = check_array(
+            X,
+            allow_nd=True,
+            ensure_all_finite=False,  # _check_finite says where
+            input_name=name,
+            estimator=estimator,
+        )
+    except (TypeError, ValueError) as error:
+        held = None if tensor is not None else _described_if_readable(X)
+        if held is None:
+            raise
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name} holds {held}: {error}. {_READER}") from error
     if X.ndim > 2 and 0 in X.shape:
         raise ValueError(
             f"Found images without pixels: {name} has shape {tuple(X.shape)}, and "
             "every dimension must be at least 1."
         )
-    if tensor is not None:
-        return X
-    return as_tensor(X.astype(_working_dtype(X), copy=False))
+    if tensor is None:
+        X = as_tensor(X.astype(_working_dtype(X), copy=False))
+    _check_finite(X, name)
+    return X
+
+
+def _check_finite(X, name):
+    """Raise where a tensor holds values that are not numbers, and say in which rows."""
+    # a sum is finite unless there is something to find, or it overflows
+    if not X.is_floating_point() or torch.isfinite(X.sum()):
+        return
+    bad = ~torch.isfinite(X).flatten(1).all(dim=1)
+    rows = bad.nonzero().flatten().tolist()
+    if not rows:
+        return
+    what = f"infinity or a value too large for dtype({dtype_name(X)!r})"
+    if X[bad].isnan().any():
+        what = "NaN"
+    more = f" and {len(rows) - 10} more" if len(rows) > 10 else ""
+    raise ValueError(
+        f"Input {name} contains {what} in {len(rows)} of {len(X)} images, row "
+        f"{', '.join(map(str, rows[:10]))}{more}. Leave them out, or replace the "
+        f"pixels: np.nan_to_num({name})."
+    )
+
+
+def _described_if_readable(X):
+    """Say what X holds where ImageReader may read it: text, mappings, images."""
+    for value in np.asarray(X, dtype=object).flat:
+        if isinstance(value, str):
+            return "text"
+        if isinstance(value, Mapping):
+            return f"mappings with the keys {', '.join(map(repr, value))}"
+        if is_file(value):
+            return f"images such as {describe_source(value)}"
+    return None
 
 
 def _stack_lists(X, name):
@@ -173,7 +215,7 @@ def _chosen_shape(shape, image_shape, channels, name):
             "or make the two agree."
         )
     if given is None and len(shape) == 4:
-        _refuse_swapped_channels(shape, found, channels, name)
+        _question_channels(shape, found, channels, name)
     return found
 
 
@@ -222,19 +264,29 @@ def _image_shape_of(shape, channels, name):
     return tuple(shape[1:])
 
 
-def _refuse_swapped_channels(shape, found, channels, name):
-    """Raise where the axes of X say clearly that its channels stand elsewhere.
+def _question_channels(shape, found, channels, name):
+    """Raise or warn where the axes of X say that its channels stand elsewhere.
 
-    A square image with 1, 3 or 4 channels on the wrong side would be learnt as a
-    sliver with as many channels as it has rows, without an error and badly.
+    A square image with its channels on the wrong side would be learnt as a sliver with
+    as many channels as it has rows, without an error and badly. With 1, 3 or 4 channels
+    it is clear; with others it is likely where the image would not be square as it is.
     """
     height, width, depth = swapped = _other_layout(shape, channels)
-    if depth in (1, 3, 4) and height == width and found[2] > 4:
+    if height != width or found[2] <= 4 or found[0] == found[1]:
+        return
+    if depth in (1, 3, 4):
         raise ValueError(
             f"{name} of shape {shape} with channels={channels!r} would be images of "
             f"{describe(found)}; {describe(swapped)} is more likely. Pass "
             f"channels={_other(channels)!r}, or image_shape={found} if you mean it."
         )
+    warnings.warn(
+        f"{name} of shape {shape} is taken as images of {describe(found)}. If they are "
+        f"{describe(swapped)}, pass channels={_other(channels)!r}; image_shape={found} "
+        "says that they are not.",
+        UserWarning,
+        stacklevel=4,
+    )
 
 
 def _other(channels):

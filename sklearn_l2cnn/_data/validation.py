@@ -9,7 +9,8 @@ import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_X_y, validate_data
 
-from sklearn_l2cnn._data.arrays import origin_of, without_namespace
+from sklearn_l2cnn._data.arrays import holds_numbers, origin_of, without_namespace
+from sklearn_l2cnn._data.data_sets import refuse_data_set
 from sklearn_l2cnn._data.images import as_images, describe
 from sklearn_l2cnn._utils.estimators import set_attributes
 from sklearn_l2cnn._utils.sklearn_compat import check_sample_weight
@@ -81,6 +82,7 @@ def read_images(estimator, X, channels=None):
     info : InputInfo
     """
     _check_image_shape(estimator.image_shape)
+    refuse_data_set(X)
     twin = copy.copy(estimator)  # scikit-learn sets the names of the columns
     validate_data(twin, X=X, reset=True, skip_check_array=True, ensure_2d=False)
     images = as_images(
@@ -114,6 +116,7 @@ def check_images(estimator, X, info=None, name="X", channels=None):
     if info is not None:
         estimator = copy.copy(estimator)
         set_attributes(estimator, info.attributes())
+    refuse_data_set(X, name)
     # the names of the columns, and that X is there at all
     validate_data(estimator, X=X, reset=False, skip_check_array=True, ensure_2d=False)
     return as_images(
@@ -179,20 +182,36 @@ def check_targets(estimator, y, sample_weight, images, suffix=""):
     y : ndarray of shape (n,)
     weight : ndarray of float64 of shape (n,)
     """
-    y = without_namespace(y)
-    if y is not None:
-        check_consistent_length(images, y)
+    y, name = without_namespace(y), type(estimator).__name__
+    if y is None:
+        raise ValueError(
+            f"{name} requires y to be passed, but the target y is None: fit(X, y) "
+            "takes the label of every image as y, an array-like of shape (n,)."
+        )
+    check_consistent_length(images, y)
     shape = np.asarray(y).shape
     if len(shape) == 2 and shape[1] > 1:
         raise ValueError(
             f"Multioutput target data is not supported: y{suffix} has shape {shape}, "
-            f"but {type(estimator).__name__} learns one label for each image. Pass a "
-            "1-D y, or wrap the estimator in sklearn.multioutput.MultiOutputClassifier."
+            f"but {name} learns one label for each image. Pass "
+            f"{_labels_to_pass(y, suffix)}, or wrap the estimator in "
+            "sklearn.multioutput.MultiOutputClassifier."
         )
     # scikit-learn's own messages and warnings about y, without its checks of X
     _, y = check_X_y(np.zeros((len(images), 1)), y, estimator=estimator)
     check_classification_targets(y)
     return y, check_weight(sample_weight, images, suffix)
+
+
+def _labels_to_pass(y, suffix):
+    """Say which labels are meant with a y of several columns, which may be one-hot."""
+    values = np.asarray(y)
+    numbers = holds_numbers(values)
+    if not numbers or not (np.sort(values) == np.eye(values.shape[1])[-1]).all():
+        return f"a 1-D y{suffix}"
+    if hasattr(y, "idxmax"):  # a data frame, with the classes as columns
+        return f"y{suffix}.idxmax(axis=1)"
+    return f"np.asarray(y{suffix}).argmax(axis=1)"
 
 
 def check_weight(sample_weight, images, suffix=""):
@@ -278,7 +297,10 @@ def check_continues(old_classes, old_shape, classes, image_shape):
         raise ValueError(
             f"warm_start=True cannot go on: y has the classes {classes.tolist()}, the "
             f"network was trained for {old_classes.tolist()}. Set warm_start=False, or "
-            "keep every class in y."
+            "keep every class in y. To teach the network other classes, save its "
+            "weights, torch.save(clf.module_.state_dict(), 'weights.pt'), and fit a "
+            "new classifier with pretrained='weights.pt', and with freeze= for the "
+            "layers that are to stay as they are."
         )
     if old_shape != image_shape:
         raise ValueError(

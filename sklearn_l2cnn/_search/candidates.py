@@ -38,6 +38,12 @@ def check_alphas(alphas):
         Of float64, or of objects where there is a mapping.
     """
     expected = "Numbers >= 0 were expected, such as np.logspace(-5, -1, 9)"
+    if isinstance(alphas, Mapping):
+        raise ValueError(
+            f"alphas={alphas!r} is a mapping; an array-like of alphas was expected, of "
+            "which each may be a mapping from layers to numbers. All combinations are "
+            f"alphas=[*sklearn.model_selection.ParameterGrid({alphas!r})]."
+        )
     if np.ndim(alphas) == 1 and any(isinstance(one, Mapping) for one in alphas):
         return _mappings(alphas)
     alphas = check_array(

@@ -5,10 +5,12 @@ underscore: a release that moves one of them is mended here and nowhere else. Tr
 scikit-learn 1.6, 1.7, 1.8 and 1.9.
 """
 
+import functools
 import inspect
 import warnings
 from types import SimpleNamespace
 
+from sklearn.base import TransformerMixin
 from sklearn.base import _clone_parametrized as clone_parametrized
 from sklearn.base import _fit_context as fit_context
 from sklearn.model_selection._search import BaseSearchCV
@@ -21,6 +23,9 @@ from sklearn.utils._param_validation import (
     Options,
     StrOptions,
     validate_params,
+)
+from sklearn.utils._set_output import (
+    _wrap_data_with_container as wrap_data_with_container,
 )
 from sklearn.utils.metadata_routing import _routing_enabled as routing_enabled
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
@@ -114,3 +119,47 @@ def calculate_threshold(estimator, importances, threshold):
     from sklearn.feature_selection._from_model import _calculate_threshold
 
     return _calculate_threshold(estimator, importances, threshold)
+
+
+class RowsInFramesMixin(TransformerMixin, auto_wrap_output_keys=None):
+    """Mixin for transformers of which `set_output` makes frames of rows alone.
+
+    scikit-learn makes a frame of whatever a transformer returns, and fails at images:
+    here they stay arrays.
+    """
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(auto_wrap_output_keys=None, **kwargs)
+        cls._sklearn_auto_wrap_output_keys = {"transform"}  # that there is set_output
+        if "transform" in vars(cls):
+            cls.transform = _with_rows_in_frames(cls.transform)
+
+    def fit_transform(self, X, y=None, **fit_params):
+        """Fit to X, and transform it.
+
+        Parameters
+        ----------
+        X : array-like
+            Images or rows, as for `fit`.
+        y : array-like, default=None
+            Labels, where `fit` takes them.
+        **fit_params : dict
+            Further arguments of `fit`.
+
+        Returns
+        -------
+        X : ndarray, or data frame of rows
+            What `transform` returns.
+        """
+        return self.fit(X, y, **fit_params).transform(X)
+
+
+def _with_rows_in_frames(transform):
+    @functools.wraps(transform)
+    def wrapped(self, X):
+        found = transform(self, X)
+        if len(found.shape) != 2:
+            return found
+        return wrap_data_with_container("transform", found, X, self)
+
+    return wrapped

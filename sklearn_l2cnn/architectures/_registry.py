@@ -130,7 +130,12 @@ def _make_torchvision(name, shape, published):
         raise ValueError(
             f"architecture={name!r} is not the name of a network.{hint} Names are "
             f"{', '.join(ARCHITECTURES)}, and the classifiers of torchvision: "
-            "sklearn_l2cnn.architectures.list_architectures() lists all."
+            "sklearn_l2cnn.architectures.list_architectures() lists all. Any other "
+            "network is passed as a torch.nn.Module, or as a function of (input_shape, "
+            "n_classes) that returns one, such as one of timm:\n"
+            "def architecture(input_shape, n_classes):\n"
+            f"    return timm.create_model({name!r}, in_chans=input_shape[0], "
+            "num_classes=n_classes)"
         )
     try:
         network = torchvision_network(name, *shape, published)

@@ -1,6 +1,9 @@
 """State dicts: reading them from files and loading them into networks."""
 
 import os
+import pickle
+import warnings
+import zipfile
 
 import torch
 
@@ -17,13 +20,26 @@ def read_state(path):
         A file written by :func:`torch.save`.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # of torch, about pickles that are none of its own: they raise below
+            warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise FileNotFoundError(
             f"pretrained={os.fspath(path)!r}: there is no such file. A path is that of "
             "a state dict, written by torch.save(network.state_dict(), path); True "
             "loads the published weights of a network of torchvision."
         ) from None
+    except pickle.UnpicklingError as error:
+        name = repr(os.fspath(path))
+        whole = f"torch.load({name}, weights_only=False)"
+        whole = whole if zipfile.is_zipfile(path) else f"joblib.load({name})"
+        raise ValueError(
+            f"pretrained={name} could not be read as a state dict of torch: it is "
+            "damaged, or a pickle of something else. If it is a fitted classifier that "
+            f"you trust, write its weights with torch.save({whole}"
+            ".module_.state_dict(), 'weights.pt'), and pass pretrained='weights.pt'."
+        ) from error
     except Exception as error:  # torch, zipfile and pickle raise errors of many types
         raise ValueError(
             f"pretrained={os.fspath(path)!r} could not be read as a state dict of "

@@ -22,6 +22,7 @@ from sklearn_l2cnn._utils.estimators import all_or_nothing
 from sklearn_l2cnn._utils.sklearn_compat import (
     HasMethods,
     Interval,
+    RowsInFramesMixin,
     StrOptions,
     calculate_threshold,
     check_feature_names_in,
@@ -31,7 +32,7 @@ from sklearn_l2cnn._utils.sklearn_compat import (
 from sklearn_l2cnn.feature_selection._contributions import contributions
 
 
-class PixelSelector(WrappingMixin, SelectorMixin, BaseEstimator):
+class PixelSelector(RowsInFramesMixin, WrappingMixin, SelectorMixin, BaseEstimator):
     r"""Select the pixels by which a convolutional network discriminates the classes.
 
     The importance of pixel p is its contribution to the log odds :math:`m` of the true

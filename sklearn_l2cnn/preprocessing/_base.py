@@ -4,7 +4,7 @@ from numbers import Real
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_l2cnn._data.arrays import give_back, origin_of
@@ -18,6 +18,7 @@ from sklearn_l2cnn._utils.estimators import (
 )
 from sklearn_l2cnn._utils.sklearn_compat import (
     Interval,
+    RowsInFramesMixin,
     StrOptions,
     check_feature_names_in,
     check_same_namespace,
@@ -29,7 +30,7 @@ IMAGE_SHAPE = {"image_shape": [tuple, list, None]}
 FORM = {**IMAGE_SHAPE, "channels": [StrOptions({"last", "first"})]}
 
 
-class ImageTransformer(ParametersMixin, TransformerMixin, BaseEstimator):
+class ImageTransformer(ParametersMixin, RowsInFramesMixin, BaseEstimator):
     """Base class of the transformers, which return images in the form of X.
 
     Subclasses implement `_transform`, which takes and returns a tensor of shape
@@ -76,7 +77,8 @@ class ImageTransformer(ParametersMixin, TransformerMixin, BaseEstimator):
         Returns
         -------
         X : ndarray
-            In the form of X: rows for rows, images for images.
+            In the form of X: rows for rows, images for images. ``set_output`` makes
+            data frames of rows; images stay arrays.
         """
         check_is_fitted(self)
         check_same_namespace(X, self, attribute="_origin_", method="transform")

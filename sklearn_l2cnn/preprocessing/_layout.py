@@ -148,6 +148,10 @@ class RowsToImages(InvertibleMixin, OneToOneFeatureMixin, ImageTransformer):
 class ImagesToRows(InvertibleMixin, ImageTransformer):
     """Flatten images to rows, as expected by the estimators of scikit-learn.
 
+    Of rows ``set_output(transform="pandas")`` makes data frames. Images have no index:
+    these count from 0. In a :class:`~sklearn.compose.ColumnTransformer` with other
+    columns of a frame, give it ``frame.reset_index(drop=True)``.
+
     Parameters
     ----------
     image_shape : tuple of int, default=None

@@ -1,6 +1,5 @@
 """Reading images from files, bytes, Pillow images or arrays into one array."""
 
-import contextlib
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -12,22 +11,21 @@ import torch
 from joblib import effective_n_jobs
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_l2cnn._data.arrays import is_tensor, tensor_to_numpy
-from sklearn_l2cnn._data.files import (
-    MODES,
-    ReadOptions,
-    describe_source,
-    is_file,
-    is_pil,
-    read_image,
-    white_for,
-)
+from sklearn_l2cnn._data.files import MODES, ReadOptions, is_file, read_image
 from sklearn_l2cnn._data.framing import ASPECTS, two_sides
 from sklearn_l2cnn._data.images import as_images
-from sklearn_l2cnn._data.pixels import as_float64, cast_like
+from sklearn_l2cnn._data.pixels import as_float64, cast_like, white_of
+from sklearn_l2cnn._data.sources import (
+    check_source,
+    load_repeated,
+    ranges_of,
+    sources_of,
+)
 from sklearn_l2cnn._data.validation import check_weight
-from sklearn_l2cnn._utils.sklearn_compat import Interval, StrOptions
-from sklearn_l2cnn.preprocessing._base import FORM, ImageTransformer
+from sklearn_l2cnn._data.windows import Levels, Window, warn_about_windows, window_of
+from sklearn_l2cnn._utils.estimators import set_attributes
+from sklearn_l2cnn._utils.sklearn_compat import Interval, Options, StrOptions
+from sklearn_l2cnn.preprocessing._base import FORM, NUMBER, ImageTransformer
 from sklearn_l2cnn.preprocessing._colour import convert_channels
 from sklearn_l2cnn.preprocessing._geometry import INTERPOLATIONS, SIZE, resize_to
 
@@ -36,18 +34,17 @@ _FILES = 16
 # Largest number of failures that a warning lists.
 _LISTED = 100
 SHARE = [Interval(Real, 0, 1, closed="both")]
+DTYPES = {np.uint8, np.float32}
 
 
 class ImageReader(ImageTransformer):
-    """Read images of any kind and size into one array of uint8.
+    """Read images of any kind and size into one array.
 
     Images are given as paths of files, the bytes of files, Pillow images, arrays of
-    different sizes, or one array. Files are rotated according to their EXIF orientation
-    and converted to 8 bits. White is 65,535 in files of 16 bits. In images of floats,
-    and of integers that Pillow has in memory, it is the smallest of 1 (floats only),
-    255 and 65,535 that no value exceeds. Of an animation or a file of several pages,
-    only the first image is read. Folders are not searched and URLs are not opened.
-    Files are only opened in `transform`; in a search, use the `memory` of a
+    different sizes, or one array. Files are rotated according to their EXIF
+    orientation. Of an animation or a file of several pages, only the first image is
+    read; of colours Pillow reads 8 bits. Folders are not searched and URLs are not
+    opened. Files are only opened in `transform`; in a search, use the `memory` of a
     :class:`~sklearn.pipeline.Pipeline` to cache the images.
 
     Parameters
@@ -74,6 +71,21 @@ class ImageReader(ImageTransformer):
 
     background : float, default=1.0
         Grey level behind transparent pixels: 0 is black, 1 is white.
+
+    black : float, default=None
+        The value that is black in images of more than 8 bits and of floats; values
+        below are cut off. None is 0, or the lowest value where there are negative ones.
+
+    white : float, default=None
+        The value that is white in these images, such as 4095 for 12 bits; values above
+        are cut off. None is 65,535 in files of 16 bits, in all others the smallest of 1
+        (floats only), 255, 1023, 4095, 16,383 and 65,535 that no value exceeds, or else
+        the highest value. What is found comes from each file or Pillow image by itself,
+        and for arrays from those in :meth:`fit`; a warning tells where it may be wrong.
+
+    dtype : {"uint8", "float32"}, default="uint8"
+        ``"uint8"`` has 256 levels of grey, ``"float32"`` all, from 0 to 1. To a
+        classifier both mean the same: uint8 counts as [0, 1].
 
     root : str or path, default=None
         Folder that paths are relative to. Paths that lead out of it, also by symbolic
@@ -109,15 +121,14 @@ class ImageReader(ImageTransformer):
     output_shape_ : tuple of int
         ``(height, width, channels)`` of the transformed images.
 
-    white_ : float
-        Value that becomes 255 in arrays that are neither uint8 nor bool: the smallest
-        of 1, 255 and 65,535 that no value of the training data exceeds, or else the
-        largest of these values. Later values above it, or below 0, are clipped with a
-        warning.
+    black_, white_ : float
+        What is black and white in arrays that are neither uint8 nor bool: `black` and
+        `white`, or what was found in the training data. Later values beyond what was
+        found are cut off with a warning.
 
-    integer_white_ : float
+    integer_black_, integer_white_ : float
         The same for arrays of integers, if the arrays of the training data include both
-        floats and integers; else `white_`.
+        floats and integers; else `black_` and `white_`.
 
     n_features_in_ : int
         Number of values in an image if X was one array, 1 if it was a column.
@@ -151,6 +162,9 @@ class ImageReader(ImageTransformer):
         "interpolation": [StrOptions(set(INTERPOLATIONS))],
         "fill": SHARE,
         "background": SHARE,
+        "black": [*NUMBER, None],
+        "white": [*NUMBER, None],
+        "dtype": [StrOptions({"uint8", "float32"}), Options(type, DTYPES)],
         "root": [str, os.PathLike, None],
         "on_error": [StrOptions({"raise", "fill"})],
         "max_pixels": [Interval(Integral, 1, None, closed="left")],
@@ -167,6 +181,9 @@ class ImageReader(ImageTransformer):
         interpolation="bilinear",
         fill=0.0,
         background=1.0,
+        black=None,
+        white=None,
+        dtype="uint8",
         root=None,
         on_error="raise",
         max_pixels=89_478_485,
@@ -180,6 +197,9 @@ class ImageReader(ImageTransformer):
         self.interpolation = interpolation
         self.fill = fill
         self.background = background
+        self.black = black
+        self.white = white
+        self.dtype = dtype
         self.root = root
         self.on_error = on_error
         self.max_pixels = max_pixels
@@ -192,15 +212,16 @@ class ImageReader(ImageTransformer):
         Parameters
         ----------
         X : array-like of shape (n,) or (n, 1), or array-like of images or rows
-            Paths, bytes, Pillow images or arrays, as a list, an array, or a column of a
-            data frame; or one array, of the same shape as in :meth:`fit` if that was
-            one array as well.
+            Paths, bytes, Pillow images, arrays, or dicts with one of these as
+            ``"image"``, ``"img"``, ``"bytes"`` or ``"path"``, as a list, an array, or a
+            column of a data frame; or one array, of the same shape as in :meth:`fit` if
+            that was one array as well.
 
         Returns
         -------
-        X : ndarray of uint8 of shape (n, height, width, channels)
-            With ``channels="first"`` (n, channels, height, width). If X is one array,
-            in the form of X.
+        X : ndarray of shape (n, height, width, channels)
+            Of `dtype`. With ``channels="first"`` (n, channels, height, width). If X is
+            one array, in the form of X.
         """
         check_is_fitted(self)
         sources = sources_of(X)
@@ -217,6 +238,11 @@ class ImageReader(ImageTransformer):
         return found if self.channels == "last" else found.transpose(0, 3, 1, 2)
 
     def _fit(self, X, sample_weight, first):
+        if None not in (self.black, self.white) and not self.black < self.white:
+            raise ValueError(
+                f"black={self.black:g} is not below white={self.white:g}. For images "
+                "in which bright is low, pass 1 - X, or their negatives."
+            )
         sources = sources_of(X)
         if sources is None:
             return super()._fit(X, sample_weight, first)
@@ -225,31 +251,63 @@ class ImageReader(ImageTransformer):
         vars(self).pop("image_shape_", None)  # of an earlier fit to one array
         if self.on_error == "raise":
             for row, source in enumerate(sources):
-                _check_source(source, row)
-        self.white_, self.integer_white_ = _whites(sources)
+                check_source(source, row)
+        set_attributes(self, self._windows(ranges_of(sources)))
         self.n_features_in_ = 1
         self.output_shape_ = (*two_sides(self.size), MODES[self.mode])
         return self
 
     def _learn(self, images, weight, first):
-        white = 255.0
-        if images.dtype != torch.uint8:
-            white = white_for(images[np.flatnonzero(weight > 0)].max())
-        return {"white_": white, "integer_white_": white}
-
-    def _apply(self, function, images, white=None):
         if images.dtype == torch.uint8:
+            return self._windows({False: (0.0, 255.0)})
+        seen = images[np.flatnonzero(weight > 0)]
+        return self._windows({True: (float(seen.min()), float(seen.max()))})
+
+    def _windows(self, ranges):
+        """Return the fitted attributes for ranges of floats, of integers or of both."""
+        given = self.black, self.white
+        windows = {}
+        for is_float, (low, high) in ranges.items():
+            windows[is_float] = window_of(low, high, *given)
+            levels = [Levels(low, high, windows[is_float])]
+            warn_about_windows(levels, *given, stacklevel=5)
+        either = next(iter(windows.values()), window_of(0, 0, *given))
+        floats, integers = windows.get(True, either), windows.get(False, either)
+        return {
+            **{"black_": floats.black, "white_": floats.white},
+            **{"integer_black_": integers.black, "integer_white_": integers.white},
+        }
+
+    def _apply(self, function, images, window=None):
+        dtype = torch.uint8 if np.dtype(self.dtype) == np.uint8 else torch.float32
+        if images.dtype == dtype == torch.uint8:
             return super()._apply(function, images)
-        white = self.white_ if white is None else white
+        if images.dtype == torch.uint8:
+            window = Window(0.0, 255.0)
+        else:
+            window = window or Window(self.black_, self.white_)
+            self._warn_about_cuts(images, window)
+
+        def scaled(part):
+            shares = window.shares(part.double())
+            if dtype == torch.uint8:
+                return function((255 * shares).round().to(dtype))
+            # bicubic interpolation goes beyond black and white
+            return function(shares.to(dtype)).clamp(0, 1)
+
+        return super()._apply(scaled, images)
+
+    def _warn_about_cuts(self, images, window):
+        """Warn of values beyond a window that was found in other images."""
         low, high = float(images.min()), float(images.max())
-        if low < 0 or high > white:
+        below = self.black is None and low < window.black
+        if below or (self.white is None and high > window.white):
             warnings.warn(
-                f"Pixels from {low:g} to {high:g} were cut off at 0 and {white:g}, the "
-                "white of the training data.",
+                f"Pixels from {low:g} to {high:g} were cut off at {window.black:g} and "
+                f"{window.white:g}, the black and white of the training data.",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
-        return super()._apply(lambda part: function(_to_uint8(part, white)), images)
 
     def _transform(self, images):
         images = convert_channels(images, MODES[self.mode], self.background)
@@ -267,157 +325,71 @@ class ImageReader(ImageTransformer):
         opaque = resized(share[:, 3:], 1.0)
         colour = resized(share[:, :3] * share[:, 3:], self.fill)
         colour = torch.where(opaque > 0, colour / opaque, 0.0)
-        return cast_like(255 * torch.cat([colour, opaque], dim=1), images)
+        both = torch.cat([colour, opaque], dim=1)
+        return cast_like(white_of(images) * both, images)
 
     # -- files ------------------------------------------------------------------------
 
     def _read(self, sources):
         """Read sources in several threads, and raise the error of the first failure."""
-        options = ReadOptions(*(getattr(self, name) for name in ReadOptions._fields))
+        options = [getattr(self, name) for name in ReadOptions._fields]
+        options = ReadOptions(*options)._replace(dtype=np.dtype(self.dtype))
         shape = (len(sources), *two_sides(self.size), MODES[self.mode])
-        images = np.full(shape, round(255 * self.fill), dtype=np.uint8)
+        is_byte = options.dtype == np.uint8
+        fill = round(255 * self.fill) if is_byte else self.fill
+        images = np.full(shape, fill, options.dtype)
         if self.n_jobs is not None:
-            _load_repeated(sources)
+            load_repeated(sources)
 
         def read(start):
-            failures = []
+            failures, levels = [], []
             for row in range(start, min(start + _FILES, len(sources))):
                 try:
-                    images[row] = self._read_one(sources[row], row, options)
+                    images[row], found = self._read_one(sources[row], row, options)
+                    levels.append(found)
                 except (OSError, ValueError) as error:
                     if self.on_error == "raise":
                         raise
                     failures.append(f"row {row}: {error}")
-            return failures
+            return failures, levels
 
         starts = range(0, len(sources), _FILES)
         with ThreadPoolExecutor(effective_n_jobs(self.n_jobs)) as threads:
             # in the order of the rows; the first failure cancels what has not begun
-            failures = list(chain.from_iterable(threads.map(read, starts)))
-        if failures:
-            listed, more = "; ".join(failures[:_LISTED]), len(failures) - _LISTED
-            warnings.warn(
-                f"{len(failures)} of {len(sources)} images could not be read and are "
-                f"filled with {self.fill:g}: {listed}"
-                f"{f'; and {more} more' if more > 0 else ''}",
-                UserWarning,
-                stacklevel=4,
-            )
+            read_parts = list(threads.map(read, starts))
+        failures, levels = map(chain.from_iterable, zip(*read_parts, strict=True))
+        levels = [found for found in levels if found is not None]
+        warn_about_windows(levels, self.black, self.white, stacklevel=3)
+        self._warn_about_failures([*failures], len(sources))
         return images
 
+    def _warn_about_failures(self, failures, n_sources):
+        if not failures:
+            return
+        listed, more = "; ".join(failures[:_LISTED]), len(failures) - _LISTED
+        warnings.warn(
+            f"{len(failures)} of {n_sources} images could not be read and are "
+            f"filled with {self.fill:g}: {listed}"
+            f"{f'; and {more} more' if more > 0 else ''}",
+            UserWarning,
+            stacklevel=5,
+        )
+
     def _read_one(self, source, row, options):
+        """Return the image of a source, and its levels if it is a file of many bits."""
         if is_file(source):
             return read_image(source, options)
-        _check_source(source, row)
-        white = self.white_ if source.dtype.kind == "f" else self.integer_white_
+        check_source(source, row)
+        window = Window(self.black_, self.white_)
+        if source.dtype.kind != "f":
+            window = Window(self.integer_black_, self.integer_white_)
         if source.dtype == bool:
             source = np.uint8(255) * source
         name = f"Row {row} of X"
         image = as_images(source[np.newaxis], channels=self.channels, name=name)
-        return self._apply(self._transform, image, white)[0].numpy()
+        return self._apply(self._transform, image, window)[0].numpy(), None
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = []  # the output is always uint8
+        tags.transformer_tags.preserves_dtype = []  # the output is of `dtype`
         return tags
-
-
-def _to_uint8(images, white):
-    """Convert a tensor to uint8 so that `white` becomes 255."""
-    share = (images.double() / white).clamp(0, 1)
-    return (255 * share).round().to(torch.uint8)
-
-
-def _whites(sources):
-    """Return the white values of arrays of floats and of arrays of integers."""
-    whites = {}
-    for source in sources:
-        if not isinstance(source, np.ndarray) or source.dtype in (np.uint8, bool):
-            continue
-        white = white_for(source[np.isfinite(source)].max(initial=0))
-        is_float = source.dtype.kind == "f"
-        whites[is_float] = max(white, whites.get(is_float, 1.0))
-    either = next(iter(whites.values()), 1.0)
-    return whites.get(True, either), whites.get(False, either)
-
-
-def sources_of(X):
-    """List the images of an array-like, or return None for one array of numbers.
-
-    Parameters
-    ----------
-    X : object
-
-    Returns
-    -------
-    sources : list or None
-        Paths, bytes, Pillow images and arrays of numpy.
-    """
-    if is_file(X):
-        raise ValueError(
-            f"X is a single image, {describe_source(X)}; several were expected. Pass a "
-            "list: [X]."
-        )
-    if not isinstance(X, list | tuple):
-        kind = getattr(getattr(X, "dtype", None), "kind", None)
-        if kind not in ("O", "U", "T", None) or not hasattr(X, "__len__"):
-            return None
-        X = _column(X)
-        if X is None:
-            return None
-    if not len(X):
-        raise ValueError("X is empty, it has 0 sample(s); at least 1 is required.")
-    X = [source[0] if _is_file_row(source) else tensor_to_numpy(source) for source in X]
-    if not any(is_file(source) or _is_image(source) for source in X):
-        return None
-    return X
-
-
-def _column(X):
-    """Return the single column of an array or data frame, or None if it has several."""
-    shape = getattr(X, "shape", (len(X),))
-    if len(shape) > 2 or is_tensor(X):
-        return None
-    if len(shape) == 2 and shape[1] > 1:
-        # iloc, since slices of a data frame with a numeric index go by labels
-        first = np.asarray(getattr(X, "iloc", X)[:1], dtype=object)
-        file = next((value for value in first.flat if is_file(value)), None)
-        if file is None:
-            return None
-        raise ValueError(
-            f"X has {shape[1]} columns, one of which contains {describe_source(file)}; "
-            "a single column of images was expected. Select it by its name, or, if the "
-            "other columns are needed as well, use make_pipeline(ImageReader(), "
-            "ImagesToRows()) in a ColumnTransformer."
-        )
-    X = np.asarray(X, dtype=object)
-    if X.ndim == 2:
-        X = X[:, 0]
-    return X if X.ndim == 1 else None
-
-
-def _is_file_row(source):
-    return isinstance(source, list | tuple) and len(source) == 1 and is_file(source[0])
-
-
-def _is_image(source):
-    return isinstance(source, np.ndarray) and source.ndim in (2, 3)
-
-
-def _check_source(source, row):
-    if not is_file(source) and not _is_image(source):
-        raise ValueError(
-            f"Row {row} of X is {source!r:.60}, of type {type(source).__name__}; a "
-            "path, bytes, a Pillow image or an array (height, width) or (height, "
-            "width, channels) was expected."
-        )
-
-
-def _load_repeated(sources):
-    """Decode repeated Pillow images, which two threads must not decode at once."""
-    known = set()
-    for source in sources:
-        if is_pil(source) and id(source) in known:
-            with contextlib.suppress(OSError, ValueError):
-                source.load()
-        known.add(id(source))

@@ -1,7 +1,10 @@
 """Tests of weights from files, published weights, and frozen layers."""
 
 import copy
+import re
+from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 import torch
@@ -119,6 +122,23 @@ def test_fit_starts_from_the_state(digits, tmp_path):
     pretrained = quick(pretrained=path, max_epochs=1).fit(X, y)
     random = quick(max_epochs=1).fit(X, y)
     assert pretrained.data_loss_curve_[0] < 0.5 * random.data_loss_curve_[0]
+
+
+def test_a_pickle_of_a_classifier(digits, tmp_path, monkeypatch, recwarn):
+    X, y = digits
+    monkeypatch.chdir(tmp_path)
+    clf = quick(max_epochs=1).fit(X, y)
+    joblib.dump(clf, "c.joblib")
+    torch.save(clf, "c.pt")
+    for path in ("c.joblib", "c.pt"):
+        with pytest.raises(ValueError, match="a pickle of something else") as caught:
+            quick(pretrained=path).fit(X, y)
+        assert "weights_only` set" not in str(caught.value) and not recwarn
+        line = re.search(r"torch\.save\(.*'weights.pt'\)", str(caught.value))[0]
+        exec(line, {"torch": torch, "joblib": joblib})
+        again = quick(pretrained="weights.pt", max_epochs=1).fit(X, y)
+        assert again.data_loss_curve_[0] < clf.data_loss_curve_[0]
+        Path("weights.pt").unlink()
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,19 @@ def test_bagging(rows, clf):
     assert set(weighted.predict(X)) <= set(range(5))
 
 
+def test_bagging_of_images_as_rows(digits, clf):
+    X, y = digits
+    X = np.repeat(X[:100, ..., np.newaxis], 3, axis=3)
+    bag = BaggingClassifier(
+        clf.set_params(image_shape=X.shape[1:]), n_estimators=2, random_state=0
+    )
+    with pytest.raises(ValueError, match="Found array with dim 4"):
+        bag.fit(X, y[:100])  # refuses images itself
+    rows = X.reshape(len(X), -1)  # as the README says
+    assert bag.fit(rows, y[:100]).score(rows, y[:100]) > 0.9
+    assert bag.estimators_[0].image_shape_ == (8, 8, 3)
+
+
 def test_adaboost(rows, clf):
     X, y = rows
     boost = AdaBoostClassifier(

@@ -52,6 +52,35 @@ def test_rows_of_colour_images_warn():
         as_images(np.zeros((3, 30)))
 
 
+@pytest.mark.parametrize(
+    ("shape", "channels", "other"),
+    [((5, 12, 16, 16), "last", "first"), ((5, 16, 16, 12), "first", "last")],
+)
+def test_channels_that_seem_to_stand_elsewhere_warn(shape, channels, other):
+    taken = "12 x 16 pixels with 16" if channels == "last" else "16 x 12 pixels with 16"
+    match = rf"images of {taken} .* 16 x 16 pixels with 12 .* channels='{other}'"
+    with pytest.warns(UserWarning, match=match) as told:
+        found = as_images(np.zeros(shape), channels=channels)
+    assert len(told) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        as_images(np.zeros(shape), channels=other)
+        as_images(np.zeros(shape), channels=channels, image_shape=found.shape[1:])
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        *((8, 8, 3), (28, 28, 1), (3, 3, 3), (1, 4, 4), (12, 16, 3), (3, 4, 4)),
+        *((16, 16, 16), (16, 16, 12), (12, 16, 15), (9, 2, 2)),
+    ],
+)
+def test_sensible_shapes_do_not_warn(shape):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert as_images(np.zeros((5, *shape))).shape[1:] == shape
+
+
 def test_rows_with_a_shape_of_two_are_grey():
     assert as_images(np.zeros((3, 6)), image_shape=[2, 3]).shape == (3, 2, 3, 1)
 

@@ -1,7 +1,10 @@
 """How a fit goes: curves, early stopping, going on from an earlier one."""
 
+import re
+
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import log_loss
 
 from tests.conftest import double, quick
@@ -121,8 +124,26 @@ def test_warm_start_refuses_other_data(digits):
         ValueError, match="warm_start=True cannot go on: y has the classes"
     ):
         clf.fit(X, y % 5)
+    with pytest.raises(ValueError, match=r"pretrained='weights.pt'.* freeze= for"):
+        clf.fit(X, y + 1)
     with pytest.raises(ValueError, match="cannot go on: X holds images of 4 x 8"):
         clf.fit(X[:, :4], y)
+
+
+def test_other_classes_are_taught_as_the_message_says(digits, tmp_path, monkeypatch):
+    X, y = digits
+    monkeypatch.chdir(tmp_path)
+    clf = quick(warm_start=True).fit(X, y)
+    with pytest.raises(ValueError, match="warm_start=True cannot go on") as caught:
+        clf.fit(X, y % 5)
+    line = re.search(r"torch.save\(.*?'weights.pt'\)", str(caught.value))[0]
+    exec(line, {"torch": torch, "clf": clf})
+    *hidden, _ = (name for name, _ in clf.module_.named_children())
+    options = {"pretrained": "weights.pt", "freeze": hidden}
+    other = quick(**options).fit(X, y % 5)
+    before, after = clf.module_.state_dict(), other.module_.state_dict()
+    same = [name for name in before if np.array_equal(before[name], after[name])]
+    assert {name.split(".")[0] for name in same} <= {*hidden} and same
 
 
 def test_partial_fit_learns_from_pieces(digits):

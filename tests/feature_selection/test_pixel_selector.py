@@ -102,6 +102,16 @@ def test_checks_outside_check_estimator(check, output):
     getattr(estimator_checks, check)("PixelSelector", selector(output=output))
 
 
+@pytest.mark.parametrize("output", ["rows", "images"])
+def test_set_output_makes_frames_of_rows_alone(digits, output):
+    X, y = digits
+    plain = selector(output=output, max_features=9, max_epochs=1, random_state=0)
+    framed = clone(plain).set_output(transform="pandas")
+    found, expected = framed.fit_transform(X, y), plain.fit_transform(X, y)
+    assert np.array_equal(found, expected)
+    assert type(found) is (pd.DataFrame if output == "rows" else np.ndarray)
+
+
 def test_no_tag_relaxes_a_check():
     tags = PixelSelector().__sklearn_tags__()
     assert tags.requires_fit and not tags.no_validation and not tags._skip_test

@@ -1,6 +1,7 @@
 """Tests of ImageReader: forms of input, threads and pipelines."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
+from sklearn import config_context
+from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -152,6 +155,46 @@ def test_lists_of_one_path(folder):
     assert np.array_equal(found, expected)
 
 
+def test_mappings_with_an_image(folder):
+    paths, _ = folder
+    expected = ImageReader(8).fit_transform(paths)
+    files = [Path(path).read_bytes() for path in paths]
+    for rows in (
+        [{"image": Image.open(path), "label": 3} for path in paths],
+        [{"img": path, "label": 3} for path in paths],
+        [{"bytes": file, "path": "lost.png"} for file in files],
+        [{"bytes": None, "path": path} for path in paths],
+        [{"image": {"bytes": file, "path": None}, "label": 3} for file in files],
+    ):
+        for X in (
+            rows,
+            pd.Series(rows),
+            pd.DataFrame({"x": rows}),
+            [[r] for r in rows],
+        ):
+            assert np.array_equal(ImageReader(8).fit_transform(X), expected)
+    rows[3] = {"image": {"bytes": None, "path": None}, "label": 3}
+    with pytest.raises(ValueError, match=r"Row 3 of X is \{'bytes'.*'img' or 'path'"):
+        ImageReader(8).fit(rows)
+    with pytest.warns(UserWarning, match="row 3: Row 3 of X"):
+        found = ImageReader(8, on_error="fill").fit_transform(rows)
+    assert np.array_equal(found[4:], expected[4:]) and not found[3].any()
+    with pytest.raises(ValueError, match="X has 2 columns, one of which contains byt"):
+        ImageReader(8).fit(pd.DataFrame({"x": rows, "label": 3}))
+
+
+def test_sequences_of_other_libraries(folder):
+    class Column(Sequence):
+        def __len__(self):
+            return len(folder[0])
+
+        def __getitem__(self, row):
+            return Image.open(folder[0][row])
+
+    expected = ImageReader(8).fit_transform(folder[0])
+    assert np.array_equal(ImageReader(8).fit_transform(Column()), expected)
+
+
 def test_transparent_pixels_do_not_tint_their_neighbours():
     image = np.zeros((8, 8, 4), np.uint8)
     image[:, ::2], image[:, 1::2] = (255, 0, 0, 0), (0, 0, 255, 255)
@@ -192,8 +235,12 @@ def test_one_array_matches_its_images():
 
 @pytest.mark.parametrize(
     ("values", "white"),
-    [(1.0, 1), (0.3, 1), (1.5, 255), (255, 255), (256, 65535), (70000, 70000)],
+    [
+        *((1.0, 1), (0.3, 1), (1.5, 255), (255, 255), (256, 1023), (1024, 4095)),
+        *((4096, 16383), (16384, 65535), (70000, 70000)),
+    ],
 )
+@pytest.mark.filterwarnings("ignore:Values from .* were taken as grey")
 def test_white_is_learnt(values, white):
     X = np.random.RandomState(0).uniform(0, 1, size=(5, 6, 6)) * values
     X[0, 0, 0] = values
@@ -300,6 +347,37 @@ def test_paths_in_a_column_transformer(folder):
         ]
     )
     assert columns.fit_transform(frame).shape == (12, 4 * 4 * 3 + 1)
+
+
+@pytest.mark.parametrize("library", [pd, pl])
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_a_column_transformer_of_frames(folder, library, everywhere):
+    frame = library.DataFrame({"path": folder[0], "size": range(12)})
+    images = make_pipeline(ImageReader((4, 4)), ChannelStandardizer(), ImagesToRows())
+    columns = ColumnTransformer(
+        [("image", images, ["path"]), ("size", "passthrough", ["size"])]
+    )
+    name = library.__name__
+    if not everywhere:
+        columns.set_output(transform=name)
+    with config_context(transform_output=name if everywhere else None):
+        found = columns.fit_transform(frame)
+    assert type(found) is library.DataFrame and found.shape == (12, 4 * 4 * 3 + 1)
+    assert [*found.columns][:2] == ["image__pixel_0_0_0", "image__pixel_0_0_1"]
+    assert [*found.columns] == [*columns.get_feature_names_out()]
+    expected = (
+        clone(images).set_output(transform="default").fit_transform(frame["path"])
+    )
+    assert np.array_equal(found.to_numpy()[:, :-1], expected)
+
+
+def test_a_pipeline_of_images_and_frames(folder):
+    paths, labels = folder
+    pipeline = make_pipeline(ImageReader((4, 4)), ChannelStandardizer(), quick())
+    expected = clone(pipeline).fit(paths, labels).predict_proba(paths)
+    frame = pd.DataFrame({"path": paths})
+    found = pipeline.set_output(transform="pandas").fit(frame, labels)
+    assert np.array_equal(found.predict_proba(frame), expected)
 
 
 def test_feature_names_out():

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import entropy
 from sklearn.exceptions import FitFailedWarning
-from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.model_selection import ParameterGrid, StratifiedKFold, cross_val_score
 from skorch.callbacks import Callback
 
 from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
@@ -118,12 +118,21 @@ def test_a_grid_that_nothing_decides(some, parameters, labels, reason):
         (0.1, "alphas"),
         ([{"0": 1.0}, {"0": 1.0}], "more than once"),
         ([{"0": -1.0}], "-1.0"),
+        (
+            {"0": [1e-3, 1.0]},
+            r"\[\*sklearn.*ParameterGrid\(\{'0': \[0.001, 1.0\]\}\)\]",
+        ),
         ([{"conv": 1.0}], "means no layer"),
     ],
 )
 def test_alphas_that_are_none(some, alphas, reason):
     with pytest.raises(ValueError, match=reason):
         quick(alphas).fit(*some)
+
+
+def test_alphas_of_layers_from_a_grid(some):
+    alphas = [*ParameterGrid({"0": [1e-3, 1.0]})]  # as the message above says
+    assert quick(alphas).fit(*some).alphas_.tolist() == [{"0": 1e-3}, {"0": 1.0}]
 
 
 def test_alphas_of_layers(some):

@@ -117,8 +117,12 @@ def test_routing(some, routing, scoring):
 
 def test_routing_asks_for_what_scorers_want(some, routing):
     X, y = some
-    with pytest.raises(UnsetMetadataPassedError, match="sample_weight"):
-        searches()[0].fit(X, y, sample_weight=np.ones(len(y)))
+    unset = searches()[0]
+    for _ in range(2):  # nothing is set, then fit alone
+        match = r"Call `L2CNNClassifierCV.set_score_request\("
+        with pytest.raises(UnsetMetadataPassedError, match=match):
+            unset.fit(X, y, sample_weight=np.ones(len(y)))
+        unset.set_fit_request(sample_weight=True)
     mine = searches()[0].set_score_request(sample_weight=False)
     weight = np.random.RandomState(0).rand(len(y))
     mine.fit(X, y, sample_weight=weight)
