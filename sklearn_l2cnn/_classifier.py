@@ -242,7 +242,8 @@ class L2CNNClassifier(
         Callbacks of scikit-learn are given to :meth:`set_callbacks` instead.
 
     verbose : int, default=0
-        1 prints a line for every epoch.
+        1 prints what is trained, and a line for every epoch: losses, scores of
+        validation data, and about how long all of it still takes.
 
     random_state : int, RandomState instance or None, default=None
         Determines the initial weights, the order of the images, the held-out part and

@@ -26,6 +26,7 @@ from sklearn_l2cnn._data.arrays import (
 from sklearn_l2cnn._data.validation import check_labelled_images
 from sklearn_l2cnn._search.candidates import alpha_grid, check_alphas
 from sklearn_l2cnn._search.fitting import fit_folds, refit
+from sklearn_l2cnn._search.progress import Progress, RefitProgress
 from sklearn_l2cnn._search.results import (
     best_index,
     layer_names,
@@ -40,7 +41,11 @@ from sklearn_l2cnn._search.results import (
 )
 from sklearn_l2cnn._training.net import Diverged
 from sklearn_l2cnn._utils.estimators import fitted_attributes
-from sklearn_l2cnn._utils.sklearn_compat import num_samples, safe_indexing
+from sklearn_l2cnn._utils.sklearn_compat import (
+    callback_context,
+    num_samples,
+    safe_indexing,
+)
 
 
 def search(clf, template, X, y, sample_weight, groups, params):
@@ -73,6 +78,9 @@ def search(clf, template, X, y, sample_weight, groups, params):
         clf, scorers, labelled.given["metadata"], weights, groups, params
     )
     folds = _folds(clf, rows, labelled.y, to_splitter)
+    task = callback_context(clf, 1 + bool(clf.refit))
+    if task is not None:
+        task.call_on_fit_task_begin(estimator=clf, **labelled.given)
     outcomes = fit_folds(
         template,
         alphas.tolist(),
@@ -81,6 +89,7 @@ def search(clf, template, X, y, sample_weight, groups, params):
         path=clf.path,
         n_jobs=clf.n_jobs,
         score=partial(_measured, scorers, to_scorers, rows, y_rows, folds),
+        progress=Progress(template, alphas.tolist(), len(folds), task, clf),
     )
     _report_failures(alphas, outcomes)
     results, found = table(alphas, outcomes)
@@ -101,7 +110,14 @@ def search(clf, template, X, y, sample_weight, groups, params):
     if metric is not None or callable(clf.refit):
         attributes |= _best(clf, results, alphas, metric)
     if clf.refit:
-        attributes |= _refitted(clf, template, attributes["alpha_"], alphas, labelled)
+        told = RefitProgress(task, clf, labelled.given, dict(attributes))
+        attributes |= _refitted(clf, template, alphas, labelled, told)
+    if task is not None:
+        task.call_on_fit_task_end(
+            estimator=clf,
+            reconstruction_attributes=attributes if clf.refit else None,
+            **labelled.given,
+        )
     return attributes
 
 
@@ -256,9 +272,10 @@ def _best(clf, results, alphas, metric):
     return found
 
 
-def _refitted(clf, template, alpha, alphas, labelled):
+def _refitted(clf, template, alphas, labelled, told):
     """Return the attributes of a classifier of the best alpha, fitted to all images."""
     start = time.perf_counter()
-    best = refit(template, alpha, alphas.tolist(), labelled, clf.path)
+    alpha = told.found["alpha_"]
+    best = refit(template, alpha, alphas.tolist(), labelled, clf.path, told)
     own = {"best_estimator_": best, "refit_time_": time.perf_counter() - start}
     return {**fitted_attributes(best), **own}
