@@ -11,6 +11,10 @@ from sklearn.utils.multiclass import unique_labels
 
 from sklearn_l2cnn._data.arrays import give_back_numbers, on_host, without_namespace
 from sklearn_l2cnn._data.validation import check_continues, check_labelled_images
+from sklearn_l2cnn._estimator.convergence import (
+    warn_if_patience_is_too_long,
+    warn_if_still_falling,
+)
 from sklearn_l2cnn._estimator.data import (
     DataSummary,
     labelled_set,
@@ -69,9 +73,11 @@ def fit(clf, X, y, sample_weight, validation):
         shapes = before.info.image_shape, after.info.image_shape
         check_continues(before.classes, shapes[0], after.classes(), shapes[1])
     data = training_data(clf, labelled, validation)
+    warn_if_patience_is_too_long(clf)
     task, callbacks = _begin_task(clf, data.summary, labelled)
     callbacks += lines(clf)
     fitted = train_network(clf, data, devices, earlier, callbacks)
+    warn_if_still_falling(clf, fitted)
     attributes = attributes_of(clf, fitted, labelled.origin)
     if task is not None:
         task.call_on_fit_task_end(

@@ -13,6 +13,7 @@ from skorch.history import History
 
 from sklearn_l2cnn._data.arrays import as_tensor, on_host
 from sklearn_l2cnn._data.canonical import row_hashes
+from sklearn_l2cnn._estimator.convergence import warn_if_still_falling
 from sklearn_l2cnn._estimator.data import fold_data, training_data
 from sklearn_l2cnn._estimator.fitting import Fitted, attributes_of, train_network
 from sklearn_l2cnn._estimator.network import build_net, fit_callbacks, on_device
@@ -265,6 +266,7 @@ def refit(template, alpha, alphas, labelled, path, progress):
     best = candidates.outcome(clf, fitted, None)
     if isinstance(best, ValueError):
         raise best
+    warn_if_still_falling(clf, fitted)
     progress.end()
     return best
 
