@@ -34,7 +34,7 @@ class Progress:
         self.n_folds = n_folds
         self.n_networks = len(alphas) * n_folds
         self.caller = caller
-        self.task = None
+        self.reporters, self.task = {}, None
         if task is not None:
             self.task = task.subcontext(
                 "search",
@@ -61,8 +61,12 @@ class Progress:
         """Return the callback, named, that reports the epochs of a network, or none."""
         if self.task is None:
             return []
-        first = (k * self.n_folds + fold) * self.template.max_epochs
-        return [("epoch_tasks", EpochTasks(self.task, self.caller, first=first))]
+        number = k * self.n_folds + fold
+        if number not in self.reporters:  # kept for a training that has to start again
+            first = number * self.template.max_epochs
+            reporter = EpochTasks(self.task, self.caller, first=first)
+            self.reporters[number] = reporter
+        return [("epoch_tasks", self.reporters[number])]
 
     def stack_lines(self, net, n_rows):
         """Return what prints the lines of a stack, having told of its first net."""

@@ -206,37 +206,41 @@ class EpochTasks(Callback):
         self.data = data or {}
         self.fitted_attributes = fitted_attributes
         self.first = first
-        self.tasks = []
+        self.tasks, self.stops = [], []
 
     def on_train_begin(self, net, **kwargs):
         """Start from the first epoch, again after a training that lacked memory."""
         self.epoch_ = 0
 
     def on_epoch_begin(self, net, **kwargs):
-        """Begin the task."""
-        if self.epoch_ == len(self.tasks):
-            number = None if self.first is None else self.first + self.epoch_
-            task = self.context.subcontext(task_name="epoch", task_id=number)
-            self.tasks.append(task)
+        """Begin the task, unless an earlier training has."""
+        if self.epoch_ < len(self.tasks):
+            return
+        number = None if self.first is None else self.first + self.epoch_
+        task = self.context.subcontext(task_name="epoch", task_id=number)
+        self.tasks.append(task)
         with _hearing:
-            self.tasks[self.epoch_].call_on_fit_task_begin(
-                estimator=self.estimator, **self.data
-            )
+            task.call_on_fit_task_begin(estimator=self.estimator, **self.data)
 
     def on_epoch_end(self, net, **kwargs):
         """End the task, and the training where a callback asks for it."""
+        if self.epoch_ == len(self.stops):
+            self.stops.append(self._end(net))
+        self.epoch_ += 1
+        if self.stops[self.epoch_ - 1]:
+            raise KeyboardInterrupt
+
+    def _end(self, net):
+        """Tell that the epoch has ended; return whether a callback asks to stop."""
         attributes = None
         if self.fitted_attributes is not None:
             attributes = partial(self.fitted_attributes, net)
         with _hearing:
-            stop = self.tasks[self.epoch_].call_on_fit_task_end(
+            return self.tasks[self.epoch_].call_on_fit_task_end(
                 estimator=self.estimator,
                 reconstruction_attributes=attributes,
                 **self.data,
             )
-        self.epoch_ += 1
-        if stop:
-            raise KeyboardInterrupt
 
 
 def listens(callbacks, hook):

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from sklearn_l2cnn.inspection._drawing import BLUE, VERMILLION
-from sklearn_l2cnn.inspection._grid import draw_image, fitted, is_strip, text_width
+from sklearn_l2cnn.inspection._grid import fitted, is_strip, text_width
 
 # Height of a row of curves, in those of its largest value to either side.
 _ROW = 1.15
@@ -41,7 +41,8 @@ class Mosaic:
             ax.set_ylim(self.height * (n_rows - 0.5), -self.height / 2)
         else:
             scale = {"cmap": "gray", "vmin": -limit, "vmax": limit}
-            self.shown = draw_image(ax, _side_by_side(pictures), **scale)
+            board = _side_by_side(pictures)
+            self.shown = ax.imshow(board, interpolation="nearest", **scale)
 
     def _draw_curves(self, values):
         from matplotlib.collections import LineCollection

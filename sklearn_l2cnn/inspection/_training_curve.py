@@ -57,7 +57,8 @@ class TrainingCurveDisplay:
     >>> from sklearn_l2cnn.inspection import TrainingCurveDisplay
     >>> digits = load_digits()
     >>> X, y = digits.images[:200], digits.target[:200]
-    >>> clf = L2CNNClassifier(max_epochs=3, early_stopping=True, random_state=0)
+    >>> clf = L2CNNClassifier(
+    ...     max_epochs=3, early_stopping=True, n_iter_no_change=2, random_state=0)
     >>> display = TrainingCurveDisplay.from_estimator(clf.fit(X, y))
     >>> display.data_loss.shape, len(display.axes_)
     ((3,), 2)

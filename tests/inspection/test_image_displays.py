@@ -357,6 +357,13 @@ def test_zero_filters_are_crossed_out(depth):
     FilterDisplay(0 * kernels).plot()
 
 
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_kernels_of_one_pixel_are_pixels(depth):
+    kernels = np.random.RandomState(0).normal(size=(2, depth, 1, 1))
+    [board] = drawn(FilterDisplay(kernels).plot().axes_)
+    assert board.shape[:2] == ((3, 3) if depth == 2 else (1, 3))
+
+
 # -- mistakes -------------------------------------------------------------------------
 
 

@@ -7,7 +7,8 @@ import pytest
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_l2cnn import L2CNNClassifierCV
-from tests.conftest import tiny
+from sklearn_l2cnn._utils.turns import Turn
+from tests.conftest import quick, tiny
 
 ALPHAS = [1e-3, 1.0, 0.1]
 WAYS = {
@@ -119,6 +120,27 @@ def test_every_epoch_of_a_search_is_a_task(callback, some, way):
         assert sorted(map(str, own)) == sorted(map(str, tasks))
     assert heard[0] == ("begin", "fit", 0, None) and heard[-1][0] == "end"
     assert heard.index(("end", *search)) < heard.index(("begin", *refit))
+
+
+@pytest.mark.parametrize("make", [quick, quick_search])
+def test_a_training_that_starts_again_tells_its_epochs_once(
+    callback, some, monkeypatch, make
+):
+    # as after one that lacked the memory of a device
+    def twice(turn, train):
+        train(turn.device)
+        return train(turn.device)
+
+    monkeypatch.setattr(Turn, "fit", twice)
+    told = []
+
+    class Counter(callback.ProgressBar):
+        def on_fit_task_end(self, estimator, context):
+            told.append(described(context))
+            super().on_fit_task_end(estimator, context)
+
+    make(max_epochs=2).set_callbacks(Counter()).fit(*some)
+    assert len(set(told)) == len(told)
 
 
 def test_listening_to_a_search_changes_no_bit(callback, some):
