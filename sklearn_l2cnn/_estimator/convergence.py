@@ -43,8 +43,9 @@ def warn_if_still_falling(clf, fitted):
     """
     history = fitted.net.history
     rows = history[fitted.n_earlier :]
-    lowered = "event_lr" in rows[-1] and rows[-1]["event_lr"] < rows[0]["event_lr"]
-    if len(rows) < max(_FEWEST, clf.max_epochs) or lowered:
+    if len(rows) < max(_FEWEST, clf.max_epochs):
+        return
+    if "event_lr" in rows[-1] and rows[-1]["event_lr"] < rows[0]["event_lr"]:
         return
     third = len(rows) // 3
     losses = np.array([row["train_data_loss"] for row in rows])
