@@ -221,7 +221,8 @@ class L2CNNClassifierCV(
 
     n_iter_no_change : int, default=5
         Epochs in a row without an improvement by `tol` that end training; used with
-        `early_stopping` alone.
+        `early_stopping` alone. As many as `max_epochs` end nothing: the best of all
+        epochs is kept.
 
     tol : float, default=1e-4
         What counts as an improvement of the accuracy; used with `early_stopping` alone.

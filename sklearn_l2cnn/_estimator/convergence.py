@@ -15,17 +15,21 @@ _SHARE = 0.1
 def warn_if_patience_is_too_long(clf):
     """Warn of early stopping that cannot end a training.
 
+    Just as many epochs of patience as there are say that it is to keep the best weights
+    and to end nothing.
+
     Parameters
     ----------
     clf : estimator
         With the parameters `early_stopping`, `n_iter_no_change` and `max_epochs`.
     """
-    if clf.early_stopping and clf.n_iter_no_change >= clf.max_epochs:
+    if clf.early_stopping and clf.n_iter_no_change > clf.max_epochs:
         warnings.warn(
             f"early_stopping=True cannot end the training: "
             f"n_iter_no_change={clf.n_iter_no_change} epochs without an improvement do "
             f"not fit into max_epochs={clf.max_epochs}. The weights of the best epoch "
-            "are kept all the same. Lower n_iter_no_change, or raise max_epochs.",
+            "are kept all the same. Lower n_iter_no_change, raise max_epochs, or set "
+            "both to the same number where that is what is wanted.",
             UserWarning,
             stacklevel=2,
         )
