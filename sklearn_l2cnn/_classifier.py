@@ -175,7 +175,8 @@ class L2CNNClassifier(
 
     n_iter_no_change : int, default=5
         Epochs in a row without an improvement by `tol` that end training; used with
-        `early_stopping` alone.
+        `early_stopping` alone. As many as `max_epochs` end nothing: the best of all
+        epochs is kept.
 
     tol : float, default=1e-4
         What counts as an improvement of the accuracy; used with `early_stopping` alone.
@@ -242,7 +243,8 @@ class L2CNNClassifier(
         Callbacks of scikit-learn are given to :meth:`set_callbacks` instead.
 
     verbose : int, default=0
-        1 prints a line for every epoch.
+        1 prints what is trained, and a line for every epoch: losses, scores of
+        validation data, and about how long all of it still takes.
 
     random_state : int, RandomState instance or None, default=None
         Determines the initial weights, the order of the images, the held-out part and

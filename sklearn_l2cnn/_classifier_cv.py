@@ -20,7 +20,7 @@ from sklearn_l2cnn._utils.estimators import (
     set_attributes,
 )
 from sklearn_l2cnn._utils.seeds import draw_seeds
-from sklearn_l2cnn._utils.sklearn_compat import fit_context
+from sklearn_l2cnn._utils.sklearn_compat import CallbackSupportMixin, fit_context
 
 
 def _refits(clf):
@@ -34,7 +34,11 @@ def _refits(clf):
 
 
 class L2CNNClassifierCV(
-    ParametersMixin, PredictionMixin, ClassifierMixin, BaseEstimator
+    ParametersMixin,
+    PredictionMixin,
+    CallbackSupportMixin,
+    ClassifierMixin,
+    BaseEstimator,
 ):
     r"""Convolutional image classifier whose `alpha` is chosen by cross-validation.
 
@@ -217,7 +221,8 @@ class L2CNNClassifierCV(
 
     n_iter_no_change : int, default=5
         Epochs in a row without an improvement by `tol` that end training; used with
-        `early_stopping` alone.
+        `early_stopping` alone. As many as `max_epochs` end nothing: the best of all
+        epochs is kept.
 
     tol : float, default=1e-4
         What counts as an improvement of the accuracy; used with `early_stopping` alone.
@@ -276,10 +281,12 @@ class L2CNNClassifierCV(
 
     callbacks : list, default=None
         Callbacks of skorch: instances, classes or pairs ``(name, callback)``. They are
-        copied for every network.
+        copied for every network. Callbacks of scikit-learn are given to
+        :meth:`set_callbacks` instead: see the notes.
 
     verbose : int, default=0
-        1 prints a line for every epoch.
+        1 prints what is trained, and a line for every epoch: losses, scores of
+        validation data, and about how long all of it still takes.
 
     random_state : int, RandomState instance or None, default=None
         Determines the initial weights, the order of the images, the held-out part and
@@ -374,6 +381,12 @@ class L2CNNClassifierCV(
     dropout, for which each network has a stream of random numbers of its own. Other
     networks are trained one by one; the logger ``"sklearn_l2cnn"`` says why, at level
     INFO.
+
+    To callbacks of scikit-learn 1.9 a search is a task ``"search"`` with an
+    ``"epoch"`` for each epoch of each network, however they are trained: that of number
+    ``(k * n_splits + fold) * max_epochs + epoch`` is of alpha k. The refit follows as
+    ``"refit-with-best-params"``, with the epochs of its network. A callback that asks
+    to stop at the end of an epoch ends the training of that network.
 
     Without `refit` there are no methods that predict, and none of the attributes of
     `best_estimator_`. A search begins with new networks: there is no `warm_start`, and

@@ -11,6 +11,10 @@ from sklearn.utils.multiclass import unique_labels
 
 from sklearn_l2cnn._data.arrays import give_back_numbers, on_host, without_namespace
 from sklearn_l2cnn._data.validation import check_continues, check_labelled_images
+from sklearn_l2cnn._estimator.convergence import (
+    warn_if_patience_is_too_long,
+    warn_if_still_falling,
+)
 from sklearn_l2cnn._estimator.data import (
     DataSummary,
     labelled_set,
@@ -25,6 +29,7 @@ from sklearn_l2cnn._estimator.network import (
 )
 from sklearn_l2cnn._training.callbacks import EpochTasks
 from sklearn_l2cnn._training.freezing import freeze
+from sklearn_l2cnn._training.progress import EpochLines
 from sklearn_l2cnn._utils.devices import devices_for, free_memory, resolve_device
 from sklearn_l2cnn._utils.sklearn_compat import callback_context
 from sklearn_l2cnn._utils.turns import turn_on
@@ -68,8 +73,11 @@ def fit(clf, X, y, sample_weight, validation):
         shapes = before.info.image_shape, after.info.image_shape
         check_continues(before.classes, shapes[0], after.classes(), shapes[1])
     data = training_data(clf, labelled, validation)
+    warn_if_patience_is_too_long(clf)
     task, callbacks = _begin_task(clf, data.summary, labelled)
+    callbacks += lines(clf)
     fitted = train_network(clf, data, devices, earlier, callbacks)
+    warn_if_still_falling(clf, fitted)
     attributes = attributes_of(clf, fitted, labelled.origin)
     if task is not None:
         task.call_on_fit_task_end(
@@ -143,11 +151,25 @@ def partial_fit(clf, X, y, classes, sample_weight):
             frozen=freeze(net.module_, clf.freeze),
             **net_parameters(clf, summary, train, torch.device(net.device)),
         )
-        _train(net, on_device(clf, net, summary, train), 1)
+        _train(net, on_device(clf, net, summary, train), 1, lines(clf, 1))
     except BaseException:
         net.restore(before)
         raise
     return attributes_of(clf, Fitted(summary, net, len(net.history)), labelled.origin)
+
+
+def lines(clf, epochs=None, **how):
+    """Return the callback that prints lines, named, where a classifier is to print.
+
+    Parameters
+    ----------
+    clf : L2CNNClassifier
+    epochs : int, default=None
+        None is `max_epochs`.
+    **how
+        Other parameters of `EpochLines`.
+    """
+    return [("lines", EpochLines(epochs or clf.max_epochs, **how))] * bool(clf.verbose)
 
 
 def _check_classes(classes, earlier):
@@ -233,8 +255,11 @@ def _begin_task(clf, summary, labelled):
     if task is None:
         return None, []
     task.call_on_fit_task_begin(estimator=clf, **labelled.given)
-    known = _summary_attributes(clf, summary, labelled.origin)
-    reporter = EpochTasks(
-        task, clf, labelled.given, lambda net: {**known, "net_": net.snapshot()}
-    )
-    return task, [("epoch_tasks", reporter)]
+    attributes = attributes_of_epoch(clf, summary, labelled.origin)
+    return task, [("epoch_tasks", EpochTasks(task, clf, labelled.given, attributes))]
+
+
+def attributes_of_epoch(clf, summary, origin):
+    """Return what makes fitted attributes of a net that is trained further."""
+    known = _summary_attributes(clf, summary, origin)
+    return lambda net: {**known, "net_": net.snapshot()}

@@ -2,6 +2,7 @@
 
 import logging
 import zlib
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -12,9 +13,11 @@ from skorch.history import History
 
 from sklearn_l2cnn._data.arrays import as_tensor, on_host
 from sklearn_l2cnn._data.canonical import row_hashes
+from sklearn_l2cnn._estimator.convergence import warn_if_still_falling
 from sklearn_l2cnn._estimator.data import fold_data, training_data
 from sklearn_l2cnn._estimator.fitting import Fitted, attributes_of, train_network
 from sklearn_l2cnn._estimator.network import build_net, fit_callbacks, on_device
+from sklearn_l2cnn._search.progress import Progress
 from sklearn_l2cnn._training.regularization import strengths
 from sklearn_l2cnn._training.runtime import isolated
 from sklearn_l2cnn._training.stacked.batches import batches_kind
@@ -35,7 +38,17 @@ _logger = logging.getLogger("sklearn_l2cnn")
 _IMAGE_BYTES = 1 << 31
 
 
-def fit_folds(template, alphas, labelled, folds, *, path, n_jobs=None, score=None):
+def fit_folds(
+    template,
+    alphas,
+    labelled,
+    folds,
+    *,
+    path,
+    n_jobs=None,
+    score=None,
+    progress=None,
+):
     """Fit a classifier with every alpha to the training rows of every fold.
 
     Parameters
@@ -55,6 +68,8 @@ def fit_folds(template, alphas, labelled, folds, *, path, n_jobs=None, score=Non
         ``score(classifier, fold)`` is called where a network was trained, in a process
         of its own maybe; its result is kept in place of the classifier, so that not all
         networks have to be held at once.
+    progress : Progress, default=None
+        Who is told of the epochs; None is who `template` tells.
 
     Returns
     -------
@@ -63,12 +78,17 @@ def fit_folds(template, alphas, labelled, folds, *, path, n_jobs=None, score=Non
         that the fit ended with.
     """
     found, failed = folds_data(template, labelled, folds)
-    candidates = Candidates(template, alphas, path == "warm", labelled.origin, score)
+    progress = progress or Progress(template, alphas, len(folds))
+    candidates = Candidates(
+        template, alphas, path == "warm", labelled.origin, score, progress
+    )
     outcomes = {}
+    progress.begin()
     if found:
         outcomes = fit_stacked(candidates, found)
         if outcomes is None:
             outcomes = fit_one_by_one(candidates, found, n_jobs)
+    progress.end()
     outcomes |= {fold: [error] * len(alphas) for fold, error in failed.items()}
     return [outcomes[fold] for fold in range(len(folds))]
 
@@ -119,14 +139,16 @@ class Candidates:
     origin : array
         Of the namespace of the images.
     score : callable or None
+    progress : Progress, default=None
     """
 
-    def __init__(self, template, alphas, warm, origin, score):
+    def __init__(self, template, alphas, warm, origin, score, progress=None):
         self.template = template
         self.alphas = alphas
         self.warm = warm
         self.origin = origin
         self.score = score
+        self.progress = progress
         self.order = list(range(len(alphas)))
         if warm:
             self.order.sort(key=lambda k: -alphas[k])
@@ -167,8 +189,10 @@ def fit_one_by_one(candidates, folds, n_jobs=None):
     bare = {fold: data.with_images(None) for fold, data in folds.items()}
     tasks = list(product(folds, paths))
     found = Parallel(n_jobs=n_jobs)(
-        delayed(_fit_task)(candidates, path, bare[fold], images, fold)
-        for fold, path in tasks
+        delayed(_fit_task)(
+            candidates, path, bare[fold], images, fold, place * len(path), n_jobs
+        )
+        for place, (fold, path) in enumerate(tasks)
     )
     outcomes = {fold: [None] * len(order) for fold in folds}
     for (fold, path), own in zip(tasks, found, strict=True):
@@ -177,13 +201,17 @@ def fit_one_by_one(candidates, folds, n_jobs=None):
     return outcomes
 
 
-def _fit_task(candidates, positions, data, images, fold):
+def _fit_task(candidates, positions, data, images, fold, n_before, n_jobs):
     """Train the networks of some alphas, one after the other; return what is kept."""
-    fits = fit_path(candidates, positions, data.with_images(as_tensor(images)))
+    callbacks = None
+    if candidates.progress is not None:
+        callbacks = partial(candidates.progress.one_by_one, fold, n_before, n_jobs)
+    data = data.with_images(as_tensor(images))
+    fits = fit_path(candidates, positions, data, callbacks)
     return [candidates.outcome(clf, fitted, fold) for clf, fitted in fits]
 
 
-def fit_path(candidates, positions, data):
+def fit_path(candidates, positions, data, callbacks=None):
     """Train networks one after the other, on a warm path each from the last.
 
     Parameters
@@ -192,6 +220,9 @@ def fit_path(candidates, positions, data):
     positions : list of int
         Of their alphas.
     data : TrainingData
+    callbacks : callable, default=None
+        From the position of an alpha, and its place among these, to the callbacks,
+        named, of its network.
 
     Yields
     ------
@@ -199,10 +230,11 @@ def fit_path(candidates, positions, data):
     fitted : Fitted or ValueError
     """
     start = None
-    for k in positions:
+    for place, k in enumerate(positions):
         clf = candidates.unfitted(k)
+        own = () if callbacks is None else callbacks(k, place)
         try:
-            fitted = train_network(clf, data, devices_for(clf.device), start)
+            fitted = train_network(clf, data, devices_for(clf.device), start, own)
         except ValueError as error:
             fitted = error
         else:
@@ -212,7 +244,7 @@ def fit_path(candidates, positions, data):
         yield clf, fitted
 
 
-def refit(template, alpha, alphas, labelled, path):
+def refit(template, alpha, alphas, labelled, path, progress):
     """Fit a classifier with the best alpha to all images.
 
     A warm path is gone along again, from the largest alpha to the best: what was scored
@@ -228,10 +260,14 @@ def refit(template, alpha, alphas, labelled, path):
         alphas = [alpha]
     candidates = Candidates(template, alphas, path == "warm", labelled.origin, None)
     data = training_data(clone(template), labelled)
-    *_, (clf, fitted) = fit_path(candidates, candidates.order, data)
+    progress.begin(candidates, data.summary)
+    fits = fit_path(candidates, candidates.order, data, progress.one_by_one)
+    *_, (clf, fitted) = fits
     best = candidates.outcome(clf, fitted, None)
     if isinstance(best, ValueError):
         raise best
+    warn_if_still_falling(clf, fitted)
+    progress.end()
     return best
 
 
@@ -257,7 +293,7 @@ def fit_stacked(candidates, folds):
 
 
 def _fit_on(device, candidates, folds):
-    outcomes, order = {}, candidates.order
+    outcomes, order, told = {}, candidates.order, None
     for numbers in _folds_at_a_time(folds):
         stacked = [_StackedFold(candidates, folds[k], device, k) for k in numbers]
         for step in [[k] for k in order] if candidates.warm else [order]:
@@ -266,7 +302,8 @@ def _fit_on(device, candidates, folds):
                 if reason is not None:
                     _logger.info("The networks are trained one by one: %s.", reason)
                     return None
-            _train(stacked, candidates.template, device)
+            told = told or _lines(candidates.progress, stacked)
+            _train(stacked, candidates.template, device, told)
         outcomes |= {fold.number: fold.outcomes for fold in stacked}
     return outcomes
 
@@ -278,6 +315,13 @@ def _folds_at_a_time(folds):
     n_bytes = images.numel() * (1 if images.dtype == torch.uint8 else 4)
     step = max(1, _IMAGE_BYTES // max(1, n_bytes))
     return [numbers[start : start + step] for start in range(0, len(numbers), step)]
+
+
+def _lines(progress, folds):
+    """Return what prints the lines of stacks, having told what is trained."""
+    built = ((net, fold.tensors) for fold in folds for _, net in fold.nets.values())
+    net, tensors = next(built, (None, None))
+    return None if net is None else progress.stack_lines(net, len(tensors.y))
 
 
 class _StackedFold:
@@ -333,7 +377,9 @@ class _StackedFold:
     def member(self, k):
         """Return a net as one of a stack."""
         clf, net = self.nets[k]
-        return Member(net, fit_callbacks(clf), self._dropout_seed(k), self.tensors)
+        callbacks = self.candidates.progress.callbacks(k, self.number)
+        callbacks += fit_callbacks(clf)
+        return Member(net, callbacks, self._dropout_seed(k), self.tensors)
 
     def _dropout_seed(self, k):
         """Return a seed for the dropout of a network, the same in whatever stack."""
@@ -352,7 +398,7 @@ class _StackedFold:
         self.outcomes[k] = self.candidates.outcome(clf, fitted, self.number)
 
 
-def _train(folds, template, device):
+def _train(folds, template, device, told):
     """Train the nets that are built, in stacks."""
     found = [(fold, *own) for fold in folds for own in fold.members().items()]
     if not found:
@@ -366,7 +412,8 @@ def _train(folds, template, device):
     ]
     with isolated(fold.data.seed, device, template.threads) as threads:
         trainings = [
-            StackedTraining([fold.member(k) for fold, k in stack]) for stack in stacks
+            StackedTraining([fold.member(k) for fold, k in stack], told)
+            for stack in stacks
         ]
         errors = train_stacks(trainings, template.max_epochs, threads, n_bytes)
     for stack, own in zip(stacks, errors, strict=True):

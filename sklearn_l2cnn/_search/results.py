@@ -217,12 +217,39 @@ def within_one_standard_error(results, metric, alphas, best):
     Its mean score is at least that of the best, less the standard error of the best:
     the standard deviation of its scores over the folds, by the root of their number.
     """
-    scores = _scores_of(results, metric)
-    n_folds = scores.shape[1]
     means = results[f"mean_test_{metric}"]
-    error = scores[best].std(ddof=1) / math.sqrt(n_folds)
+    error = _standard_error(_scores_of(results, metric)[best])
     near = np.flatnonzero(means >= means[best] - error)
     return int(near[alphas[near].argmax()])
+
+
+def rising_edge(results, metric, alphas, best):
+    """Return the position of the best alpha where scores still rise at the edge there.
+
+    That is, where it is the smallest or the largest of at least three, and not 0, and
+    another one in its half of them is worse by more than the standard error of the
+    best. Else the scores near the edge are alike, and there is no reason to go on.
+
+    Returns
+    -------
+    edge : int or None
+    """
+    if alphas.dtype == object or len(alphas) < 3 or alphas[best] == 0:
+        return None
+    order = np.argsort(alphas)
+    if best == order[-1]:
+        order = order[::-1]
+    elif best != order[0]:
+        return None
+    means = results[f"mean_test_{metric}"]
+    scores = _scores_of(results, metric)[best]
+    error = _standard_error(scores) if len(scores) > 1 else 0.0
+    near = order[1 : (len(order) + 1) // 2]
+    return best if (means[near] < means[best] - error).any() else None
+
+
+def _standard_error(scores):
+    return scores.std(ddof=1) / math.sqrt(len(scores))
 
 
 def _scores_of(results, metric):

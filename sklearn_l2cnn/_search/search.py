@@ -8,7 +8,7 @@ from numbers import Integral
 
 import numpy as np
 from sklearn import get_config
-from sklearn.exceptions import FitFailedWarning
+from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
 from sklearn.model_selection import check_cv
 from sklearn.utils import indexable
 from sklearn.utils.metadata_routing import (
@@ -24,13 +24,16 @@ from sklearn_l2cnn._data.arrays import (
     origin_of,
 )
 from sklearn_l2cnn._data.validation import check_labelled_images
+from sklearn_l2cnn._estimator.convergence import warn_if_patience_is_too_long
 from sklearn_l2cnn._search.candidates import alpha_grid, check_alphas
 from sklearn_l2cnn._search.fitting import fit_folds, refit
+from sklearn_l2cnn._search.progress import Progress, RefitProgress
 from sklearn_l2cnn._search.results import (
     best_index,
     layer_names,
     measure,
     paths,
+    rising_edge,
     routed_to,
     router_of,
     scorers_of,
@@ -40,7 +43,11 @@ from sklearn_l2cnn._search.results import (
 )
 from sklearn_l2cnn._training.net import Diverged
 from sklearn_l2cnn._utils.estimators import fitted_attributes
-from sklearn_l2cnn._utils.sklearn_compat import num_samples, safe_indexing
+from sklearn_l2cnn._utils.sklearn_compat import (
+    callback_context,
+    num_samples,
+    safe_indexing,
+)
 
 
 def search(clf, template, X, y, sample_weight, groups, params):
@@ -73,6 +80,10 @@ def search(clf, template, X, y, sample_weight, groups, params):
         clf, scorers, labelled.given["metadata"], weights, groups, params
     )
     folds = _folds(clf, rows, labelled.y, to_splitter)
+    warn_if_patience_is_too_long(clf)
+    task = callback_context(clf, 1 + bool(clf.refit))
+    if task is not None:
+        task.call_on_fit_task_begin(estimator=clf, **labelled.given)
     outcomes = fit_folds(
         template,
         alphas.tolist(),
@@ -81,6 +92,7 @@ def search(clf, template, X, y, sample_weight, groups, params):
         path=clf.path,
         n_jobs=clf.n_jobs,
         score=partial(_measured, scorers, to_scorers, rows, y_rows, folds),
+        progress=Progress(template, alphas.tolist(), len(folds), task, clf),
     )
     _report_failures(alphas, outcomes)
     results, found = table(alphas, outcomes)
@@ -101,7 +113,14 @@ def search(clf, template, X, y, sample_weight, groups, params):
     if metric is not None or callable(clf.refit):
         attributes |= _best(clf, results, alphas, metric)
     if clf.refit:
-        attributes |= _refitted(clf, template, attributes["alpha_"], alphas, labelled)
+        told = RefitProgress(task, clf, labelled.given, dict(attributes))
+        attributes |= _refitted(clf, template, alphas, labelled, told)
+    if task is not None:
+        task.call_on_fit_task_end(
+            estimator=clf,
+            reconstruction_attributes=attributes if clf.refit else None,
+            **labelled.given,
+        )
     return attributes
 
 
@@ -247,6 +266,8 @@ def _report_failures(alphas, outcomes):
 def _best(clf, results, alphas, metric):
     """Return the attributes of the best alpha."""
     best = best_index(results, metric, clf.refit)
+    if not callable(clf.refit):
+        _warn_of_edge(alphas, rising_edge(results, metric, alphas, best))
     if clf.one_standard_error:
         best = within_one_standard_error(results, metric, alphas, best)
     params = results["params"][best]
@@ -256,9 +277,27 @@ def _best(clf, results, alphas, metric):
     return found
 
 
-def _refitted(clf, template, alpha, alphas, labelled):
+def _warn_of_edge(alphas, edge):
+    """Warn of a best alpha that may not be the best there is."""
+    if edge is None:
+        return
+    best, largest = alphas[edge], alphas[edge] == max(alphas)
+    least, most = (1, 100) if largest else (0.01, 1)
+    warnings.warn(
+        f"The best alpha, {best:g}, is the {'largest' if largest else 'smallest'} of "
+        f"the {len(alphas)} that were tried, and scores still rise towards it: "
+        f"{'larger' if largest else 'smaller'} ones may be better. Try "
+        f"alphas=np.geomspace({best * least:.3g}, {best * most:.3g}, 5)"
+        f"{'.' if largest else ', and 0, which is no penalty.'}",
+        ConvergenceWarning,
+        stacklevel=2,
+    )
+
+
+def _refitted(clf, template, alphas, labelled, told):
     """Return the attributes of a classifier of the best alpha, fitted to all images."""
     start = time.perf_counter()
-    best = refit(template, alpha, alphas.tolist(), labelled, clf.path)
+    alpha = told.found["alpha_"]
+    best = refit(template, alpha, alphas.tolist(), labelled, clf.path, told)
     own = {"best_estimator_": best, "refit_time_": time.perf_counter() - start}
     return {**fitted_attributes(best), **own}

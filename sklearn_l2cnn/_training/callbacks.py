@@ -4,7 +4,9 @@ And what is found out about those of others.
 """
 
 import math
+import threading
 import traceback
+from functools import partial
 
 from skorch.callbacks import Callback
 
@@ -175,40 +177,70 @@ def set_rate(net, rate):
         group["lr"] = rate
 
 
+# Networks are trained in threads; callbacks of scikit-learn hear of one at a time.
+_hearing = threading.RLock()
+
+
 class EpochTasks(Callback):
-    """Report every epoch to scikit-learn's callbacks as a task of the fit.
+    """Report every epoch to scikit-learn's callbacks as a task.
 
     Parameters
     ----------
     context : sklearn.callback.CallbackContext
-        Of the fit.
+        Of the task that the epochs are a part of.
     estimator : estimator
-    data : dict
+    data : dict, default=None
         ``X``, ``y`` and ``metadata`` as the callbacks want them.
-    fitted_attributes : callable
+    fitted_attributes : callable, default=None
         From the net to the attributes that make a copy of the estimator a fitted one.
+    first : int, default=None
+        Number of the first epoch, in a task whose epochs are of several networks; None
+        where they are counted as they come.
     """
 
-    def __init__(self, context, estimator, data, fitted_attributes):
+    def __init__(
+        self, context, estimator, data=None, fitted_attributes=None, first=None
+    ):
         self.context = context
         self.estimator = estimator
-        self.data = data
+        self.data = data or {}
         self.fitted_attributes = fitted_attributes
+        self.first = first
+        self.tasks, self.stops = [], []
+
+    def on_train_begin(self, net, **kwargs):
+        """Start from the first epoch, again after a training that lacked memory."""
+        self.epoch_ = 0
 
     def on_epoch_begin(self, net, **kwargs):
-        """Begin the task."""
-        self.task_ = self.context.subcontext(task_name="epoch")
-        self.task_.call_on_fit_task_begin(estimator=self.estimator, **self.data)
+        """Begin the task, unless an earlier training has."""
+        if self.epoch_ < len(self.tasks):
+            return
+        number = None if self.first is None else self.first + self.epoch_
+        task = self.context.subcontext(task_name="epoch", task_id=number)
+        self.tasks.append(task)
+        with _hearing:
+            task.call_on_fit_task_begin(estimator=self.estimator, **self.data)
 
     def on_epoch_end(self, net, **kwargs):
         """End the task, and the training where a callback asks for it."""
-        stop = self.task_.call_on_fit_task_end(
-            estimator=self.estimator,
-            reconstruction_attributes=lambda: self.fitted_attributes(net),
-            **self.data,
-        )
-        if stop:
+        if self.epoch_ == len(self.stops):
+            self.stops.append(self._end(net))
+        self.epoch_ += 1
+        if self.stops[self.epoch_ - 1]:
             raise KeyboardInterrupt
+
+    def _end(self, net):
+        """Tell that the epoch has ended; return whether a callback asks to stop."""
+        attributes = None
+        if self.fitted_attributes is not None:
+            attributes = partial(self.fitted_attributes, net)
+        with _hearing:
+            return self.tasks[self.epoch_].call_on_fit_task_end(
+                estimator=self.estimator,
+                reconstruction_attributes=attributes,
+                **self.data,
+            )
 
 
 def listens(callbacks, hook):

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 import torch
 from skorch import NeuralNetClassifier
-from skorch.callbacks import EpochTimer, PrintLog
+from skorch.callbacks import EpochTimer
 from skorch.utils import TeeGenerator
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -113,9 +113,9 @@ class Net(NeuralNetClassifier):
 
     @property
     def _default_callbacks(self):
-        # The scores are recorded by run_single_epoch, from sums kept on the device.
-        printed = [("print_log", PrintLog())] if self.verbose else []
-        return [("epoch_timer", EpochTimer()), *printed]
+        # The scores are recorded by run_single_epoch, from sums kept on the device;
+        # what is printed is a matter of each training.
+        return [("epoch_timer", EpochTimer())]
 
     def check_data(self, X, y):
         """Do nothing: the estimator has validated both."""

@@ -201,18 +201,24 @@ def set_alpha_axis(ax, alphas, ylabel):
 
 
 def set_log_y(ax, values):
-    """Make the y-axis logarithmic if all values are positive and vary enough."""
+    """Make the y-axis logarithmic if all values are positive and vary enough.
+
+    Returns
+    -------
+    logarithmic : bool
+    """
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     values = np.asarray(values, dtype=float)
     values = values[np.isfinite(values)]
     if not len(values) or (values <= 0).any() or values.max() < 4 * values.min():
-        return
+        return False
     ax.set_yscale("log")
     if values.max() < 100 * values.min():  # too few powers of ten to label
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())
+    return True
 
 
 def add_legend(ax, **more):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from sklearn_l2cnn._utils.sklearn_compat import check_matplotlib_support
+from sklearn_l2cnn.inspection._drawing import BLUE, GREEN, VERMILLION
 
 # Both are readable with colour vision deficiencies, and in grey.
 SIGNED, UNSIGNED = "RdBu_r", "viridis"
@@ -10,6 +11,9 @@ SIGNED, UNSIGNED = "RdBu_r", "viridis"
 # Smallest and largest font size in points, and the width of a letter relative to it.
 _FONT_SIZES = 5.5, 9.0
 _LETTER_WIDTH = 0.66
+
+# What is left free around curves, as a part of their scale and of their length.
+_MARGIN = 0.05
 
 
 def as_pictures(images):
@@ -46,7 +50,17 @@ def as_pictures(images):
     return values
 
 
-def grid_shape(n_images, n_columns=None, ax=None):
+def is_strip(picture):
+    """Say whether an image is a row of values, which is drawn as a curve."""
+    return picture.shape[0] == 1 and picture.shape[1] > 2
+
+
+def cell_of(picture, width, height):
+    """Return width and height of a cell, in inches: twice as wide for a curve."""
+    return (2 * width if is_strip(picture) else width), height
+
+
+def grid_shape(n_images, n_columns=None, ax=None, wide=1):
     """Return rows and columns of a grid.
 
     Parameters
@@ -56,6 +70,8 @@ def grid_shape(n_images, n_columns=None, ax=None):
         None is the number that makes square images largest.
     ax : matplotlib Axes, Figure or SubFigure, default=None
         The place of the grid; None is a new figure, twice as wide as high.
+    wide : float, default=1
+        Width of an image by its height.
 
     Examples
     --------
@@ -67,7 +83,7 @@ def grid_shape(n_images, n_columns=None, ax=None):
 
     def room(n_columns):
         n_rows = -(-n_images // n_columns)
-        return min(aspect / n_columns, 1 / (1.25 * n_rows))  # with text above
+        return min(aspect / (wide * n_columns), 1 / (1.25 * n_rows))  # text above
 
     n_columns = n_columns or max(range(1, n_images + 1), key=room, default=1)
     return max(1, -(-n_images // n_columns)), n_columns
@@ -128,6 +144,11 @@ class Grid:
             *shape, squeeze=False, gridspec_kw=spaced, subplot_kw=bare
         )
 
+    def parts_of_cell(self, n_columns, n_rows):
+        """Return width and height, in inches, of parts of a cell."""
+        height = 0.8 * self._height / self.axes.shape[0]
+        return self._cell_width / n_columns, height / n_rows
+
     def first(self, n):
         """Return the first n cells, row by row, and hide the others."""
         for cell in self.axes.flat[n:]:
@@ -152,7 +173,20 @@ class Grid:
             one.set_ylabel(text, fontsize=size)
 
     def scale(self, shown, axes, label="", extend="neither"):
-        """Draw the colour bar of some cells to their right."""
+        """Draw the colour bar of some cells to their right.
+
+        That of curves is to the left of the first of them, and None is returned.
+        """
+        if not hasattr(shown, "get_clim"):
+            limits = low, high = shown.axes.get_ylim()
+            first = next(ax for ax in np.ravel(axes) if ax.get_ylim() == limits)
+            margin = _MARGIN / (1 + 2 * _MARGIN) * (high - low)
+            low = low + margin if low + 2 * margin < 0 else 0.0
+            first.set_yticks([low, high - margin])
+            first.yaxis.set_major_formatter("{x:.2g}")
+            first.tick_params(labelsize=7, length=2)
+            first.set_ylabel(label, fontsize=7)
+            return None
         place = {"shrink": 0.9, "pad": 0.02, "panchor": False}  # cells stay aligned
         bar = self.part.colorbar(shown, ax=axes, extend=extend, **place)
         bar.ax.tick_params(labelsize=7)
@@ -202,6 +236,11 @@ def fitted(texts, inches, most=_FONT_SIZES[1]):
     return size, ["\n".join(_shortened(line, room) for line in text) for text in lines]
 
 
+def text_width(text, size):
+    """Return about how wide a text is in a font size, in inches."""
+    return _LETTER_WIDTH * size * len(text) / 72
+
+
 def _shortened(line, room):
     if len(line) <= room:
         return line
@@ -210,7 +249,7 @@ def _shortened(line, room):
 
 
 def draw_image(ax, picture, *, cmap="gray", vmin=0, vmax=1, **options):
-    """Draw a small image, each pixel as a square.
+    """Draw a small image, each pixel as a square, or a strip as a curve.
 
     Parameters
     ----------
@@ -218,9 +257,27 @@ def draw_image(ax, picture, *, cmap="gray", vmin=0, vmax=1, **options):
     picture : ndarray of shape (height, width) or (height, width, 3)
     cmap, vmin, vmax, **options
         For ``imshow``; by default grey from 0 to 1.
+
+    Returns
+    -------
+    shown : matplotlib AxesImage or, of a strip, Line2D
     """
+    if is_strip(picture):
+        return _draw_curve(ax, picture[0], vmin, vmax)
     options |= {"cmap": cmap, "vmin": vmin, "vmax": vmax, "interpolation": "nearest"}
     return ax.imshow(picture, **options)
+
+
+def _draw_curve(ax, values, low, high):
+    """Draw the values of a strip; those of three channels in their colours."""
+    if low < 0:
+        ax.axhline(0, color=ax.xaxis.label.get_color(), linewidth=0.4)
+    colours = (BLUE,) if values.ndim == 1 else (VERMILLION, GREEN, BLUE)
+    for curve, colour in zip(np.atleast_2d(values.T), colours, strict=True):
+        [shown] = ax.plot(curve, color=colour, linewidth=1.0)
+    margin, beside = _MARGIN * (high - low), _MARGIN * len(values)
+    ax.set(xlim=(-beside, len(values) + beside), ylim=(low - margin, high + margin))
+    return shown
 
 
 def colour_scale(values, share=100):

@@ -10,11 +10,14 @@ from sklearn_l2cnn._utils.trace import at_rest, chosen_layer, layer_outputs
 from sklearn_l2cnn.inspection._grid import (
     Grid,
     as_pictures,
+    cell_of,
     colour_scale,
     draw_image,
     grid_shape,
+    is_strip,
 )
 from sklearn_l2cnn.inspection._inside import look_inside
+from sklearn_l2cnn.inspection._mosaic import Mosaic
 
 
 @dataclass(repr=False, eq=False)
@@ -39,8 +42,8 @@ class ActivationDisplay:
 
     figure_ : matplotlib Figure
 
-    colorbar_ : matplotlib Colorbar
-        The scale of all maps.
+    colorbar_ : matplotlib Colorbar or None
+        The scale of all maps; None where they are one pixel high, and drawn as curves.
 
     Examples
     --------
@@ -118,7 +121,9 @@ class ActivationDisplay:
         if units:  # of a dense layer, drawn line by line as one map
             maps = _in_lines(maps)[np.newaxis]
         n = min(n_maps, len(maps))
-        grid = Grid(self, grid_shape(n + 1, n_columns, ax), ax, beside=0.5)
+        cell = cell_of(self.image, 1.2, 1.2)
+        shape = grid_shape(n + 1, n_columns, ax, wide=cell[0] / cell[1])
+        grid = Grid(self, shape, ax, cell=cell, beside=0.5)
         self.axes_, self.figure_ = grid.axes, grid.figure
         cells = grid.first(n + 1)
         draw_image(cells[0], self.image)
@@ -142,8 +147,9 @@ class FilterDisplay:
 
     Kernels of one channel are grey, with 0 in the middle; those of three are in colour,
     grey where all three are 0. With any other number of channels, a filter is a row of
-    small images, one for each channel. Filters that are zero, as an L1 or a group
-    penalty makes them, are crossed out.
+    small images, one for each channel. Kernels one pixel high are drawn as curves, all
+    in one scale. Filters that are zero, as an L1 or a group penalty makes them, are
+    crossed out.
 
     Parameters
     ----------
@@ -155,12 +161,13 @@ class FilterDisplay:
 
     Attributes
     ----------
-    axes_ : ndarray of matplotlib Axes of shape (n_rows, n_columns)
+    axes_ : ndarray of matplotlib Axes of shape (1, 1)
+        All kernels are in the same.
 
     figure_ : matplotlib Figure
 
     colorbar_ : matplotlib Colorbar or None
-        The scale of all kernels; None for three channels.
+        The scale of all kernels; None for three channels, and for curves.
 
     zero_ : ndarray of bool of shape (n_filters,)
         Mask of the filters that are zero.
@@ -234,37 +241,40 @@ class FilterDisplay:
         kernels = np.asarray(self.kernels)
         self.zero_ = ~kernels.any(axis=(1, 2, 3))
         total, depth = kernels.shape[:2]
-        in_rows = depth not in (1, 3)
+        strips = is_strip(kernels[0, 0])
+        in_rows = depth not in (1, 3) or (depth == 3 and strips)
         n = min(total, -(-n_filters // 4) if in_rows else n_filters)
         limit = float(np.abs(kernels[:n]).max()) or 1.0
-        shape = (n, min(depth, n_channels)) if in_rows else grid_shape(n, n_columns, ax)
-        grid = Grid(self, shape, ax, cell=(0.7, 0.7), lines=0, beside=0.6)
-        self.axes_, self.figure_, self.colorbar_ = grid.axes, grid.figure, None
-        lines, pictures = grid.axes, kernels
+        zeros = np.flatnonzero(self.zero_[:n]).tolist()
         if in_rows:
-            grid.label_rows(grid.axes[:, 0], map(str, range(n)))
-            grid.label(grid.axes[0], map(str, range(shape[1])))
+            pictures = kernels[:n, :n_channels]
+            crossed = [(k, c) for k in zeros for c in range(pictures.shape[1])]
         else:
-            lines = grid.first(n)[:, np.newaxis]
-            if depth == 3:
-                colours = 0.5 + kernels.transpose(0, 2, 3, 1) / (2 * limit)
-                pictures = colours[:, np.newaxis]
-        scale = {"cmap": "gray", "vmin": -limit, "vmax": limit}
-        for line, channels, zero in zip(lines, pictures, self.zero_, strict=False):
-            for cell, values in zip(line, channels, strict=False):
-                shown = draw_image(cell, values, **scale)
-                if zero:
-                    _cross_out(cell)
-        if depth != 3:
-            self.colorbar_ = grid.scale(shown, grid.axes, "weight")
-        grid.title(self._title(n, shape[1] if in_rows else depth))
+            shape = grid_shape(n, n_columns, ax, wide=2 if strips else 1)
+            pictures = _arranged(kernels[:n], shape, limit)
+            crossed = [divmod(k, shape[1]) for k in zeros]
+        n_rows, n_shown = pictures.shape[:2]
+        size = cell_of(kernels[0, 0], 0.7, 0.7)
+        whole = size[0] * n_shown, size[1] * n_rows
+        grid = Grid(self, (1, 1), ax, cell=whole, lines=in_rows, beside=0.6)
+        self.axes_, self.figure_, self.colorbar_ = grid.axes, grid.figure, None
+        mosaic = Mosaic(grid.axes[0, 0], pictures, limit)
+        if in_rows:
+            mosaic.number(grid.parts_of_cell(n_shown, n_rows))
+        mosaic.cross_out(crossed)
+        title = self._title(n, n_shown if in_rows else None)
+        if strips:
+            title += f", {-limit:.2g} to {limit:.2g}"
+        elif depth != 3:
+            self.colorbar_ = grid.scale(mosaic.shown, grid.axes, "weight")
+        grid.title(title)
         return self
 
     def _title(self, n, n_channels):
         total, depth = self.kernels.shape[:2]
         text = f"layer {self.layer!r}: "
         text += f"{total} filters" if n == total else f"{n} of {total} filters"
-        if depth not in (1, 3):
+        if n_channels is not None:
             part = "" if n_channels == depth else f"{n_channels} of "
             text += f" (rows) of {part}{depth} channels"
         if self.zero_.any():
@@ -284,6 +294,19 @@ def _in_lines(values):
     return lines
 
 
-def _cross_out(ax):
-    looks = {"transform": ax.transAxes, "color": "#D55E00", "linewidth": 1.2}
-    ax.plot([0, 1], [[0, 1], [1, 0]], **looks)
+def _arranged(kernels, shape, limit):
+    """Return kernels in rows and columns, nan at the end; of three channels as colours.
+
+    Parameters
+    ----------
+    kernels : ndarray of shape (n, n_channels, height, width)
+    shape : tuple of int
+    limit : float
+        The largest absolute value.
+    """
+    pictures = kernels[:, 0]
+    if kernels.shape[1] == 3:
+        pictures = 0.5 + kernels.transpose(0, 2, 3, 1) / (2 * limit)
+    board = np.full((shape[0] * shape[1], *pictures.shape[1:]), np.nan)
+    board[: len(pictures)] = pictures
+    return board.reshape(*shape, *pictures.shape[1:])

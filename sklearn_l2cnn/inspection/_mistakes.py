@@ -8,7 +8,13 @@ from sklearn.utils.validation import check_consistent_length
 
 from sklearn_l2cnn._data.arrays import on_host
 from sklearn_l2cnn._data.images import as_images, ndim_of
-from sklearn_l2cnn.inspection._grid import Grid, as_pictures, draw_image, grid_shape
+from sklearn_l2cnn.inspection._grid import (
+    Grid,
+    as_pictures,
+    cell_of,
+    draw_image,
+    grid_shape,
+)
 from sklearn_l2cnn.inspection._inside import look_inside
 
 
@@ -164,7 +170,9 @@ class MistakesDisplay:
         display : MistakesDisplay
         """
         n = min(n_images, len(self.images))
-        grid = Grid(self, grid_shape(n, n_columns, ax), ax, cell=(1.3, 1.5), lines=2)
+        cell = cell_of(self.images[0], 1.3, 1.5) if n else (1.3, 1.5)
+        shape = grid_shape(n, n_columns, ax, wide=cell[0] / 1.3)
+        grid = Grid(self, shape, ax, cell=cell, lines=2)
         self.axes_, self.figure_ = grid.axes, grid.figure
         cells = grid.first(n)
         for cell, picture in zip(cells, self.images, strict=False):

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_l2cnn._data.arrays import on_host
-from sklearn_l2cnn.inspection._grid import Grid, as_pictures, colour_scale, draw_image
+from sklearn_l2cnn.inspection._grid import (
+    Grid,
+    as_pictures,
+    cell_of,
+    colour_scale,
+    draw_image,
+    is_strip,
+)
 from sklearn_l2cnn.inspection._inside import look_inside
 from sklearn_l2cnn.inspection._maps import METHODS, saliency
 
@@ -46,7 +53,8 @@ class SaliencyDisplay:
     figure_ : matplotlib Figure
 
     colorbars_ : list of matplotlib Colorbar
-        One for each method; empty without `colorbar`.
+        One for each method; empty without `colorbar`, and where images one pixel high
+        are drawn as curves, unless with `overlay`.
 
     See Also
     --------
@@ -162,7 +170,9 @@ class SaliencyDisplay:
         n_columns = n_columns or min(n, 8)
         n_blocks, height = -(-n // n_columns), above + len(self.maps)
         beside = 0.65 * colorbar + 0.3 * (len(self.maps) > 1)
-        grid = Grid(self, (n_blocks * height, n_columns), ax, beside=beside)
+        cell = cell_of(self.images[0], 1.2, 1.2)
+        shape, lines = (n_blocks * height, n_columns), 1 + (len(self.maps) == 1)
+        grid = Grid(self, shape, ax, cell=cell, lines=lines, beside=beside)
         self.axes_, self.figure_, self.colorbars_ = grid.axes, grid.figure, []
         # from (block, row, column) to (row, image)
         blocks = grid.axes.reshape(n_blocks, height, n_columns)
@@ -177,12 +187,15 @@ class SaliencyDisplay:
             shown, extend = self._draw_maps(row[:n], maps, overlay)
             if colorbar:
                 unit = _NAMES.get(method, (method, ""))[1]
-                self.colorbars_.append(grid.scale(shown, row, unit, extend))
+                bar = grid.scale(shown, row, unit, extend)
+                self.colorbars_ += [] if bar is None else [bar]
         names = [_NAMES.get(method, (method,))[0] for method in self.maps]
         if len(names) == 1:
             name, meaning = names[0].replace("\n", " "), "what matters for the class"
             if (maps < 0).any():
                 meaning = "red speaks for the class, blue against it"
+                if not self.colorbars_ and not overlay and is_strip(maps[0]):
+                    meaning = "what is above 0 speaks for the class, below against it"
             grid.title(f"{name}\n{meaning}")
         else:
             sides = cells[above:, ::n_columns]
@@ -199,5 +212,11 @@ class SaliencyDisplay:
                 # values near 0 are transparent
                 strength = np.clip(np.abs(values) / scale["vmax"], 0, 1) ** 0.5
                 scale["alpha"] = 0.85 * strength
-            shown = draw_image(cell, values, **scale)
+            if overlay and is_strip(values):  # points of the curve
+                scale["alpha"] = scale["alpha"][0]
+                shown = cell.scatter(
+                    np.arange(grey.shape[1]), grey[0], 14, values[0], **scale
+                )
+            else:
+                shown = draw_image(cell, values, **scale)
         return shown, extend

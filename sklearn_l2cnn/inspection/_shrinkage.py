@@ -12,22 +12,33 @@ from sklearn_l2cnn.inspection._drawing import (
     add_legend,
     check_on_axis,
     draw_norms,
+    line_style,
     panels,
+    set_log_y,
     sorted_path,
 )
+from sklearn_l2cnn.inspection._grid import fitted
 from sklearn_l2cnn.inspection._inside import fitted_part
+
+# Width that there is for the name of a layer, in inches.
+_NAME = 0.55
 
 
 @dataclass(kw_only=True, repr=False, eq=False)
 class ShrinkageDisplay:
-    """Norms of the layers against alpha, and a histogram of the weights.
-
-    The histogram is of the absolute values, on a logarithmic axis. Values smaller than
-    a ten-thousandth of the largest, including zeros, are counted at its left end.
+    """Norms of the layers against alpha, and what alphas do to layers or to weights.
 
     Create it with :meth:`from_estimator` from a fitted
     :class:`~sklearn_l2cnn.L2CNNClassifierCV`, or with :meth:`from_estimators` from
     several classifiers, fitted with several alphas.
+
+    A search keeps the norms of all its alphas. Its second panel has a curve over the
+    layers for some of them: the norm of a layer by that with the smallest alpha, so
+    that layers can be compared.
+
+    That of classifiers is a histogram of the absolute values of the weights, on a
+    logarithmic axis. Values smaller than a ten-thousandth of the largest, including
+    zeros, are counted at its left end.
 
     Parameters
     ----------
@@ -40,20 +51,27 @@ class ShrinkageDisplay:
     layer_names : list of str of length n_layers
         Names of the layers.
 
-    weights : list of ndarray
+    weights : list of ndarray, default=()
         All weights of each network whose histogram is drawn.
 
-    weight_alphas : list of float
+    weight_alphas : list of float, default=()
         The alphas of these networks.
+
+    alpha : float, default=None
+        The alpha that was chosen.
 
     Attributes
     ----------
     axes_ : ndarray of matplotlib Axes
-        The panel of the norms and, if there are weights, that of the histogram.
+        The panel of the norms and, if there are several alphas, that of the layers or
+        of the histogram.
 
     figure_ : matplotlib Figure
 
     norm_lines_ : list of matplotlib Line2D
+
+    layer_lines_ : list of matplotlib Line2D
+        One for each alpha in the panel of the layers.
 
     histograms_ : list of matplotlib StepPatch
 
@@ -78,8 +96,9 @@ class ShrinkageDisplay:
     alphas: np.ndarray
     norms: np.ndarray
     layer_names: list
-    weights: list
-    weight_alphas: list
+    weights: list = ()
+    weight_alphas: list = ()
+    alpha: float | None = None
 
     @classmethod
     def from_estimator(cls, estimator, *, ax=None, bins=60):
@@ -89,8 +108,8 @@ class ShrinkageDisplay:
         ----------
         estimator : estimator
             A fitted :class:`~sklearn_l2cnn.L2CNNClassifierCV`, or a pipeline or search
-            that ends in one. The histogram is of the network that was refitted with
-            the chosen alpha: no other is kept.
+            that ends in one. The layers are compared for at most four alphas, from the
+            smallest to the largest, and for the chosen one.
         ax, bins
             As in :meth:`plot`.
 
@@ -108,11 +127,7 @@ class ShrinkageDisplay:
             "list to from_estimators.",
         )
         _, path = sorted_path(cv)
-        weights, alphas = [], []
-        if hasattr(cv, "module_"):
-            weights = [_flat(_weights(cv))]
-            alphas = [float(cv.alpha_)]
-        display = cls(**path, weights=weights, weight_alphas=alphas)
+        display = cls(**path, alpha=getattr(cv, "alpha_", None))
         return display.plot(ax=ax, bins=bins)
 
     @classmethod
@@ -152,7 +167,7 @@ class ShrinkageDisplay:
                 "with the same architecture."
             )
         norms = [[np.linalg.norm(w) for w in one.values()] for one in layers]
-        shown = np.unique(np.linspace(0, len(parts) - 1, 4).round().astype(int))
+        shown = _spread(len(parts))
         display = cls(
             alphas=alphas[order],
             norms=np.array(norms),
@@ -168,7 +183,7 @@ class ShrinkageDisplay:
         Parameters
         ----------
         ax : matplotlib Axes or array-like of two, default=None
-            The axes for the norms and, optionally, for the histogram; None creates a
+            The axes for the norms and, optionally, for the other panel; None creates a
             figure.
         bins : int, default=60
             Number of bins of the histogram.
@@ -177,13 +192,32 @@ class ShrinkageDisplay:
         -------
         self : ShrinkageDisplay
         """
-        n_panels = 1 + bool(self.weights)
+        n_panels = 1 + (bool(self.weights) or len(self.alphas) > 1)
         self.figure_, self.axes_ = panels(self, ax, n_panels, (4.6, 3.4), fewest=1)
         self.norm_lines_ = draw_norms(self, self.axes_[0])
-        self.histograms_ = []
-        if len(self.axes_) == 2:
+        self.layer_lines_, self.histograms_ = [], []
+        if len(self.axes_) == 2 and self.weights:
             self._draw_histograms(self.axes_[1], bins)
+        elif len(self.axes_) == 2:
+            self._draw_layers(self.axes_[1])
         return self
+
+    def _draw_layers(self, ax):
+        """Draw the norms of some alphas by those of the smallest, over the layers."""
+        places = np.arange(len(self.layer_names))
+        start = np.where(self.norms[0] > 0, self.norms[0], np.nan)
+        chosen = np.flatnonzero(self.alphas == self.alpha)
+        for n, k in enumerate(np.union1d(_spread(len(self.alphas)), chosen)):
+            label = f"{'chosen:' if k in chosen else 'alpha'} {self.alphas[k]:.3g}"
+            values = self.norms[k] / start
+            self.layer_lines_ += ax.plot(places, values, label=label, **line_style(n))
+        most = max(1, int(ax.bbox.width / ax.figure.dpi / _NAME))
+        shown = places[:: -(-len(places) // most)]
+        size, names = fitted([self.layer_names[k] for k in shown], _NAME)
+        ax.set_xticks(shown, names, fontsize=size)
+        ax.set(xlabel="layer", ylabel="relative norm")
+        set_log_y(ax, np.concatenate([line.get_ydata() for line in self.layer_lines_]))
+        add_legend(ax)
 
     def _draw_histograms(self, ax, bins):
         sizes = [np.abs(weights) for weights in self.weights]
@@ -197,6 +231,11 @@ class ShrinkageDisplay:
             self.histograms_.append(steps)
         ax.set(xscale="log", xlabel="absolute value", ylabel="share of weights")
         add_legend(ax)
+
+
+def _spread(n):
+    """Return at most four positions of n, from the first to the last."""
+    return np.unique(np.linspace(0, n - 1, 4).round().astype(int))
 
 
 def _weights(clf):

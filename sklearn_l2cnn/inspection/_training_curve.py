@@ -57,7 +57,8 @@ class TrainingCurveDisplay:
     >>> from sklearn_l2cnn.inspection import TrainingCurveDisplay
     >>> digits = load_digits()
     >>> X, y = digits.images[:200], digits.target[:200]
-    >>> clf = L2CNNClassifier(max_epochs=3, early_stopping=True, random_state=0)
+    >>> clf = L2CNNClassifier(
+    ...     max_epochs=3, early_stopping=True, n_iter_no_change=2, random_state=0)
     >>> display = TrainingCurveDisplay.from_estimator(clf.fit(X, y))
     >>> display.data_loss.shape, len(display.axes_)
     ((3,), 2)
@@ -135,14 +136,15 @@ class TrainingCurveDisplay:
         return self
 
     def _draw_losses(self, ax, epochs, style):
-        looks = {**MAIN, **style}
-        [self.loss_line_] = ax.plot(epochs, self.data_loss, label="data loss", **looks)
-        label = "penalty" if np.any(self.penalty) else "penalty (0 throughout)"
-        looks = {**OTHER, **style}
-        [self.penalty_line_] = ax.plot(epochs, self.penalty, label=label, **looks)
+        logarithmic = False
         if self.data_loss.max() > 4 * self.data_loss.min():  # a flat curve is linear
             losses = [self.data_loss, self.penalty[self.penalty != 0]]
-            set_log_y(ax, np.concatenate(losses))
+            logarithmic = set_log_y(ax, np.concatenate(losses))
+        looks = {**MAIN, **style}
+        [self.loss_line_] = ax.plot(epochs, self.data_loss, label="data loss", **looks)
+        label = _penalty_label(self.penalty, logarithmic)
+        looks = {**OTHER, **style}
+        [self.penalty_line_] = ax.plot(epochs, self.penalty, label=label, **looks)
         ax.set_ylabel("loss in training")
 
     def _draw_validation(self, ax, epochs, style):
@@ -150,3 +152,10 @@ class TrainingCurveDisplay:
         last = epochs[len(epochs) - len(scores) :]
         [self.validation_line_] = ax.plot(last, scores, label="validation", **looks)
         ax.set_ylabel("accuracy")
+
+
+def _penalty_label(penalty, logarithmic):
+    """Return the name of the penalty, with what a logarithmic axis hides of it."""
+    if not penalty.any():
+        return f"penalty (0{', not drawn' if logarithmic else ' throughout'})"
+    return "penalty (0s not drawn)" if logarithmic and 0 in penalty else "penalty"

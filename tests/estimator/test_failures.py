@@ -187,7 +187,8 @@ def test_nothing_is_printed_unless_asked(digits, capsys):
     quick().fit(X, y)
     assert capsys.readouterr() == ("", "")
     quick(verbose=1).fit(X, y)
-    assert "train_loss" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "train_loss" in shown.out and not shown.err
 
 
 # -- interrupts ------------------------------------------------------------------------

@@ -59,6 +59,16 @@ def drawn(axes):
     ]
 
 
+def cut(display, shape):
+    """Return the images that one picture holds side by side, a pixel apart."""
+    [board] = drawn(display.axes_)
+    assert np.isnan(board[3::4]).all() or not board[3::4].any()
+    padded = np.zeros((shape[0] * 4, shape[1] * 4, *board.shape[2:]))
+    padded[:-1, :-1] = board
+    cells = padded.reshape(shape[0], 4, shape[1], 4, *board.shape[2:])
+    return cells.swapaxes(1, 2)[:, :, :3, :3].reshape(-1, 3, 3, *board.shape[2:])
+
+
 def words(display):
     """Return all texts in a figure, except those of invisible axes."""
     return [
@@ -146,6 +156,97 @@ def test_saliency_needs_methods(grey, digits):
         SaliencyDisplay.from_estimator(grey, digits[0][:1], method=[])
 
 
+# -- strips ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def spectra():
+    """Strips one pixel high, and a classifier with kernels as high."""
+    rng = np.random.RandomState(0)
+    X, y = rng.uniform(size=(60, 1, 12)), np.arange(60) % 3
+    X[np.arange(60), 0, 4 * y] += 2
+
+    def network(input_shape, n_classes):
+        return nn.Sequential(
+            nn.Conv2d(1, 4, (1, 3)),
+            nn.ReLU(),
+            nn.Conv2d(4, 3, (1, 3)),
+            nn.Flatten(),
+            nn.Linear(3 * 8, n_classes),
+        )
+
+    return X, y, quick(architecture=network).fit(X, y)
+
+
+def curves(ax):
+    """Return the values of the curves in axes, without the line at 0."""
+    assert not ax.images
+    return [line.get_ydata() for line in ax.lines if len(line.get_ydata()) > 2]
+
+
+def test_strips_are_curves_of_mistakes_and_activations(spectra):
+    X, y, clf = spectra
+    display = MistakesDisplay.from_estimator(clf, X, np.roll(y, 1), n_images=5)
+    for ax, picture in zip(display.axes_.flat, display.images[:5], strict=False):
+        [curve] = curves(ax)
+        assert np.array_equal(curve, picture[0]) and len(curve) == 12
+        low, high = ax.get_ylim()
+        assert low < 0 < 1 < high
+    display = ActivationDisplay.from_estimator(clf, X, layer=0)
+    image, *maps = [curves(ax)[0] for ax in display.axes_.flat[:5]]
+    assert len(image) == 12 and np.array_equal(maps, display.activations[:, 0])
+    assert display.colorbar_ is None
+    scaled = [ax for ax in display.axes_.flat if len(ax.get_yticks())]
+    assert scaled == [display.axes_.flat[1]]  # one scale for all maps
+    largest = abs(display.activations).max()
+    np.testing.assert_allclose(scaled[0].get_yticks(), [-largest, largest])
+    # of a dense layer, lines of a map
+    display = ActivationDisplay.from_estimator(clf, X, layer=-1)
+    assert len(drawn(display.axes_)) == 1 and display.colorbar_ is not None
+    display.figure_.canvas.draw()
+
+
+def test_strips_in_colour_are_three_curves():
+    strips = np.random.RandomState(0).uniform(size=(2, 1, 9, 3))
+    display = MistakesDisplay.from_predictions([0, 1], [1, 0], images=strips)
+    assert np.array_equal(curves(display.axes_[0, 0]), strips[0, 0].T)
+
+
+def test_saliency_of_strips_is_a_curve_below_or_points_above(spectra):
+    X, _, clf = spectra
+    display = SaliencyDisplay.from_estimator(
+        clf, X[:3], method="occlusion", patch=(1, 2)
+    )
+    maps = display.maps["occlusion"]
+    assert display.colorbars_ == []
+    for k in range(3):
+        assert np.array_equal(curves(display.axes_[0, k])[0], display.images[k, 0])
+        assert np.array_equal(curves(display.axes_[1, k])[0], maps[k, 0])
+    assert len({ax.get_ylim() for ax in display.axes_[1]}) == 1
+    assert display.axes_[1, 0].get_ylabel() == "logit lost"
+    assert any("above 0 speaks for the class" in text for text in words(display))
+    assert not overlaps(display)
+    display = display.plot(overlay=True)
+    points = display.axes_[0, 1].collections[0]
+    assert np.array_equal(points.get_array(), maps[1, 0])
+    assert np.array_equal(points.get_offsets()[:, 1], display.images[1, 0])
+    assert len(display.colorbars_) == 1
+
+
+@pytest.mark.parametrize("layer, shape", [(0, (2, 2)), (1, (3, 4))])
+def test_kernels_of_strips_are_curves(spectra, layer, shape):
+    clf = spectra[2]
+    display = FilterDisplay.from_estimator(clf, layer=layer)
+    kernels, [ax] = display.kernels, display.axes_.flat
+    found = np.array(ax.collections[1].get_segments()).reshape(-1, 3, 2)
+    limit = abs(kernels).max()
+    rows = np.round(found[..., 1].mean(axis=1) / 1.15)
+    values = (1.15 * rows[:, None] - found[..., 1]) * 2 * limit
+    np.testing.assert_allclose(values, kernels.reshape(-1, 3), atol=1e-12)
+    assert len(set(rows)) == shape[0] and display.colorbar_ is None
+    assert any(f", {-limit:.2g} to {limit:.2g}" in text for text in words(display))
+
+
 # -- layers ---------------------------------------------------------------------------
 
 
@@ -202,7 +303,7 @@ def test_grey_kernels_are_grey_about_zero(grey):
     display = FilterDisplay.from_estimator(grey)
     kernels = grey.module_[0].weight.detach().numpy()
     assert np.array_equal(display.kernels, kernels.astype(float))
-    assert np.array_equal(drawn(display.axes_), display.kernels[:, 0])
+    assert np.array_equal(cut(display, (2, 3)), display.kernels[:, 0])
     largest = abs(kernels).max()
     assert display.colorbar_.vmin == -display.colorbar_.vmax == pytest.approx(-largest)
     assert "layer '0': 6 filters" in words(display)
@@ -211,8 +312,10 @@ def test_grey_kernels_are_grey_about_zero(grey):
 
 def test_kernels_of_three_channels_are_in_colour(colour):
     display = FilterDisplay.from_estimator(colour)
-    shown, kernels = np.array(drawn(display.axes_)), display.kernels
-    assert shown.shape == (6, 3, 3, 3) and display.colorbar_ is None
+    shown, kernels = cut(display, (2, 3)), display.kernels
+    assert shown.shape == (6, 3, 3, 4) and display.colorbar_ is None
+    assert (shown[..., 3] == 1).all()
+    shown = shown[..., :3]
     assert shown.min() >= 0 and max(shown.max(), 1 - shown.min()) == 1
     np.testing.assert_allclose(
         2 * abs(kernels).max() * (shown - 0.5), kernels.transpose(0, 2, 3, 1)
@@ -221,9 +324,15 @@ def test_kernels_of_three_channels_are_in_colour(colour):
 
 def test_kernels_of_many_channels_are_rows(grey):
     display = FilterDisplay.from_estimator(grey, layer=1, n_channels=4, n_filters=12)
-    assert display.layer == "2" and display.axes_.shape == (3, 4)
-    found = np.array(drawn(display.axes_)).reshape(3, 4, 3, 3)
+    assert display.layer == "2" and len(display.figure_.axes) == 2  # and a colour bar
+    found = cut(display, (3, 4)).reshape(3, 4, 3, 3)
     assert np.array_equal(found, display.kernels[:3, :4])
+    [ax] = display.axes_.flat
+    for axis, n in ((ax.yaxis, 3), (ax.xaxis, 4)):
+        assert [text.get_text() for text in axis.get_ticklabels()] == [
+            str(k) for k in range(n)
+        ]
+        assert axis.get_ticklocs().tolist() == [1 + 4 * k for k in range(n)]
     assert "layer '2': 3 of 5 filters (rows) of 4 of 6 channels" in words(display)
 
 
@@ -234,12 +343,25 @@ def test_zero_filters_are_crossed_out(depth):
     kernels[1, 0] = 0
     display = FilterDisplay(kernels, "conv").plot()
     assert display.zero_.tolist() == [False, depth == 1, True, False]
-    crossed = [len(ax.lines) == 2 for ax in display.axes_.flat if ax.get_visible()]
-    one = 1 if depth in (1, 3) else depth
-    assert crossed == np.repeat(display.zero_, one).tolist()
+    crosses = display.axes_[0, 0].lines[0].get_xydata()
+    crosses = crosses[~np.isnan(crosses[:, 0])].reshape(-1, 4, 2).mean(axis=1)
+    columns = 2 if depth == 2 else grid_shape(4)[1]
+    zeros = np.flatnonzero(display.zero_)
+    places = [divmod(k, columns) for k in zeros]
+    if depth == 2:
+        places = [(k, channel) for k in zeros for channel in range(2)]
+    # the middles of these images, which are three pixels wide and one apart
+    assert ((crosses[:, ::-1] - 1) / 4).tolist() == [list(place) for place in places]
     [title] = [text for text in words(display) if "layer" in text]
     assert title.endswith(f"{1 + (depth == 1)} zero (crossed out)")
     FilterDisplay(0 * kernels).plot()
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_kernels_of_one_pixel_are_pixels(depth):
+    kernels = np.random.RandomState(0).normal(size=(2, depth, 1, 1))
+    [board] = drawn(FilterDisplay(kernels).plot().axes_)
+    assert board.shape[:2] == ((3, 3) if depth == 2 else (1, 3))
 
 
 # -- mistakes -------------------------------------------------------------------------

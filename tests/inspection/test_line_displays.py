@@ -108,6 +108,29 @@ def test_without_validation_there_is_one_panel(three):
     assert texts(display.axes_[0]) == ["data loss", "penalty (0 throughout)"]
 
 
+@pytest.mark.parametrize(
+    "losses, penalty, label",
+    [
+        ([2.0, 1.0, 0.1], [0.0, 0.0, 0.0], "penalty (0, not drawn)"),
+        ([2.0, 1.0, 0.1], [0.0, 0.5, 0.0], "penalty (0s not drawn)"),
+        ([2.0, 1.0, 0.1], [0.1, 0.5, 0.1], "penalty"),
+        # a linear axis hides nothing
+        ([1.2, 1.1, 1.0], [0.0, 0.5, 0.0], "penalty"),
+        ([1.2, 1.1, 1.0], [0.0, 0.0, 0.0], "penalty (0 throughout)"),
+        ([2.0, 1.0, 0.0], [0.0, 0.5, 0.0], "penalty"),
+        ([2.0, 1.0, 0.1], [-0.1, 0.5, 0.0], "penalty"),
+    ],
+)
+def test_what_a_logarithmic_axis_hides_is_said(losses, penalty, label):
+    display = TrainingCurveDisplay(
+        data_loss=np.array(losses), penalty=np.array(penalty)
+    ).plot()
+    assert texts(display.axes_[0])[1] == label
+    assert (display.axes_[0].get_yscale() == "log") == ("not drawn" in label) or (
+        min(losses + penalty) > 0
+    )
+
+
 def test_given_axes_are_used(fitted, plt):
     figure, axes = plt.subplots(2, 1)
     display = TrainingCurveDisplay.from_estimator(fitted, ax=axes)
@@ -266,8 +289,9 @@ def test_a_fitted_search_is_drawn(digits):
     assert display.layer_names == ["0", "3"]
     assert texts(display.axes_[1]) == ["layer 0", "layer 3"]
     display = ShrinkageDisplay.from_estimator(cv)
-    assert display.weight_alphas == [cv.alpha_]
-    assert len(display.weights[0]) == 4 * 9 + 10 * 4 * 64
+    assert display.alpha == cv.alpha_
+    relative = cv.norms_path_[0] / cv.norms_path_[1]
+    np.testing.assert_allclose(display.layer_lines_[1].get_ydata(), relative)
     display = TrainingCurveDisplay.from_estimator(cv)
     assert display.data_loss.tolist() == cv.data_loss_curve_
 
@@ -396,17 +420,29 @@ def test_at_most_four_histograms_are_drawn(digits):
     assert display.weight_alphas == [0.5, 2, 4, 6]
 
 
-def test_shrinkage_along_a_path(digits, plt):
-    cv = Path([1.0, 0.1]).fit()
+def test_alphas_of_a_search_are_compared_layer_by_layer(plt):
+    cv = Path([1.0, 0.1, 0.0, 10.0, 0.01, 1e-3, 1e-4]).fit()
+    cv.alpha_, order = 0.1, [2, 6, 5, 4, 1, 0, 3]
+    cv.norms_path_[2, 0] = 0.0  # nothing to compare with
     display = ShrinkageDisplay.from_estimator(cv)
-    assert len(display.axes_) == 1 and display.histograms_ == []
-    np.testing.assert_array_equal(display.norms, cv.norms_path_[::-1])
-    cv.module_ = quick(max_epochs=1).fit(*digits).module_
+    norms = cv.norms_path_[order]
+    np.testing.assert_array_equal(display.norms, norms)
+    second = display.axes_[1]
+    assert len(display.norm_lines_) == 2 and display.histograms_ == []
+    shown = [0, 2, 4, 6]  # 0.1 is the chosen one
+    for k, line in zip(shown, display.layer_lines_, strict=True):
+        np.testing.assert_allclose(
+            line.get_ydata(), [np.nan, norms[k, 1] / norms[0, 1]]
+        )
+    assert texts(second) == ["alpha 0", "alpha 0.001", "chosen: 0.1", "alpha 10"]
+    assert [text.get_text() for text in second.get_xticklabels()] == ["conv", "dense"]
+    cv.alpha_ = 0.01  # one more than four
     display = ShrinkageDisplay.from_estimator(cv)
-    assert display.weight_alphas == [cv.alpha_]
-    assert len(display.axes_) == 2 and len(display.histograms_) == 1
+    assert texts(display.axes_[1])[2:4] == ["chosen: 0.01", "alpha 0.1"]
+    display.figure_.canvas.draw()
     _, ax = plt.subplots()
-    assert list(display.plot(ax=ax).axes_) == [ax]
+    assert list(display.plot(ax=ax).axes_) == [ax] and display.layer_lines_ == []
+    assert len(ShrinkageDisplay.from_estimator(Path([0.1]).fit()).axes_) == 1
 
 
 def test_classifiers_that_cannot_be_compared_are_errors(digits, three):

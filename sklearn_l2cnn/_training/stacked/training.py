@@ -26,7 +26,6 @@ from sklearn_l2cnn._training.step import EagerSteps
 from sklearn_l2cnn._utils.devices import read
 from sklearn_l2cnn._utils.seeds import draw_seeds
 
-_OWN_CALLBACKS = ("epoch_timer", "print_log")
 _OPTIMIZERS = (torch.optim.Adam, torch.optim.SGD)
 
 
@@ -40,7 +39,7 @@ def why_one_by_one(net, callbacks):
     callbacks : sequence of (name, callback)
         Of the fit.
     """
-    own = [name for name, _ in net.callbacks_ if name not in _OWN_CALLBACKS]
+    own = [name for name, _ in net.callbacks_ if name != "epoch_timer"]
     optimizer, penalty = type(net.optimizer_), net.objective.penalty
     by_filter = penalty is None or getattr(penalty, "by_filter", False)
     reasons = {
@@ -120,9 +119,12 @@ class StackedTraining:
     ----------
     members : list of Member
         Those of a fold one after the other, which differ in alpha alone.
+    told : callable, default=None
+        ``told(nets, epochs, n_leaving)`` prints a line after every epoch.
     """
 
-    def __init__(self, members):
+    def __init__(self, members, told=None):
+        self.told = told
         self.nets = [member.net for member in members]
         self.callbacks = [member.callbacks for member in members]
         self.errors = [None] * len(members)
@@ -161,15 +163,14 @@ class StackedTraining:
                 zip(self.nets, self.callbacks, strict=True)
             ):
                 net.to_device()
-                kept = [both for both in net.callbacks_ if both[0] != "print_log"]
-                net.callbacks_ = [*kept, *callbacks]
+                net.callbacks_ = [*net.callbacks_, *callbacks]
                 net.stopped_by_callback_ = False
                 self._notify("on_train_begin", k)
             self._stack({})
             for _ in range(epochs):
                 self._leave(self._notify_all("on_epoch_begin", self.active))
                 if self.active:
-                    self._leave(self._end_epoch(self._train_epoch(stopped)))
+                    self._leave(self._end_epoch(self._train_epoch(stopped), epochs))
             self._leave(self.active)
         finally:
             if self.active and self.network is not None:
@@ -250,7 +251,7 @@ class StackedTraining:
         self.network.count_steps()
         return losses
 
-    def _end_epoch(self, losses):
+    def _end_epoch(self, losses, epochs):
         """Validate and let callbacks end the epoch; return the positions that leave."""
         nets = [self.nets[k] for k in self.active]
         penalties = [
@@ -272,8 +273,10 @@ class StackedTraining:
         leaving = self._notify_all("on_epoch_end", finite)
         for k in finite:  # its share of an epoch of all
             self.nets[k].history[-1]["dur"] /= len(self.active)
-        self._print()
-        return [k for k in self.active if k in leaving or k not in finite]
+        leaving = [k for k in self.active if k in leaving or k not in finite]
+        if self.told is not None:
+            self.told(nets, epochs, len(leaving))
+        return leaving
 
     def _record(self, k, total, penalty, norms, scores):
         net, data = self.nets[k], self.fold_of[k].data
@@ -304,19 +307,6 @@ class StackedTraining:
                 scores.append(torch.stack([losses, hits.sum(dim=1)], dim=1))
         self.network.training = True
         return torch.stack(scores)
-
-    def _print(self):
-        """Print a line for all, where each alone would have printed its own."""
-        nets = [self.nets[k] for k in self.active]
-        if not nets[0].verbose:
-            return
-        ranges = []
-        for name in ("train_loss", "valid_loss", "valid_acc"):
-            values = [net.history[-1][name] for net in nets if name in net.history[-1]]
-            if values:
-                ranges.append(f"{name} {min(values):.4f} to {max(values):.4f}")
-        epoch = f"epoch {len(nets[0].history)}, {len(nets)} networks"
-        print(f"{epoch}: {', '.join(ranges)}")
 
     def _leave(self, leaving):
         """Release networks that have ended, and stack the others again."""

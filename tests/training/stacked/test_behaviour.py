@@ -84,8 +84,8 @@ def count_stacks(monkeypatch):
     sizes = []
 
     class Counted(training.StackedTraining):
-        def __init__(self, members):
-            super().__init__(members)
+        def __init__(self, members, told):
+            super().__init__(members, told)
             sizes.append(len(members))
 
     monkeypatch.setattr(fitting, "StackedTraining", Counted)
@@ -269,14 +269,18 @@ def test_what_is_printed(images, capsys):
     folds = [(np.arange(50), np.arange(50, 97)), (np.arange(48, 97), np.arange(48))]
     fitting.fit_folds(template, [0.1, 1.0], labelled, folds, path="independent")
     lines = capsys.readouterr().out.splitlines()
+    start, net, *lines = lines
+    assert start == "Fitting 2 folds for each of 2 alphas, totalling 4 networks"
+    assert re.fullmatch(r"device .*, [\d,]+ parameters, batch size 32, 2 steps .*", net)
     assert len(lines) == 4  # two epochs of a stack for each fold
     assert re.fullmatch(
-        r"epoch 1, 2 networks: "
-        r"train_loss [\d.]+ to [\d.]+, valid_loss [\d.]+ to [\d.]+, "
-        r"valid_acc [\d.]+ to [\d.]+",
+        r"epoch 1/2, 2 of 4 networks \(alpha 0.1 to 1\), about \d+ s left: "
+        r"train_data_loss [\d.]+ to [\d.]+, train_loss [\d.]+ to [\d.]+, "
+        r"valid_loss [\d.]+ to [\d.]+, valid_acc [\d.]+( to [\d.]+)?",
         min(lines),
     )
-    assert sum(line.startswith("epoch 2, 2 networks") for line in lines) == 2
+    assert sum(line.startswith("epoch 2/2, 2 of 4 networks") for line in lines) == 2
+    assert ", took " in lines[-1]
 
 
 def test_an_alpha_that_fails_leaves_the_others_alone(images):

@@ -1,0 +1,68 @@
+"""Warnings of trainings that ended too early, or that nothing could end."""
+
+import warnings
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+# Fewer epochs are a trial, and show no trend.
+_FEWEST = 10
+
+# What part of the whole fall of the loss shows that it has not ended.
+_SHARE = 0.1
+
+
+def warn_if_patience_is_too_long(clf):
+    """Warn of early stopping that cannot end a training.
+
+    Just as many epochs of patience as there are say that it is to keep the best weights
+    and to end nothing.
+
+    Parameters
+    ----------
+    clf : estimator
+        With the parameters `early_stopping`, `n_iter_no_change` and `max_epochs`.
+    """
+    if clf.early_stopping and clf.n_iter_no_change > clf.max_epochs:
+        warnings.warn(
+            f"early_stopping=True cannot end the training: "
+            f"n_iter_no_change={clf.n_iter_no_change} epochs without an improvement do "
+            f"not fit into max_epochs={clf.max_epochs}. The weights of the best epoch "
+            "are kept all the same. Lower n_iter_no_change, raise max_epochs, or set "
+            "both to the same number where that is what is wanted.",
+            UserWarning,
+            stacklevel=2,
+        )
+
+
+def warn_if_still_falling(clf, fitted):
+    """Warn where all epochs are done, at a rate as at first, and the loss still falls.
+
+    A rate that was lowered has brought the training to an end of its own.
+
+    Parameters
+    ----------
+    clf : L2CNNClassifier
+    fitted : Fitted
+    """
+    history = fitted.net.history
+    rows = history[fitted.n_earlier :]
+    if len(rows) < max(_FEWEST, clf.max_epochs):
+        return
+    if "event_lr" in rows[-1] and rows[-1]["event_lr"] < rows[0]["event_lr"]:
+        return
+    third = len(rows) // 3
+    losses = np.array([row["train_data_loss"] for row in rows])
+    before, last = losses[-2 * third : -third].mean(), losses[-third:].mean()
+    # more than epochs differ by chance, and much of all that was learnt
+    chance = 2 * np.abs(np.diff(losses[-2 * third :])).mean()
+    total = history[0]["train_data_loss"] - losses[-1]
+    if before - last > max(chance, _SHARE * total):
+        warnings.warn(
+            f"The data loss was still falling when max_epochs={clf.max_epochs} was "
+            f"reached: its mean over the last third of the epochs is {last:.3g}, over "
+            f"the third before {before:.3g}. Raise max_epochs or lr, or let "
+            "lr_schedule='cosine' end the training.",
+            ConvergenceWarning,
+            stacklevel=2,
+        )
