@@ -109,15 +109,15 @@ def training_data(clf, labelled, validation=(None, None, None)):
     return seeded(clf, labelled, classes, train, valid, clf.early_stopping)
 
 
-def fold_data(clf, labelled, hashes, train, valid):
+def fold_data(clf, labelled, ranks, train, valid):
     """Bring some rows of validated images to their canonical form.
 
     Parameters
     ----------
     clf : L2CNNClassifier
     labelled : LabelledImages
-    hashes : ndarray of int64 of shape (n,)
-        `row_hashes` of all images.
+    ranks : ndarray of int of shape (n,)
+        `value_ranks` of all images.
     train, valid : ndarray of int
         Rows to train on and to validate on, the latter of classes among the former.
 
@@ -129,17 +129,17 @@ def fold_data(clf, labelled, hashes, train, valid):
 
     def image_set(rows):
         y, weight = labelled.y[rows], labelled.weight[rows]
-        return labelled_set(labelled.images, y, weight, classes, rows, hashes)
+        return labelled_set(labelled.images, y, weight, classes, rows, ranks)
 
     valid = image_set(valid) if len(valid) else None
     train = image_set(train)
     return seeded(clf, labelled, classes, train, valid, clf.early_stopping)
 
 
-def labelled_set(images, y, weight, classes, rows=None, hashes=None, name="y"):
+def labelled_set(images, y, weight, classes, rows=None, ranks=None, name="y"):
     """Bring images and their labels to canonical form; see `canonical_set`."""
     labels = encode_labels(y, weight, classes, name)
-    return canonical_set(images, labels, weight, rows, hashes)
+    return canonical_set(images, labels, weight, rows, ranks)
 
 
 def seeded(clf, labelled, classes, train, valid=None, holds_out=False):

@@ -11,7 +11,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from skorch.history import History
 
 from sklearn_l2cnn._data.arrays import as_tensor, on_host
-from sklearn_l2cnn._data.canonical import row_hashes
+from sklearn_l2cnn._data.canonical import value_ranks
 from sklearn_l2cnn._estimator.data import fold_data, training_data
 from sklearn_l2cnn._estimator.fitting import Fitted, attributes_of, train_network
 from sklearn_l2cnn._estimator.network import build_net, fit_callbacks, on_device
@@ -89,7 +89,7 @@ def folds_data(template, labelled, folds):
     failed : dict of ValueError
         Those of the other folds.
     """
-    hashes = row_hashes(labelled.images, np.arange(len(labelled.images)))
+    ranks = value_ranks(labelled.images, np.arange(len(labelled.images)))
     found, failed = {}, {}
     for number, (train, test) in enumerate(folds):
         y, weighs = labelled.y, labelled.weight > 0
@@ -101,7 +101,7 @@ def folds_data(template, labelled, folds):
         if clf.early_stopping or clf.lr_schedule == "plateau" or clf.callbacks:
             valid = valid[:0]
         try:
-            found[number] = fold_data(clf, labelled, hashes, train, valid)
+            found[number] = fold_data(clf, labelled, ranks, train, valid)
         except ValueError as error:
             failed[number] = error
     return found, failed
