@@ -1,5 +1,6 @@
 """The data of a fit: in canonical form, with what they tell about the images."""
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -144,6 +145,15 @@ def labelled_set(images, y, weight, classes, rows=None, ranks=None, name="y"):
 
 def seeded(clf, labelled, classes, train, valid=None, holds_out=False):
     """Draw the seeds of a fit, hold out images where it asks for them, summarise."""
+    if len(classes) == 1:
+        warnings.warn(
+            f"There is one class to learn from, {classes.tolist()}, and every image "
+            "will be predicted to be of it. If this is a fold of a search or of a "
+            "cross-validation, its score says nothing: several classes in every fold "
+            "come from StratifiedKFold, or from shuffled rows.",
+            UserWarning,
+            stacklevel=4,
+        )
     mass = train.class_mass(len(classes))
     seed, split_seed, order_seed = draw_seeds(clf.random_state, 3)
     if valid is None and holds_out:

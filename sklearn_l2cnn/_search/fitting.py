@@ -13,7 +13,12 @@ from skorch.history import History
 from sklearn_l2cnn._data.arrays import as_tensor, on_host
 from sklearn_l2cnn._data.canonical import value_ranks
 from sklearn_l2cnn._estimator.data import fold_data, training_data
-from sklearn_l2cnn._estimator.fitting import Fitted, attributes_of, train_network
+from sklearn_l2cnn._estimator.fitting import (
+    Fitted,
+    attributes_of,
+    train_network,
+    warn_of_large_loss,
+)
 from sklearn_l2cnn._estimator.network import build_net, fit_callbacks, on_device
 from sklearn_l2cnn._training.regularization import strengths
 from sklearn_l2cnn._training.runtime import isolated
@@ -232,6 +237,7 @@ def refit(template, alpha, alphas, labelled, path):
     best = candidates.outcome(clf, fitted, None)
     if isinstance(best, ValueError):
         raise best
+    warn_of_large_loss(clf, fitted)
     return best
 
 
@@ -306,7 +312,7 @@ class _StackedFold:
             clf = self.candidates.unfitted(k)
             try:
                 net = build_net(clf, self.data, self.device, self.last)
-                reason = why_one_by_one(net, fit_callbacks(clf))
+                reason = why_one_by_one(net, fit_callbacks(clf, net.max_epochs))
                 if reason is not None:
                     return reason
                 if net.objective.penalty is not None:  # a pattern may match no layer
@@ -333,7 +339,8 @@ class _StackedFold:
     def member(self, k):
         """Return a net as one of a stack."""
         clf, net = self.nets[k]
-        return Member(net, fit_callbacks(clf), self._dropout_seed(k), self.tensors)
+        callbacks = fit_callbacks(clf, net.max_epochs)
+        return Member(net, callbacks, self._dropout_seed(k), self.tensors)
 
     def _dropout_seed(self, k):
         """Return a seed for the dropout of a network, the same in whatever stack."""
@@ -368,7 +375,7 @@ def _train(folds, template, device):
         trainings = [
             StackedTraining([fold.member(k) for fold, k in stack]) for stack in stacks
         ]
-        errors = train_stacks(trainings, template.max_epochs, threads, n_bytes)
+        errors = train_stacks(trainings, threads, n_bytes)
     for stack, own in zip(stacks, errors, strict=True):
         for (fold, k), error in zip(stack, own, strict=True):
             fold.finish(k, error)

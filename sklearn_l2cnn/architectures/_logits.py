@@ -7,6 +7,7 @@ import torch
 
 from sklearn_l2cnn._utils.layers import TakesLogits, compute_dtype
 from sklearn_l2cnn._utils.trace import at_rest
+from sklearn_l2cnn.architectures._heads import last_layer
 
 # Errors that networks raise for images of a shape that they do not accept.
 SHAPE_ERRORS = (
@@ -43,7 +44,7 @@ def ensure_logits(network, input_shape, n_classes):
                 output = take(network, blank, output)
             _check_shape(output, n_classes)
             # most networks give negative numbers, too, and need no other look
-            if (output >= 0).all():
+            if n_classes > 1 and (output >= 0).all():
                 _warn_of_activations(network, blank)
     except NotLogits:
         raise
@@ -101,10 +102,21 @@ def _check_shape(logits, n_classes):
 
 
 def _warn_of_activations(network, blank):
-    """Warn where not even strong noise makes a network return a negative number."""
+    """Warn where a network returns no negative numbers, its last layer turned round.
+
+    The scores of a network that ends with this layer would be negative then.
+    """
+    _, layer = last_layer(network)
+    if layer is None:
+        return
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn((8, *blank.shape[1:]), generator=generator)
-    found = network(100 * noise.to(blank.dtype))
+    noise = torch.randn((8, *blank.shape[1:]), generator=generator).to(blank.dtype)
+    answers = []
+    for _ in range(2):  # turned twice it is as it was
+        answers.append(network(noise))
+        for parameter in layer.parameters():
+            parameter.neg_()
+    found = torch.cat(answers)
     if not (found >= 0).all() or not found.any():
         return  # all zeros are a last layer that starts with zeros
     if ((found.sum(dim=1) - 1).abs() < 1e-3).all():

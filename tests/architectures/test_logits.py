@@ -73,7 +73,7 @@ def test_such_networks_can_be_pickled_and_searched(digits):
     again = pickle.loads(pickle.dumps(clf))
     assert np.array_equal(again.predict_proba(X), clf.predict_proba(X))
     search = L2CNNClassifierCV(
-        alphas=[0, 1], cv=2, architecture=architecture, max_epochs=1, random_state=0
+        alphas=[0, 1e-3], cv=2, architecture=architecture, max_epochs=2, random_state=0
     )
     assert search.fit(X, y).score(X, y) > 0.5
 
@@ -104,7 +104,9 @@ HEADS = {
 def test_an_activation_behind_the_last_layer_is_warned_of(name, n_classes):
     network = nn.Sequential(*tiny((1, 8, 8), n_classes), HEADS[name])
     with pytest.warns(UserWarning, match=f"returns {name.split(',')[0]}.*raw scores"):
-        build_network(network, (1, 8, 8), n_classes)
+        built = build_network(network, (1, 8, 8), n_classes)
+    for found, given in zip(built.parameters(), network.parameters(), strict=True):
+        assert torch.equal(found, given)
 
 
 def zeros(input_shape, n_classes):
@@ -120,7 +122,13 @@ def positive(input_shape, n_classes):
     return network
 
 
-@pytest.mark.parametrize("make", [tiny, zeros, positive, nn.LogSoftmax])
+def averaging(input_shape, n_classes):
+    """Maps are normed and averaged: what comes out hardly depends on the image."""
+    layers = nn.Conv2d(1, 4, 3), nn.GroupNorm(1, 4), nn.AdaptiveAvgPool2d(1)
+    return nn.Sequential(*layers, nn.Flatten(), nn.Linear(4, n_classes))
+
+
+@pytest.mark.parametrize("make", [tiny, zeros, positive, averaging, nn.LogSoftmax])
 @pytest.mark.parametrize("n_classes", [1, 2, 10])
 def test_other_networks_are_not_warned_of(make, n_classes):
     network = make

@@ -139,12 +139,11 @@ class StackedTraining:
             for member in members
         ]
 
-    def train(self, epochs, stopped):
+    def train(self, stopped):
         """Train the networks.
 
         Parameters
         ----------
-        epochs : int
         stopped : threading.Event
             Ends the training with a KeyboardInterrupt.
 
@@ -166,7 +165,8 @@ class StackedTraining:
                 net.stopped_by_callback_ = False
                 self._notify("on_train_begin", k)
             self._stack({})
-            for _ in range(epochs):
+            # folds of one stack have as many batches, and with them as many epochs
+            for _ in range(self.nets[0].max_epochs):
                 self._leave(self._notify_all("on_epoch_begin", self.active))
                 if self.active:
                     self._leave(self._end_epoch(self._train_epoch(stopped)))
