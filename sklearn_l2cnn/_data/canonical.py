@@ -108,11 +108,11 @@ def value_ranks(images, rows):
     while len(tied) > 1 and len(places):
         values = _pixels(images, rows[tied], places[:_PLACES])
         places = places[_PLACES:]
-        order = np.lexsort((*values.T[::-1], ranks[tied]))
+        order = np.lexsort((*values[::-1], ranks[tied]))
         tied, before = tied[order], ranks[tied[order]]
         starts = _differs(before)
-        for column in values.T:
-            starts |= _differs(column[order])
+        for value in values:
+            starts |= _differs(value[order])
         starts = np.flatnonzero(starts)
         sizes = np.diff(starts, append=len(tied))
         # a group stays where the one was that it was a part of
@@ -131,11 +131,10 @@ def _differs(values):
 
 
 def _pixels(images, rows, places):
-    """Return the values in some places of some images, as an array of rows."""
-    device = images.device
-    where = np.unravel_index(places, images.shape[1:])
-    rows, *where = (torch.from_numpy(part).to(device) for part in (rows, *where))
-    return on_host(images[(rows[:, None], *where)])
+    """Return the values in some places of some images: an array for each place."""
+    rows = torch.from_numpy(rows).to(images.device)
+    where = zip(*np.unravel_index(places, images.shape[1:]), strict=True)
+    return [on_host(images[(rows, *map(int, place))]) for place in where]
 
 
 def _vary(images, rows, ranks):
