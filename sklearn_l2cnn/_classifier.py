@@ -2,7 +2,7 @@
 
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from sklearn_l2cnn._estimator.fitting import fit, partial_fit
+from sklearn_l2cnn._estimator.fitting import fit, partial_fit, refuse_unknown
 from sklearn_l2cnn._estimator.parameters import CONSTRAINTS
 from sklearn_l2cnn._estimator.prediction import PredictionMixin
 from sklearn_l2cnn._utils.estimators import ParametersMixin, set_attributes
@@ -154,8 +154,9 @@ class L2CNNClassifier(
         Images in a step. ``"auto"`` is the power of two below n / 400 for n distinct
         images, but at least 32 and at most 256.
 
-    max_epochs : int, default=20
-        Passes over the training set.
+    max_epochs : int or "auto", default="auto"
+        Passes over the training set. ``"auto"`` is 20, or as many as 250 steps take
+        where that is more: on fewer than about 400 images.
 
     label_smoothing : float, default=0.0
         What part of every label is spread evenly over all classes, in the loss.
@@ -175,8 +176,8 @@ class L2CNNClassifier(
 
     n_iter_no_change : int, default=5
         Epochs in a row without an improvement by `tol` that end training; used with
-        `early_stopping` alone. As many as `max_epochs` end nothing: the best of all
-        epochs is kept.
+        `early_stopping` alone. With ``np.inf``, or as many as `max_epochs`, none end
+        it: the best of all epochs is kept.
 
     tol : float, default=1e-4
         What counts as an improvement of the accuracy; used with `early_stopping` alone.
@@ -304,6 +305,9 @@ class L2CNNClassifier(
         Weighted accuracy on the validation images after every epoch of the last fit;
         None if there were none.
 
+    validation_loss_curve_ : list of float or None
+        Weighted cross-entropy on the validation images, as `validation_scores_`.
+
     best_validation_score_ : float or None
         The largest of them.
 
@@ -371,7 +375,7 @@ class L2CNNClassifier(
         momentum=0.9,
         lr_schedule="auto",
         batch_size="auto",
-        max_epochs=20,
+        max_epochs="auto",
         label_smoothing=0.0,
         gradient_clip=None,
         early_stopping=False,
@@ -437,6 +441,7 @@ class L2CNNClassifier(
         X_val=None,
         y_val=None,
         sample_weight_val=None,
+        **unknown,
     ):
         """Fit the network to images and their labels.
 
@@ -452,11 +457,14 @@ class L2CNNClassifier(
         X_val, y_val, sample_weight_val : array-like, default=None
             Validation data, instead of a held-out part of X: with
             `early_stopping` they end it, without they are only scored.
+        **unknown : dict
+            Nothing: other names raise a TypeError that says what is there.
 
         Returns
         -------
         self : L2CNNClassifier
         """
+        refuse_unknown(self, unknown)
         validation = X_val, y_val, sample_weight_val
         learnt = fit(self, X, y, sample_weight, validation)
         return set_attributes(self, learnt)

@@ -200,8 +200,9 @@ class L2CNNClassifierCV(
         Images in a step. ``"auto"`` is the power of two below n / 400 for n distinct
         images, but at least 32 and at most 256.
 
-    max_epochs : int, default=20
-        Passes over the training set.
+    max_epochs : int or "auto", default="auto"
+        Passes over the training set. ``"auto"`` is 20, or as many as 250 steps take
+        where that is more: on fewer than about 400 images.
 
     label_smoothing : float, default=0.0
         What part of every label is spread evenly over all classes, in the loss.
@@ -221,8 +222,8 @@ class L2CNNClassifierCV(
 
     n_iter_no_change : int, default=5
         Epochs in a row without an improvement by `tol` that end training; used with
-        `early_stopping` alone. As many as `max_epochs` end nothing: the best of all
-        epochs is kept.
+        `early_stopping` alone. With ``np.inf``, or as many as `max_epochs`, none end
+        it: the best of all epochs is kept.
 
     tol : float, default=1e-4
         What counts as an improvement of the accuracy; used with `early_stopping` alone.
@@ -317,16 +318,16 @@ class L2CNNClassifierCV(
         :class:`~sklearn.model_selection.GridSearchCV`. A training that failed has score
         nan; a fit time is that of the epochs, its share where all train together.
 
-    scores_path_ : ndarray of shape (n_alphas, n_splits, `max_epochs`)
+    scores_path_ : ndarray of shape (n_alphas, n_splits, n_epochs)
         Weighted accuracy after every epoch on the validation data: the test rows of the
         fold or, with `early_stopping`, the part that it held out. nan after a training
         that ended early, and where there are no validation data, because they would
         have a say in the training: with ``lr_schedule="plateau"`` and with `callbacks`.
 
-    losses_path_ : ndarray of shape (n_alphas, n_splits, `max_epochs`)
+    losses_path_ : ndarray of shape (n_alphas, n_splits, n_epochs)
         Data loss of the training in every epoch.
 
-    validation_losses_path_ : ndarray of shape (n_alphas, n_splits, `max_epochs`)
+    validation_losses_path_ : ndarray of shape (n_alphas, n_splits, n_epochs)
         Weighted cross-entropy on the validation data.
 
     norms_path_ : ndarray of shape (n_alphas, n_layers)
@@ -363,8 +364,11 @@ class L2CNNClassifierCV(
     net_, module_ : skorch.NeuralNetClassifier and torch.nn.Module
         The network that predicts.
 
-    loss_curve_, data_loss_curve_, penalty_curve_, validation_scores_ : list of float
+    loss_curve_, data_loss_curve_, penalty_curve_ : list of float
         How the refit went.
+
+    validation_scores_, validation_loss_curve_ : list of float or None
+        The same of its validation images.
 
     best_validation_score_ : float or None
         The largest of `validation_scores_`.
@@ -439,7 +443,7 @@ class L2CNNClassifierCV(
         momentum=0.9,
         lr_schedule="auto",
         batch_size="auto",
-        max_epochs=20,
+        max_epochs="auto",
         label_smoothing=0.0,
         gradient_clip=None,
         early_stopping=False,

@@ -4,18 +4,28 @@ A result may depend on which images are there and how much each weighs, and on n
 else: not on the order of the rows, not on whether an image comes once with weight 2 or
 twice with weight 1, not on rows of weight 0. Rounding breaks that as soon as the same
 sum is taken in another order, so the rows are brought to one form before anything is
-computed: no row of weight 0, identical (image, label) rows merged, sorted by a hash of
-their bytes, weights of mean 1 in float32.
+computed: no row of weight 0, identical (image, label) rows merged, sorted by the values
+of their pixels, weights of mean 1 in float32.
+
+Images are compared as words are in a dictionary: by one pixel and, where that is the
+same, by the next. Only which of two pixels is the larger counts, so that uint8 k, the
+float32 k / 255 and the float64 k / 255 or k make one order, and train one network up to
+rounding. Keys that are computed, such as a sum or a hash of rounded values, would not
+do: somewhere among many images rounding tips the one but not the other.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.nn.functional import pad
 
 from sklearn_l2cnn._data.arrays import on_host
 from sklearn_l2cnn._data.pixels import chunks
+
+# Pixels that images are compared by at a time, and those after which images that still
+# are the same are probably so altogether.
+_PLACES = 32
+_ENOUGH = 64
 
 
 class ImageSet(NamedTuple):
@@ -45,7 +55,7 @@ class ImageSet(NamedTuple):
         return np.bincount(self.labels, weights=self.weight, minlength=n_classes)
 
 
-def canonical_set(images, labels, weight, rows=None, hashes=None):
+def canonical_set(images, labels, weight, rows=None, ranks=None):
     """Drop, merge and sort the rows of a weighted set of labelled images.
 
     Parameters
@@ -56,8 +66,8 @@ def canonical_set(images, labels, weight, rows=None, hashes=None):
         Finite and not negative.
     rows : ndarray of int of shape (m,), default=None
         Which images the labels and weights belong to; None means all.
-    hashes : ndarray of int64 of shape (n,), default=None
-        `row_hashes` of all images, where they are known.
+    ranks : ndarray of int of shape (n,), default=None
+        `value_ranks` of all images, where they are known.
 
     Returns
     -------
@@ -67,43 +77,20 @@ def canonical_set(images, labels, weight, rows=None, hashes=None):
         rows = np.arange(len(images))
     counts = weight > 0
     rows, labels, weight = rows[counts], labels[counts], weight[counts]
-    key = row_hashes(images, rows) if hashes is None else hashes[rows]
-    order, starts = _groups(key, labels, weight)
-    if not _groups_are_equal(images, rows[order], starts):
-        # Two different images share a hash. It has never happened with 64 bits, but
-        # then the promise is "exactly": rank the rows by their bytes.
-        key = _byte_ranks(images, rows)
-        order, starts = _groups(key, labels, weight)
+    key = value_ranks(images, rows) if ranks is None else ranks[rows]
     # Within a group the weights are sorted, so that their sum has one order as well.
+    order = np.lexsort((weight, labels, key))
+    starts = np.flatnonzero(_differs(key[order]) | _differs(labels[order]))
     summed = np.add.reduceat(weight[order], starts)
     first = order[starts]
     return ImageSet(images, rows[first], labels[first], summed)
 
 
-def _groups(key, labels, weight):
-    """Sort rows by key, label, weight; return the order and where each group starts."""
-    order = np.lexsort((weight, labels, key))
-    key, labels = key[order], labels[order]
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = (key[1:] != key[:-1]) | (labels[1:] != labels[:-1])
-    return order, np.flatnonzero(first)
+def value_ranks(images, rows):
+    """Rank images by the values of their pixels, one pixel after another.
 
-
-def _groups_are_equal(images, rows, starts):
-    """Say whether all the images within each group of sorted rows are the same."""
-    later = np.delete(np.arange(len(rows)), starts)
-    return all(
-        bool((images[rows[later[chunk]]] == images[rows[later[chunk] - 1]]).all())
-        for chunk in chunks(len(later), images.shape[1:])
-    )
-
-
-def row_hashes(images, rows):
-    """Hash images to 64 bits each, by the bytes of their values (-0.0 is 0.0).
-
-    The hash of a row is the sum of its words, each mixed with its position by the
-    finaliser of SplitMix64: the same on every platform, device and memory layout. They
-    are integers with a sign, shifted so that they sort as those without one would.
+    A few pixels that lie all over the image tell most images apart. Those that they do
+    not tell apart are sorted further, by the pixels in which any of these differ.
 
     Parameters
     ----------
@@ -112,42 +99,61 @@ def row_hashes(images, rows):
 
     Returns
     -------
-    hashes : ndarray of int64 of shape (m,)
+    ranks : ndarray of int of shape (m,)
+        How many of the others are smaller; the same for identical images.
     """
-    hashes = np.empty(len(rows), dtype=np.int64)
-    for chunk in chunks(len(rows), images.shape[1:]):
-        words = _words(images[rows[chunk]])
-        position = torch.arange(1, words.shape[1] + 1, device=words.device)
-        words = words + position * _signed(0x9E3779B97F4A7C15)
-        words ^= _shifted(words, 30)
-        words *= _signed(0xBF58476D1CE4E5B9)
-        words ^= _shifted(words, 27)
-        words *= _signed(0x94D049BB133111EB)
-        words ^= _shifted(words, 31)
-        hashes[chunk] = on_host(words.sum(dim=1) ^ _signed(1 << 63))
-    return hashes
+    ranks, tied = np.zeros(len(rows), dtype=int), np.arange(len(rows))
+    places = np.random.RandomState(0).permutation(images[0].numel())
+    few = len(places) - _ENOUGH
+    while len(tied) > 1 and len(places):
+        values = _pixels(images, rows[tied], places[:_PLACES])
+        places = places[_PLACES:]
+        order = np.lexsort((*values[::-1], ranks[tied]))
+        tied, before = tied[order], ranks[tied[order]]
+        starts = _differs(before)
+        for value in values:
+            starts |= _differs(value[order])
+        starts = np.flatnonzero(starts)
+        sizes = np.diff(starts, append=len(tied))
+        # a group stays where the one was that it was a part of
+        ranks[tied] = before - np.searchsorted(before, before) + starts.repeat(sizes)
+        tied = tied[(sizes > 1).repeat(sizes)]
+        if len(places) <= few:
+            places = places[_vary(images, rows[tied], ranks[tied])[places]]
+    return ranks
 
 
-def _signed(word):
-    """Return the 64-bit integer with a sign that has the bits of one without."""
-    return word - (1 << 64) if word >> 63 else word
+def _differs(values):
+    """Say of each value whether it differs from the one before; the first does."""
+    found = np.ones(len(values), dtype=bool)
+    np.not_equal(values[1:], values[:-1], out=found[1:])
+    return found
 
 
-def _shifted(words, bits):
-    """Shift to the right, zeros following from the left."""
-    return (words >> bits) & ((1 << (64 - bits)) - 1)
+def _pixels(images, rows, places):
+    """Return the values in some places of some images: an array for each place."""
+    rows = torch.from_numpy(rows).to(images.device)
+    where = zip(*np.unravel_index(places, images.shape[1:]), strict=True)
+    return [on_host(images[(rows, *map(int, place))]) for place in where]
 
 
-def _byte_ranks(images, rows):
-    """Rank images by their bytes: exact and slow."""
-    cuts = chunks(len(rows), images.shape[1:])
-    words = torch.cat([_words(images[rows[chunk]]) for chunk in cuts])
-    return on_host(torch.unique(words, dim=0, return_inverse=True)[1])
+def _vary(images, rows, ranks):
+    """Say for each place whether it differs among images of the same rank.
 
+    Parameters
+    ----------
+    images : Tensor of shape (n, height, width, channels)
+    rows, ranks : ndarray of int of shape (m,)
+        Images of the same rank follow one another.
 
-def _words(images):
-    """View a few images as rows of 64-bit words, the last padded with zeros."""
-    rows = images.reshape(len(images), -1)
-    rows = rows if rows.dtype == torch.uint8 else rows + 0.0
-    rows = rows.contiguous().view(torch.uint8)
-    return pad(rows, (0, -rows.shape[1] % 8)).contiguous().view(torch.int64)
+    Returns
+    -------
+    vary : ndarray of bool
+        By place in an image that is flattened.
+    """
+    later = np.flatnonzero(~_differs(ranks))
+    vary = torch.zeros(images.shape[1:], dtype=torch.bool, device=images.device)
+    for chunk in chunks(len(later), images.shape[1:]):
+        here, before = images[rows[later[chunk]]], images[rows[later[chunk] - 1]]
+        vary |= (here != before).any(dim=0)
+    return on_host(vary).ravel()

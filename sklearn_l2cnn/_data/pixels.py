@@ -67,8 +67,13 @@ def channel_statistics(images, rows, weight):
         moments = _moments_of_bytes if is_byte else _moments_of_floats
         center, drift, variance = moments(images, rows, share)
         variance = np.maximum(variance - np.square(drift), 0.0)
+        mean = center + drift
     white = white_of(images)
-    mean, variance = (center + drift) / white, variance / white**2
+    return _finite(mean / white, variance / white**2)
+
+
+def _finite(mean, variance):
+    """Return the statistics of pixels, or raise where they are no numbers."""
     if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
         raise ValueError(
             "The pixels of X are too large to be standardised: their variance "
@@ -145,12 +150,11 @@ def merge_statistics(old, new):
     (old_weight, old_mean, old_variance), (weight, mean, variance) = old, new
     # The share is rounded so that weights times a constant give the same bits.
     share = float(np.float32(weight / (old_weight + weight)))
-    step = mean - old_mean
-    return (
-        old_weight + weight,
-        old_mean + share * step,
-        (1 - share) * (old_variance + share * np.square(step)) + share * variance,
-    )
+    with np.errstate(over="ignore", invalid="ignore"):
+        step = mean - old_mean
+        drifted = old_variance + share * np.square(step)
+        both = old_mean + share * step, (1 - share) * drifted + share * variance
+    return old_weight + weight, *_finite(*both)
 
 
 def unit_of(images):

@@ -15,15 +15,16 @@ _SHARE = 0.1
 def warn_if_patience_is_too_long(clf):
     """Warn of early stopping that cannot end a training.
 
-    Just as many epochs of patience as there are say that it is to keep the best weights
-    and to end nothing.
+    Just as many epochs of patience as there are, or endless patience, say that it is to
+    keep the best weights and to end nothing.
 
     Parameters
     ----------
     clf : estimator
         With the parameters `early_stopping`, `n_iter_no_change` and `max_epochs`.
     """
-    if clf.early_stopping and clf.n_iter_no_change > clf.max_epochs:
+    given = clf.max_epochs != "auto" and clf.n_iter_no_change != np.inf
+    if clf.early_stopping and given and clf.n_iter_no_change > clf.max_epochs:
         warnings.warn(
             f"early_stopping=True cannot end the training: "
             f"n_iter_no_change={clf.n_iter_no_change} epochs without an improvement do "
@@ -35,19 +36,18 @@ def warn_if_patience_is_too_long(clf):
         )
 
 
-def warn_if_still_falling(clf, fitted):
+def warn_if_still_falling(fitted):
     """Warn where all epochs are done, at a rate as at first, and the loss still falls.
 
     A rate that was lowered has brought the training to an end of its own.
 
     Parameters
     ----------
-    clf : L2CNNClassifier
     fitted : Fitted
     """
-    history = fitted.net.history
+    history, epochs = fitted.net.history, fitted.net.max_epochs
     rows = history[fitted.n_earlier :]
-    if len(rows) < max(_FEWEST, clf.max_epochs):
+    if len(rows) < max(_FEWEST, epochs):
         return
     if "event_lr" in rows[-1] and rows[-1]["event_lr"] < rows[0]["event_lr"]:
         return
@@ -59,7 +59,7 @@ def warn_if_still_falling(clf, fitted):
     total = history[0]["train_data_loss"] - losses[-1]
     if before - last > max(chance, _SHARE * total):
         warnings.warn(
-            f"The data loss was still falling when max_epochs={clf.max_epochs} was "
+            f"The data loss was still falling when max_epochs={epochs} was "
             f"reached: its mean over the last third of the epochs is {last:.3g}, over "
             f"the third before {before:.3g}. Raise max_epochs or lr, or let "
             "lr_schedule='cosine' end the training.",

@@ -1,5 +1,6 @@
 """The data of a fit: in canonical form, with what they tell about the images."""
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -109,15 +110,15 @@ def training_data(clf, labelled, validation=(None, None, None)):
     return seeded(clf, labelled, classes, train, valid, clf.early_stopping)
 
 
-def fold_data(clf, labelled, hashes, train, valid):
+def fold_data(clf, labelled, ranks, train, valid):
     """Bring some rows of validated images to their canonical form.
 
     Parameters
     ----------
     clf : L2CNNClassifier
     labelled : LabelledImages
-    hashes : ndarray of int64 of shape (n,)
-        `row_hashes` of all images.
+    ranks : ndarray of int of shape (n,)
+        `value_ranks` of all images.
     train, valid : ndarray of int
         Rows to train on and to validate on, the latter of classes among the former.
 
@@ -129,21 +130,30 @@ def fold_data(clf, labelled, hashes, train, valid):
 
     def image_set(rows):
         y, weight = labelled.y[rows], labelled.weight[rows]
-        return labelled_set(labelled.images, y, weight, classes, rows, hashes)
+        return labelled_set(labelled.images, y, weight, classes, rows, ranks)
 
     valid = image_set(valid) if len(valid) else None
     train = image_set(train)
     return seeded(clf, labelled, classes, train, valid, clf.early_stopping)
 
 
-def labelled_set(images, y, weight, classes, rows=None, hashes=None, name="y"):
+def labelled_set(images, y, weight, classes, rows=None, ranks=None, name="y"):
     """Bring images and their labels to canonical form; see `canonical_set`."""
     labels = encode_labels(y, weight, classes, name)
-    return canonical_set(images, labels, weight, rows, hashes)
+    return canonical_set(images, labels, weight, rows, ranks)
 
 
 def seeded(clf, labelled, classes, train, valid=None, holds_out=False):
     """Draw the seeds of a fit, hold out images where it asks for them, summarise."""
+    if len(classes) == 1:
+        warnings.warn(
+            f"There is one class to learn from, {classes.tolist()}, and every image "
+            "will be predicted to be of it. If this is a fold of a search or of a "
+            "cross-validation, its score says nothing: several classes in every fold "
+            "come from StratifiedKFold, or from shuffled rows.",
+            UserWarning,
+            stacklevel=4,
+        )
     mass = train.class_mass(len(classes))
     seed, split_seed, order_seed = draw_seeds(clf.random_state, 3)
     if valid is None and holds_out:

@@ -1,6 +1,7 @@
 """One fit: from what the user gave to the fitted attributes."""
 
 import copy
+import math
 import warnings
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from sklearn_l2cnn._estimator.data import (
 )
 from sklearn_l2cnn._estimator.network import (
     build_net,
+    epochs_of,
     fit_callbacks,
     net_parameters,
     on_device,
@@ -33,6 +35,9 @@ from sklearn_l2cnn._training.progress import EpochLines
 from sklearn_l2cnn._utils.devices import devices_for, free_memory, resolve_device
 from sklearn_l2cnn._utils.sklearn_compat import callback_context
 from sklearn_l2cnn._utils.turns import turn_on
+
+# So many times the loss of a constant prediction no network has that learns.
+_FAR = 10
 
 
 class Fitted(NamedTuple):
@@ -74,16 +79,29 @@ def fit(clf, X, y, sample_weight, validation):
         check_continues(before.classes, shapes[0], after.classes(), shapes[1])
     data = training_data(clf, labelled, validation)
     warn_if_patience_is_too_long(clf)
-    task, callbacks = _begin_task(clf, data.summary, labelled)
+    task, callbacks = _begin_task(clf, data, labelled)
     callbacks += lines(clf)
     fitted = train_network(clf, data, devices, earlier, callbacks)
-    warn_if_still_falling(clf, fitted)
+    warn_if_still_falling(fitted)
+    warn_of_large_loss(clf, fitted)
     attributes = attributes_of(clf, fitted, labelled.origin)
     if task is not None:
         task.call_on_fit_task_end(
             estimator=clf, reconstruction_attributes=attributes, **labelled.given
         )
     return attributes
+
+
+def refuse_unknown(clf, unknown):
+    """Raise a TypeError for arguments that ``fit`` does not have."""
+    if unknown:
+        names = ", ".join(map(repr, unknown))
+        raise TypeError(
+            f"{type(clf).__name__}.fit() got an unexpected keyword argument "
+            f"{names}. It takes X, y and sample_weight; data to validate on are X_val "
+            "and y_val, with sample_weight_val if wanted. All else is a parameter of "
+            f"the constructor: {type(clf).__name__}(max_epochs=10)."
+        )
 
 
 def train_network(clf, data, devices, start=None, callbacks=()):
@@ -111,7 +129,8 @@ def train_network(clf, data, devices, start=None, callbacks=()):
             net.history.extend(copy.deepcopy(list(start.history)))
         n_earlier = len(net.history)
         tensors = on_device(clf, net, data.summary, data.train, data.valid)
-        _train(net, tensors, clf.max_epochs, [*callbacks, *fit_callbacks(clf)])
+        own = fit_callbacks(clf, net.max_epochs)
+        _train(net, tensors, net.max_epochs, [*callbacks, *own])
         net.offload()
         free_memory(device)
         return Fitted(data.summary, net, n_earlier)
@@ -165,11 +184,11 @@ def lines(clf, epochs=None, **how):
     ----------
     clf : L2CNNClassifier
     epochs : int, default=None
-        None is `max_epochs`.
+        None is as many as its net is to take.
     **how
         Other parameters of `EpochLines`.
     """
-    return [("lines", EpochLines(epochs or clf.max_epochs, **how))] * bool(clf.verbose)
+    return [("lines", EpochLines(epochs, **how))] * bool(clf.verbose)
 
 
 def _check_classes(classes, earlier):
@@ -204,6 +223,27 @@ def _train(net, tensors, epochs, callbacks=()):
         )
 
 
+def warn_of_large_loss(clf, fitted):
+    """Warn where a network that was trained is far worse than one that is constant."""
+    rows = fitted.net.history[fitted.n_earlier :]
+    if not rows:
+        return
+    # with early stopping the weights are those of the best epoch
+    kept = (
+        max(rows, key=lambda row: row["valid_acc"]) if clf.early_stopping else rows[-1]
+    )
+    loss, constant = kept["train_data_loss"], math.log(max(2, fitted.net.n_classes))
+    if loss > _FAR * constant:
+        warnings.warn(
+            f"Training ended with a data loss of {loss:.3g}; that of a network that "
+            f"gives every class the same probability is {constant:.3g}. Lower lr (it "
+            f"is {clf.lr:g}), set gradient_clip, or look for extreme pixels or sample "
+            "weights.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+
+
 def attributes_of(clf, fitted, origin):
     """Return the fitted attributes of a classifier, by name.
 
@@ -218,6 +258,7 @@ def attributes_of(clf, fitted, origin):
     history = fitted.net.history
     rows = [row for row in history[fitted.n_earlier :] if "valid_acc" in row]
     scores = [row["valid_acc"] for row in rows]
+    losses = [row["valid_loss"] for row in rows]
     return {
         **_summary_attributes(clf, fitted.summary, origin),
         "net_": fitted.net,
@@ -226,6 +267,7 @@ def attributes_of(clf, fitted, origin):
         "data_loss_curve_": [row["train_data_loss"] for row in history],
         "penalty_curve_": [row["train_penalty"] for row in history],
         "validation_scores_": scores or None,
+        "validation_loss_curve_": losses or None,
         "best_validation_score_": max(scores, default=None),
         "best_epoch_": 1 + scores.index(max(scores)) if scores else None,
     }
@@ -242,7 +284,7 @@ def _summary_attributes(clf, summary, origin):
     }
 
 
-def _begin_task(clf, summary, labelled):
+def _begin_task(clf, data, labelled):
     """Tell scikit-learn's callbacks, where there are any, that a fit begins.
 
     Returns
@@ -251,11 +293,11 @@ def _begin_task(clf, summary, labelled):
     callbacks : list
         The skorch callback that reports the epochs, named, or nothing.
     """
-    task = callback_context(clf, clf.max_epochs)
+    task = callback_context(clf, epochs_of(clf, data.train))
     if task is None:
         return None, []
     task.call_on_fit_task_begin(estimator=clf, **labelled.given)
-    attributes = attributes_of_epoch(clf, summary, labelled.origin)
+    attributes = attributes_of_epoch(clf, data.summary, labelled.origin)
     return task, [("epoch_tasks", EpochTasks(task, clf, labelled.given, attributes))]
 
 

@@ -13,7 +13,12 @@ from sklearn_l2cnn._estimator.parameters import (
     holds_scheduler,
     objective_of,
 )
-from sklearn_l2cnn._training.batches import TrainingTensors, auto_batch_size, resident
+from sklearn_l2cnn._training.batches import (
+    TrainingTensors,
+    auto_batch_size,
+    auto_epochs,
+    resident,
+)
 from sklearn_l2cnn._training.callbacks import (
     BestWeights,
     CosineRate,
@@ -79,7 +84,7 @@ def _new_net(clf, network, data, device):
         frozen=freeze(network, clf.freeze),
         n_classes=n_classes,
         lr=clf.lr,
-        max_epochs=clf.max_epochs,
+        max_epochs=epochs_of(clf, data.train),
         classes=np.arange(n_classes),
         callbacks=copied_callbacks(clf.callbacks),
         verbose=int(clf.verbose),
@@ -92,7 +97,6 @@ def _new_net(clf, network, data, device):
 def net_parameters(clf, summary, train, device):
     """Return what a net takes over from the classifier in every call to partial_fit."""
     mean, scale = summary.pixels(clf.standardize)
-    auto = clf.batch_size == "auto"
     return {
         "objective": objective_of(clf),
         "mean": mean,
@@ -101,8 +105,21 @@ def net_parameters(clf, summary, train, device):
         "augment": plan_for(clf.augment),
         "threads": clf.threads,
         "record": clf.cuda_graph,
-        "batch_size": auto_batch_size(len(train.rows)) if auto else int(clf.batch_size),
+        "batch_size": _batch_size_of(clf, train),
     }
+
+
+def epochs_of(clf, train):
+    """Return the number of epochs that a fit to a set of images is to take."""
+    if clf.max_epochs != "auto":
+        return int(clf.max_epochs)
+    return auto_epochs(len(train.rows), _batch_size_of(clf, train))
+
+
+def _batch_size_of(clf, train):
+    if clf.batch_size != "auto":
+        return int(clf.batch_size)
+    return auto_batch_size(len(train.rows))
 
 
 def _optimizer_parameters(clf):
@@ -114,14 +131,14 @@ def _optimizer_parameters(clf):
     return {"optimizer": optimizer, **options}
 
 
-def fit_callbacks(clf):
+def fit_callbacks(clf, epochs):
     """Return the callbacks of a fit alone: of the learning rate, of early stopping."""
     schedule = clf.lr_schedule
     if schedule == "auto":
         adaptive = clf.optimizer in ("adam", "adamw")
         free = adaptive and not holds_scheduler(clf.callbacks)
         schedule = "cosine" if free else None
-    callbacks = [(schedule, _RATES[schedule](clf.max_epochs))] if schedule else []
+    callbacks = [(schedule, _RATES[schedule](epochs))] if schedule else []
     if clf.early_stopping:
         callbacks.append(("best_weights", BestWeights(clf.n_iter_no_change, clf.tol)))
     return callbacks

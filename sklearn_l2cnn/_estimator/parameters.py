@@ -11,7 +11,12 @@ from sklearn.metrics import get_scorer_names
 from skorch.callbacks import Callback, LRScheduler
 
 from sklearn_l2cnn._training.regularization import Objective
-from sklearn_l2cnn._utils.sklearn_compat import HasMethods, Interval, StrOptions
+from sklearn_l2cnn._utils.sklearn_compat import (
+    HasMethods,
+    Interval,
+    Options,
+    StrOptions,
+)
 from sklearn_l2cnn.penalties import build_penalty, list_penalties
 
 _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
@@ -47,12 +52,12 @@ CONSTRAINTS = {
     "momentum": [_SHARE],
     "lr_schedule": [StrOptions({"auto", "cosine", "onecycle", "plateau"}), None],
     "batch_size": [StrOptions({"auto"}), _COUNT],
-    "max_epochs": [_COUNT],
+    "max_epochs": [StrOptions({"auto"}), _COUNT],
     "label_smoothing": [_SHARE],
     "gradient_clip": [_POSITIVE, None],
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-    "n_iter_no_change": [_COUNT],
+    "n_iter_no_change": [_COUNT, Options(Real, {math.inf})],
     "tol": [_NOT_NEGATIVE],
     "class_weight": [dict, StrOptions({"balanced"}), None],
     "augment": [str, list, tuple, callable, HasMethods(["get_params"]), None],

@@ -12,11 +12,21 @@ from sklearn.utils.parallel import Parallel, delayed
 from skorch.history import History
 
 from sklearn_l2cnn._data.arrays import as_tensor, on_host
-from sklearn_l2cnn._data.canonical import row_hashes
+from sklearn_l2cnn._data.canonical import value_ranks
 from sklearn_l2cnn._estimator.convergence import warn_if_still_falling
 from sklearn_l2cnn._estimator.data import fold_data, training_data
-from sklearn_l2cnn._estimator.fitting import Fitted, attributes_of, train_network
-from sklearn_l2cnn._estimator.network import build_net, fit_callbacks, on_device
+from sklearn_l2cnn._estimator.fitting import (
+    Fitted,
+    attributes_of,
+    train_network,
+    warn_of_large_loss,
+)
+from sklearn_l2cnn._estimator.network import (
+    build_net,
+    epochs_of,
+    fit_callbacks,
+    on_device,
+)
 from sklearn_l2cnn._search.progress import Progress
 from sklearn_l2cnn._training.regularization import strengths
 from sklearn_l2cnn._training.runtime import isolated
@@ -83,7 +93,8 @@ def fit_folds(
         template, alphas, path == "warm", labelled.origin, score, progress
     )
     outcomes = {}
-    progress.begin()
+    trained = (epochs_of(template, data.train) for data in found.values())
+    progress.begin(max(trained, default=0))
     if found:
         outcomes = fit_stacked(candidates, found)
         if outcomes is None:
@@ -109,7 +120,7 @@ def folds_data(template, labelled, folds):
     failed : dict of ValueError
         Those of the other folds.
     """
-    hashes = row_hashes(labelled.images, np.arange(len(labelled.images)))
+    ranks = value_ranks(labelled.images, np.arange(len(labelled.images)))
     found, failed = {}, {}
     for number, (train, test) in enumerate(folds):
         y, weighs = labelled.y, labelled.weight > 0
@@ -121,7 +132,7 @@ def folds_data(template, labelled, folds):
         if clf.early_stopping or clf.lr_schedule == "plateau" or clf.callbacks:
             valid = valid[:0]
         try:
-            found[number] = fold_data(clf, labelled, hashes, train, valid)
+            found[number] = fold_data(clf, labelled, ranks, train, valid)
         except ValueError as error:
             failed[number] = error
     return found, failed
@@ -260,13 +271,14 @@ def refit(template, alpha, alphas, labelled, path, progress):
         alphas = [alpha]
     candidates = Candidates(template, alphas, path == "warm", labelled.origin, None)
     data = training_data(clone(template), labelled)
-    progress.begin(candidates, data.summary)
+    progress.begin(candidates, data.summary, epochs_of(template, data.train))
     fits = fit_path(candidates, candidates.order, data, progress.one_by_one)
     *_, (clf, fitted) = fits
     best = candidates.outcome(clf, fitted, None)
     if isinstance(best, ValueError):
         raise best
-    warn_if_still_falling(clf, fitted)
+    warn_if_still_falling(fitted)
+    warn_of_large_loss(clf, fitted)
     progress.end()
     return best
 
@@ -350,7 +362,7 @@ class _StackedFold:
             clf = self.candidates.unfitted(k)
             try:
                 net = build_net(clf, self.data, self.device, self.last)
-                reason = why_one_by_one(net, fit_callbacks(clf))
+                reason = why_one_by_one(net, fit_callbacks(clf, net.max_epochs))
                 if reason is not None:
                     return reason
                 if net.objective.penalty is not None:  # a pattern may match no layer
@@ -378,7 +390,7 @@ class _StackedFold:
         """Return a net as one of a stack."""
         clf, net = self.nets[k]
         callbacks = self.candidates.progress.callbacks(k, self.number)
-        callbacks += fit_callbacks(clf)
+        callbacks += fit_callbacks(clf, net.max_epochs)
         return Member(net, callbacks, self._dropout_seed(k), self.tensors)
 
     def _dropout_seed(self, k):
@@ -415,7 +427,7 @@ def _train(folds, template, device, told):
             StackedTraining([fold.member(k) for fold, k in stack], told)
             for stack in stacks
         ]
-        errors = train_stacks(trainings, template.max_epochs, threads, n_bytes)
+        errors = train_stacks(trainings, threads, n_bytes)
     for stack, own in zip(stacks, errors, strict=True):
         for (fold, k), error in zip(stack, own, strict=True):
             fold.finish(k, error)

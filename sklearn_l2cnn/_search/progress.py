@@ -16,7 +16,7 @@ class Progress:
 
     To callbacks of scikit-learn they are tasks, whether networks are trained stacked or
     one by one: epoch e of alpha k on fold f has the number
-    ``(k * n_folds + f) * max_epochs + e``.
+    ``(k * n_folds + f) * epochs + e``, of the most epochs that any fold takes.
 
     Parameters
     ----------
@@ -34,17 +34,17 @@ class Progress:
         self.n_folds = n_folds
         self.n_networks = len(alphas) * n_folds
         self.caller = caller
-        self.reporters, self.task = {}, None
-        if task is not None:
-            self.task = task.subcontext(
+        self.reporters, self.task = {}, task
+
+    def begin(self, epochs):
+        """Tell that the search begins, each network of so many epochs at most."""
+        self.epochs = epochs
+        if self.task is not None:
+            self.task = self.task.subcontext(
                 "search",
-                max_subtasks=self.n_networks * template.max_epochs,
+                max_subtasks=self.n_networks * epochs,
                 sequential_subtasks=False,
             )
-
-    def begin(self):
-        """Tell that the search begins."""
-        if self.task is not None:
             self.task.call_on_fit_task_begin(estimator=self.caller)
         if self.template.verbose:
             tell(
@@ -63,7 +63,7 @@ class Progress:
             return []
         number = k * self.n_folds + fold
         if number not in self.reporters:  # kept for a training that has to start again
-            first = number * self.template.max_epochs
+            first = number * self.epochs
             reporter = EpochTasks(self.task, self.caller, first=first)
             self.reporters[number] = reporter
         return [("epoch_tasks", self.reporters[number])]
@@ -73,7 +73,7 @@ class Progress:
         if not self.template.verbose:
             return None
         tell_net(net, n_rows)
-        pace = Pace(self.n_networks * self.template.max_epochs)
+        pace = Pace(self.n_networks * self.epochs)
         return partial(tell_stack, pace, self.n_networks)
 
     def one_by_one(self, fold, n_before, n_jobs, k, place):
@@ -96,7 +96,7 @@ class Progress:
             self.template,
             name=f"network {number} of {self.n_networks}, alpha={self.alphas[k]}, "
             f"fold {fold}, ",
-            n_after=n_after * self.template.max_epochs,
+            n_after=n_after * self.epochs,
             heading=number == 1,
         )
         return [*self.callbacks(k, fold), *printed]
@@ -122,9 +122,10 @@ class RefitProgress:
         self.data = data
         self.found = found
 
-    def begin(self, candidates, summary):
+    def begin(self, candidates, summary, epochs):
         """Tell that networks are trained, one after the other, on all images."""
         self.candidates = candidates
+        self.epochs = epochs
         self.summary = summary
         self.n_networks = len(candidates.order)
         if candidates.template.verbose:
@@ -132,7 +133,7 @@ class RefitProgress:
         if self.task is not None:
             self.task = self.task.subcontext(
                 "refit-with-best-params",
-                max_subtasks=self.n_networks * candidates.template.max_epochs,
+                max_subtasks=self.n_networks * epochs,
                 sequential_subtasks=False,
             ).call_on_fit_task_begin(estimator=self.caller, **self.data)
 
@@ -143,7 +144,7 @@ class RefitProgress:
 
     def one_by_one(self, k, place):
         """Return the callbacks, named, of a network; see `Progress.one_by_one`."""
-        candidates, epochs = self.candidates, self.candidates.template.max_epochs
+        candidates, epochs = self.candidates, self.epochs
         printed = lines(
             candidates.template,
             name=f"alpha={candidates.alphas[k]}, " if self.n_networks > 1 else "",

@@ -127,6 +127,8 @@ class Measured(NamedTuple):
         By epoch; nan without validation data.
     norms : dict of float
         Norm of every weight of two or more dimensions, by the name of its layer.
+    max_epochs : int
+        How many epochs it was to be trained.
     """
 
     score: object
@@ -136,6 +138,7 @@ class Measured(NamedTuple):
     validation_losses: list
     validation_scores: list
     norms: dict
+    max_epochs: int
 
 
 def measure(classifier, scorers, params, X, y):
@@ -152,6 +155,7 @@ def measure(classifier, scorers, params, X, y):
         validation_losses=[row.get("valid_loss", math.nan) for row in history],
         validation_scores=[row.get("valid_acc", math.nan) for row in history],
         norms={name: float(weight.norm()) for name, weight in weights.items()},
+        max_epochs=classifier.net_.max_epochs,
     )
 
 
@@ -176,7 +180,7 @@ def table(alphas, outcomes):
     # a callable that returns a dict may have failed in one fold
     failed = math.nan if names is None else dict.fromkeys(names, math.nan)
 
-    nothing = Measured(failed, math.nan, math.nan, [], [], [], {})
+    nothing = Measured(failed, math.nan, math.nan, [], [], [], {}, 0)
 
     def row(one):
         one = one if isinstance(one, Measured) else nothing
@@ -258,14 +262,13 @@ def _scores_of(results, metric):
     return np.column_stack([results[name] for name in names if name in results])
 
 
-def paths(outcomes, layers, max_epochs):
+def paths(outcomes, layers):
     """Return how training went, by alpha, as the fitted attributes have it.
 
     Parameters
     ----------
     outcomes : list of list
     layers : list of str
-    max_epochs : int
 
     Returns
     -------
@@ -273,6 +276,7 @@ def paths(outcomes, layers, max_epochs):
         nan where a training failed or had ended, or had no validation data.
     """
     n_folds, n_alphas = len(outcomes), len(outcomes[0])
+    max_epochs = max(one.max_epochs for *_, one in _measured(outcomes))
     losses, valid_losses, valid_scores = (
         np.full((n_alphas, n_folds, max_epochs), np.nan) for _ in range(3)
     )

@@ -99,7 +99,7 @@ def search(clf, template, X, y, sample_weight, groups, params):
     if found != names:  # of a callable that returns a dict
         metric = _metric(clf, found)
     layers = layer_names(outcomes)
-    arrays = {"alphas_": alphas, **paths(outcomes, layers, clf.max_epochs)}
+    arrays = {"alphas_": alphas, **paths(outcomes, layers)}
     origin = labelled.origin
     attributes = {
         **labelled.info.attributes(),

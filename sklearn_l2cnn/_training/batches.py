@@ -246,6 +246,15 @@ class EpochLosses:
         return sum(mean * n_rows for mean, n_rows in zip(means, self.rows, strict=True))
 
 
+def auto_epochs(n_rows, batch_size):
+    """Return the number of epochs that ``"auto"`` stands for: more of few images.
+
+    20, but at least 250 steps. On 50 and 100 images these gain two to seven points of
+    accuracy; twice as many gain half a point to one more (`bench_epochs`).
+    """
+    return max(20, math.ceil(250 / len(batch_bounds(n_rows, batch_size))))
+
+
 def auto_batch_size(n_rows):
     """Return the batch size that ``"auto"`` stands for: it grows with the data.
 

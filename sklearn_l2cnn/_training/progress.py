@@ -100,7 +100,8 @@ class EpochLines(Callback):
 
     Parameters
     ----------
-    epochs : int
+    epochs : int, default=None
+        None is as many as the net is to take.
     name : str, default=""
         Of the network, at the start of its lines.
     n_after : float, default=0
@@ -109,7 +110,7 @@ class EpochLines(Callback):
         Whether to tell what is trained.
     """
 
-    def __init__(self, epochs, name="", n_after=0, heading=True):
+    def __init__(self, epochs=None, name="", n_after=0, heading=True):
         self.epochs = epochs
         self.name = name
         self.n_after = n_after
@@ -117,8 +118,9 @@ class EpochLines(Callback):
 
     def on_train_begin(self, net, X=None, y=None, **kwargs):
         """Tell what is trained, and start to count."""
-        self.pace_ = Pace(self.epochs + self.n_after)
-        self.last_ = len(net.history) + self.epochs
+        epochs = self.epochs or net.max_epochs
+        self.pace_ = Pace(epochs + self.n_after)
+        self.last_ = len(net.history) + epochs
         if self.heading and not len(net.history):
             tell_net(net, len(y))
 

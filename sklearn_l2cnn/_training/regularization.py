@@ -82,6 +82,11 @@ class Regularization:
             add_gradients(self.objective.penalty, self.groups)
         if self.objective.gradient_clip is not None:
             self.clip(self.trained, self.objective.gradient_clip)
+        if isinstance(self.optimizer, torch.optim.LBFGS):
+            # it views every gradient as a vector; kernels lie channels last
+            for parameter in self.trained:
+                if parameter.grad is not None:
+                    parameter.grad = parameter.grad.contiguous()
 
     def step(self, update):
         """Let the optimizer make its update, and do what belongs to it.

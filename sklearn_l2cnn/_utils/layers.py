@@ -49,6 +49,26 @@ _HOOKS = (
 )
 
 
+class TakesLogits:
+    """A hook that takes the logits out of what a network returns.
+
+    As a hook it holds wherever the network is called, and names of layers stay. It is
+    part of the network, and not taken off copies of it.
+
+    Parameters
+    ----------
+    key : str or int
+        Of the mapping or sequence.
+    """
+
+    def __init__(self, key):
+        self.key = key
+
+    def __call__(self, network, inputs, output):
+        """Return the logits; a network may return them alone in another mode."""
+        return output if isinstance(output, torch.Tensor) else output[self.key]
+
+
 def has_hooks(module):
     """Say whether something is called besides the forward function of a layer."""
     return any(getattr(module, hooks) for hooks in _HOOKS)
@@ -91,7 +111,10 @@ def without_hooks(network):
     """Take the hooks of layers off a network, a copy of the user's, and return it."""
     for part in network.modules():
         for hooks in _HOOKS:
-            getattr(part, hooks).clear()
+            found = getattr(part, hooks)
+            for key, hook in list(found.items()):
+                if not isinstance(hook, TakesLogits):
+                    del found[key]
     return network
 
 

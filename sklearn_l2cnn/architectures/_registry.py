@@ -7,9 +7,8 @@ import os
 import torch
 
 from sklearn_l2cnn._utils.errors import first_line
-from sklearn_l2cnn._utils.layers import compute_dtype
-from sklearn_l2cnn._utils.trace import at_rest
 from sklearn_l2cnn.architectures._heads import dropout_layers, set_dropout
+from sklearn_l2cnn.architectures._logits import SHAPE_ERRORS, ensure_logits
 from sklearn_l2cnn.architectures._plain import plain
 from sklearn_l2cnn.architectures._sequences import (
     conv_dropout,
@@ -31,16 +30,6 @@ ARCHITECTURES = {
     maker.__name__.lower(): maker
     for maker in (plain, two_conv, conv_pool, four_conv, conv_dropout, UNet)
 }
-
-# Errors that networks raise for images of a shape that they do not accept.
-_SHAPE_ERRORS = (
-    RuntimeError,
-    ValueError,
-    IndexError,
-    TypeError,
-    AssertionError,
-    ZeroDivisionError,
-)
 
 
 def list_architectures():
@@ -118,7 +107,7 @@ def _make_network(architecture, shape, published):
             f"input_shape={shape[0]}, n_classes={shape[1]}; a torch.nn.Module was "
             "expected."
         )
-    _check_logits(network.cpu(), *shape)
+    ensure_logits(network.cpu(), *shape)
     return network
 
 
@@ -139,8 +128,8 @@ def _make_torchvision(name, shape, published):
         )
     try:
         network = torchvision_network(name, *shape, published)
-        _check_logits(network, *shape)
-    except _SHAPE_ERRORS as error:
+        ensure_logits(network, *shape)
+    except SHAPE_ERRORS as error:
         raise ValueError(_size_message(name, shape[0], error)) from error
     return network
 
@@ -178,7 +167,7 @@ def _with_state(network, architecture, shape, dropout, path):
     load_state(network, state)
     if published:
         network = adapt(network, *shape, keep=True)
-        _check_logits(network, *shape)
+        ensure_logits(network, *shape)
         _apply_dropout(network, architecture, dropout)
     return network
 
@@ -193,25 +182,3 @@ def _size_message(name, input_shape, error):
         f"{depth} channel(s) with sides of {sides}. Resize the images, or choose "
         "'plain' or 'resnet18', which take every size."
     )
-
-
-def _check_logits(network, input_shape, n_classes):
-    """Raise unless the network maps two blank images to two rows of logits."""
-    blank = torch.zeros((2, *input_shape), dtype=compute_dtype(network))
-    try:
-        # at rest, so that the blank batch leaves the statistics of a batch norm alone
-        with torch.no_grad(), at_rest(network):
-            logits = network(blank)
-    except _SHAPE_ERRORS as error:
-        raise ValueError(
-            f"The architecture does not take images of input_shape={input_shape}, in "
-            f"the order (channels, height, width): {error}"
-        ) from error
-    found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits)
-    if found != (2, n_classes):
-        raise ValueError(
-            f"The architecture returns an output of shape {found} for 2 images, but "
-            f"logits of shape (2, {n_classes}) were expected: y has {n_classes} "
-            "class(es). Give its last layer one output per class, or pass a "
-            "callable(input_shape, n_classes) that builds it for the data."
-        )

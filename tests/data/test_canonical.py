@@ -5,7 +5,7 @@ import pytest
 
 from sklearn_l2cnn._data import canonical as _canonical
 from sklearn_l2cnn._data.arrays import as_tensor
-from sklearn_l2cnn._data.canonical import row_hashes as hashes_of_tensors
+from sklearn_l2cnn._data.canonical import value_ranks as ranks_of_tensors
 from sklearn_l2cnn._data.weights import normalized_weights
 
 RNG = np.random.RandomState(0)
@@ -31,8 +31,9 @@ def canonical_form(images, labels, weight):
     return found.rows, found.weight
 
 
-def row_hashes(images, rows):
-    return hashes_of_tensors(as_tensor(images), rows)
+def value_ranks(images, rows=None):
+    rows = np.arange(len(images)) if rows is None else rows
+    return ranks_of_tensors(as_tensor(images), rows)
 
 
 def as_dict(images, labels, weight):
@@ -93,29 +94,52 @@ def test_the_sign_of_zero_is_nothing(dtype):
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (8, 8, 1), (3, 5, 3), (1, 7, 2)])
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_hashes_of_different_images_differ(dtype, shape):
-    images = np.unique(RNG.randint(0, 256, size=(2000, *shape)), axis=0).astype(dtype)
-    assert len(np.unique(row_hashes(images, np.arange(len(images))))) == len(images)
+@pytest.mark.parametrize("levels", [2, 256])
+def test_ranks_are_those_of_a_sort_by_value(levels, dtype, shape):
+    """The slow way: Python sorts tuples of pixels, in the order that they count."""
+    images = RNG.randint(0, levels, size=(500, *shape)).astype(dtype)
+    images = images[RNG.randint(len(images), size=700)]
+    places = np.random.RandomState(0).permutation(np.prod(shape))
+    tuples = [tuple(row[places]) for row in images.reshape(len(images), -1)]
+    in_order = sorted(tuples)
+    expected = [in_order.index(one) for one in tuples]
+    assert value_ranks(images).tolist() == expected
 
 
-def test_a_hash_sees_the_position_of_a_pixel():
-    images = np.eye(64).reshape(64, 8, 8, 1)
-    assert len(np.unique(row_hashes(images, np.arange(len(images))))) == 64
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_colliding_hashes_do_not_merge_different_images(dtype, monkeypatch):
-    images, labels, weight = weighted_images(dtype)
-    expected = as_dict(images, labels, weight)
-    monkeypatch.setattr(
-        _canonical, "row_hashes", lambda images, rows: np.zeros(len(rows), np.int64)
+def test_ranks_of_some_rows_are_in_the_order_of_all():
+    images = RNG.randint(0, 3, size=(300, 4, 4, 1), dtype=np.uint8)
+    rows = RNG.permutation(300)[:100]
+    some, whole = value_ranks(images, rows), value_ranks(images)[rows]
+    assert np.array_equal(
+        np.unique(some, return_inverse=True)[1],
+        np.unique(whole, return_inverse=True)[1],
     )
-    rows, merged = canonical_form(images, labels, weight)
-    assert as_dict(images[rows], labels[rows], merged) == expected
-    assert len(rows) == len(expected)
-    order = RNG.permutation(len(images))
-    again, _ = canonical_form(images[order], labels[order], weight[order])
-    assert np.array_equal(images[rows], images[order][again])
+
+
+def test_a_single_pixel_tells_images_apart_wherever_it_is():
+    images = np.eye(64).reshape(64, 8, 8, 1)
+    assert sorted(value_ranks(images)) == list(range(64))
+
+
+def test_neighbouring_floats_are_different_values():
+    images = np.full((3, 6, 6, 1), 0.1)
+    images[1, 5, 5] = np.nextafter(0.1, 1)
+    images[2, 5, 5] = np.nextafter(0.1, 0)
+    assert value_ranks(images).tolist() == [1, 2, 0]
+
+
+@pytest.mark.parametrize("memory", ["last", "first"])
+def test_the_order_is_of_what_pixels_count_not_of_their_dtype(memory):
+    X = RNG.randint(0, 256, size=(400, 5, 5, 3), dtype=np.uint8)
+    X[::7] = X[3]
+    if memory == "first":
+        X = np.ascontiguousarray(X.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
+    expected = value_ranks(X)
+    whole = X.astype(float)
+    for other in (whole, whole / 255, (whole / 255).astype(np.float32), whole - 128):
+        assert np.array_equal(value_ranks(other), expected)
+    floats = RNG.normal(size=(100, 5, 5, 1)).astype(np.float32)
+    assert np.array_equal(value_ranks(floats), value_ranks(floats.astype(float)))
 
 
 def test_class_mass_and_take():
@@ -129,11 +153,11 @@ def test_class_mass_and_take():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_some_rows_with_known_hashes_are_these_rows(dtype):
+def test_some_rows_with_known_ranks_are_these_rows(dtype):
     images, labels, weight = weighted_images(dtype)
     rows = RNG.permutation(len(images))[: len(images) // 2]
-    hashes = row_hashes(images, np.arange(len(images)))
-    found = canonical_set(images, labels[rows], weight[rows], rows=rows, hashes=hashes)
+    ranks = value_ranks(images)
+    found = canonical_set(images, labels[rows], weight[rows], rows=rows, ranks=ranks)
     alone = canonical_set(images[rows], labels[rows], weight[rows])
     assert np.array_equal(found.rows, rows[alone.rows])
     assert np.array_equal(found.labels, alone.labels)

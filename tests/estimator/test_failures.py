@@ -1,15 +1,17 @@
 """What goes wrong is named, and leaves things as they were."""
 
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.model_selection import GridSearchCV, KFold
 from sklearn.utils._param_validation import InvalidParameterError
 from torch import nn
 
-from sklearn_l2cnn import L2CNNClassifier
+from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
 from tests.conftest import quick, tiny
 
 # -- errors leave things as they were --------------------------------------------------
@@ -228,3 +230,86 @@ def test_an_interrupt_in_early_stopping_keeps_the_best_epoch(digits):
     with pytest.warns(ConvergenceWarning, match="interrupted after 3 of 9"):
         clf.fit(X, y)
     assert len(clf.validation_scores_) == 3
+
+
+# -- what is finite, and nonsense ------------------------------------------------------
+
+
+def test_a_loss_that_went_astray_is_warned_of(digits):
+    X, y = digits
+    clf = quick(optimizer="sgd", lr=3, max_epochs=1)
+    with pytest.warns(
+        ConvergenceWarning, match=r"data loss of .* 2\.3\. Lower lr .* 3"
+    ):
+        clf.fit(X, y)
+    assert 23 < clf.data_loss_curve_[-1] < np.inf
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_search_warns_of_it_once_where_it_refits(digits, early_stopping):
+    X, y = digits
+    search = L2CNNClassifierCV(
+        alphas=[0, 1e-4],
+        cv=2,
+        architecture=tiny,
+        optimizer="sgd",
+        lr=3,
+        max_epochs=1,
+        random_state=0,
+        early_stopping=early_stopping,
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        search.fit(X, y)
+    assert sum(issubclass(one.category, ConvergenceWarning) for one in caught) == 1
+
+
+def test_ordinary_trainings_are_not_warned_of(digits):
+    X, y = digits
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        quick().fit(X, y)
+        quick(max_epochs=1, lr=1e-5).fit(X, y)
+        quick(early_stopping=True, n_iter_no_change=3, alpha=10).fit(X, y)
+
+
+@pytest.mark.parametrize("search", ["own", "scikit-learn's"])
+def test_a_fold_with_one_class_is_warned_of(digits, search):
+    X, y = digits
+    y = np.sort(y % 2)
+    options = {"cv": KFold(2), "refit": False}
+    if search == "own":
+        own = {"architecture": tiny, "max_epochs": 1}
+        fitted = L2CNNClassifierCV(alphas=[0, 1], **own, **options)
+    else:
+        fitted = GridSearchCV(quick(max_epochs=1), {"alpha": [0, 1]}, **options)
+    X, y = X[np.r_[:100, 200:300]], np.repeat([0, 1], 100)
+    with pytest.warns(UserWarning, match=r"one class to learn from, \[[01]\].*Stratif"):
+        fitted.fit(X, y)
+
+
+@pytest.mark.parametrize("factor", [1e200, 1e308])
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "go on", "predict"])
+def test_huge_pixels_are_an_error_and_no_warning(digits, factor, method):
+    X, y = digits
+    X = X / 255
+    clf = quick(max_epochs=1)
+    huge = np.full_like(X, factor) if method == "go on" else X * factor
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        if method in ("go on", "predict"):
+            clf.fit(X, y)
+        with pytest.raises(ValueError, match="too large"):
+            if method == "predict":
+                clf.predict(huge)
+            elif method == "fit":
+                clf.fit(huge, y)
+            else:
+                clf.partial_fit(huge, y, classes=np.arange(10))
+
+
+def test_an_argument_that_fit_does_not_have_is_named_with_those_it_has(digits):
+    X, y = digits
+    message = r"L2CNNClassifier\.fit\(\) got .*'validation_data'\. .*X_val and y_val"
+    with pytest.raises(TypeError, match=message):
+        quick().fit(X, y, validation_data=(X, y))

@@ -13,7 +13,7 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_validate
 
 from sklearn_l2cnn import L2CNNClassifier
-from tests.conftest import SmallNet, tiny
+from tests.conftest import SmallNet, quick, tiny
 
 CONFIGURATIONS = {
     "plain": {"max_epochs": 2},
@@ -216,3 +216,23 @@ def test_the_first_fit_of_a_kind_of_network_draws_what_the_next_does(digits):
     clf = L2CNNClassifier(architecture=Drawing, max_epochs=2, random_state=0)
     curves = [clone(clf).fit(*digits).loss_curve_ for _ in range(3)]
     assert curves[0] == curves[1] == curves[2]
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_pixels_train_the_same_network_in_any_dtype(digits, optimizer):
+    X, y = digits
+    X, y = X[:150], y[:150]
+
+    def learnt(images):
+        clf = quick(optimizer=optimizer, early_stopping=True).fit(images, y)
+        return clf.predict_proba(images)
+
+    expected = learnt(X)
+    whole = X.astype(float)
+    for other in (
+        whole / 255,
+        (whole / 255).astype(np.float32),
+        whole,
+        X.astype(np.int16),
+    ):
+        assert np.abs(learnt(other) - expected).max() < 1e-3

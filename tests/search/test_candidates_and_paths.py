@@ -245,7 +245,7 @@ def test_a_warm_path_goes_further(some):
 def test_one_standard_error(digits, n_splits):
     X, y = digits
     alphas = [1e-4, 0.03, 0.3, 1e-2, 3.0, 1e-3]
-    clf = quick(alphas, cv=n_splits, one_standard_error=True).fit(X, y)
+    clf = quick(alphas, cv=n_splits, one_standard_error=True, random_state=1).fit(X, y)
     results = clf.cv_results_
     scores = np.array(
         [
@@ -264,7 +264,7 @@ def test_one_standard_error(digits, n_splits):
     assert alphas[highest] < clf.alpha_ < 3.0
     assert alphas[clf.best_index_] == clf.alpha_ == clf.best_estimator_.alpha
     assert clf.best_score_ == results["mean_test_score"][clf.best_index_]
-    plain = quick(alphas, cv=n_splits).fit(X, y)
+    plain = quick(alphas, cv=n_splits, random_state=1).fit(X, y)
     assert plain.best_index_ == highest
 
 

@@ -100,13 +100,12 @@ def _even_parts(items, number):
     return [items[start:stop] for start, stop in pairwise(ends)]
 
 
-def train_stacks(trainings, epochs, threads, n_bytes):
+def train_stacks(trainings, threads, n_bytes):
     """Train stacks, several at a time.
 
     Parameters
     ----------
     trainings : list of StackedTraining
-    epochs : int
     threads : int
         How many stacks may be trained at a time; the numbers do not depend on it.
     n_bytes : int
@@ -121,9 +120,9 @@ def train_stacks(trainings, epochs, threads, n_bytes):
     largest = max(len(training.nets) for training in trainings) * n_bytes
     threads = max(1, min(threads, len(trainings), int(_BUDGET / largest)))
     if threads == 1:
-        return [training.train(epochs, stopped) for training in trainings]
+        return [training.train(stopped) for training in trainings]
     with lone_threads(threads) as pool:
-        runs = [pool.submit(training.train, epochs, stopped) for training in trainings]
+        runs = [pool.submit(training.train, stopped) for training in trainings]
         try:
             return [run.result() for run in runs]
         except BaseException:

@@ -141,12 +141,11 @@ class StackedTraining:
             for member in members
         ]
 
-    def train(self, epochs, stopped):
+    def train(self, stopped):
         """Train the networks.
 
         Parameters
         ----------
-        epochs : int
         stopped : threading.Event
             Ends the training with a KeyboardInterrupt.
 
@@ -167,6 +166,8 @@ class StackedTraining:
                 net.stopped_by_callback_ = False
                 self._notify("on_train_begin", k)
             self._stack({})
+            # folds of one stack have as many batches, and with them as many epochs
+            epochs = self.nets[0].max_epochs
             for _ in range(epochs):
                 self._leave(self._notify_all("on_epoch_begin", self.active))
                 if self.active:
