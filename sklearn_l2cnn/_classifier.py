@@ -2,10 +2,15 @@
 
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from sklearn_l2cnn._estimator.fitting import fit, partial_fit, refuse_unknown
+from sklearn_l2cnn._estimator.fitting import (
+    end_fit,
+    fit,
+    partial_fit,
+    refuse_unknown,
+)
 from sklearn_l2cnn._estimator.parameters import CONSTRAINTS
 from sklearn_l2cnn._estimator.prediction import PredictionMixin
-from sklearn_l2cnn._utils.estimators import ParametersMixin, set_attributes
+from sklearn_l2cnn._utils.estimators import ParametersMixin
 from sklearn_l2cnn._utils.sklearn_compat import CallbackSupportMixin, fit_context
 
 
@@ -466,8 +471,7 @@ class L2CNNClassifier(
         """
         refuse_unknown(self, unknown)
         validation = X_val, y_val, sample_weight_val
-        learnt = fit(self, X, y, sample_weight, validation)
-        return set_attributes(self, learnt)
+        return end_fit(self, fit(self, X, y, sample_weight, validation))
 
     @fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
@@ -492,8 +496,7 @@ class L2CNNClassifier(
         -------
         self : L2CNNClassifier
         """
-        learnt = partial_fit(self, X, y, classes, sample_weight)
-        return set_attributes(self, learnt)
+        return end_fit(self, partial_fit(self, X, y, classes, sample_weight))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -10,6 +10,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_l2cnn._classifier import L2CNNClassifier
+from sklearn_l2cnn._estimator.fitting import end_fit
 from sklearn_l2cnn._estimator.parameters import NOT_SEARCHED, SEARCH_CONSTRAINTS
 from sklearn_l2cnn._estimator.prediction import PredictionMixin
 from sklearn_l2cnn._search.results import routed_to
@@ -17,7 +18,6 @@ from sklearn_l2cnn._search.search import router, search
 from sklearn_l2cnn._utils.estimators import (
     ParametersMixin,
     fitted_attributes,
-    set_attributes,
 )
 from sklearn_l2cnn._utils.seeds import draw_seeds
 from sklearn_l2cnn._utils.sklearn_compat import CallbackSupportMixin, fit_context
@@ -532,7 +532,7 @@ class L2CNNClassifierCV(
         found = search(self, self._template(), X, y, sample_weight, groups, params)
         for name in fitted_attributes(self):
             delattr(self, name)
-        return set_attributes(self, found)
+        return end_fit(self, found)
 
     predict = available_if(_refits)(PredictionMixin.predict)
     predict_proba = available_if(_refits)(PredictionMixin.predict_proba)

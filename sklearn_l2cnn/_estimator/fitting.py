@@ -33,6 +33,7 @@ from sklearn_l2cnn._training.callbacks import EpochTasks
 from sklearn_l2cnn._training.freezing import freeze
 from sklearn_l2cnn._training.progress import EpochLines
 from sklearn_l2cnn._utils.devices import devices_for, free_memory, resolve_device
+from sklearn_l2cnn._utils.estimators import set_attributes
 from sklearn_l2cnn._utils.sklearn_compat import callback_context
 from sklearn_l2cnn._utils.turns import turn_on
 
@@ -130,7 +131,7 @@ def train_network(clf, data, devices, start=None, callbacks=()):
         n_earlier = len(net.history)
         tensors = on_device(clf, net, data.summary, data.train, data.valid)
         own = fit_callbacks(clf, net.max_epochs)
-        _train(net, tensors, net.max_epochs, [*callbacks, *own])
+        net.train(tensors, net.max_epochs, [*callbacks, *own])
         net.offload()
         free_memory(device)
         return Fitted(data.summary, net, n_earlier)
@@ -170,7 +171,7 @@ def partial_fit(clf, X, y, classes, sample_weight):
             frozen=freeze(net.module_, clf.freeze),
             **net_parameters(clf, summary, train, torch.device(net.device)),
         )
-        _train(net, on_device(clf, net, summary, train), 1, lines(clf, 1))
+        net.train(on_device(clf, net, summary, train), 1, lines(clf, 1))
     except BaseException:
         net.restore(before)
         raise
@@ -210,17 +211,38 @@ def _check_classes(classes, earlier):
     return classes
 
 
-def _train(net, tensors, epochs, callbacks=()):
-    """Train a net, with a warning where the user interrupts."""
-    done = len(net.history)
-    if net.train(tensors, epochs, callbacks):
-        warnings.warn(
-            f"Training was interrupted after {len(net.history) - done} of {epochs} "
-            "epochs; what was learnt so far is kept. To go on, call fit again with "
-            "warm_start=True, or partial_fit.",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
+def end_fit(estimator, attributes):
+    """Set fitted attributes; raise KeyboardInterrupt where the user has interrupted.
+
+    So scripts and searches end, and a notebook keeps what was learnt.
+
+    Parameters
+    ----------
+    estimator : estimator
+    attributes : dict
+        By name, with ``net_`` where a network was trained.
+
+    Returns
+    -------
+    estimator : estimator
+        The same.
+    """
+    set_attributes(estimator, attributes)
+    raise_interrupt(attributes.get("net_"))
+    return estimator
+
+
+def raise_interrupt(net):
+    """Raise KeyboardInterrupt where the user has interrupted the training of a net."""
+    if net is None or net.interrupted_ is None:
+        return
+    error = KeyboardInterrupt()
+    error.add_note(
+        f"Training was interrupted after {net.interrupted_} epochs. An estimator whose "
+        "own fit this was keeps what was learnt, and predicts. To go on, call fit "
+        "again with warm_start=True, or partial_fit."
+    )
+    raise error
 
 
 def warn_of_large_loss(clf, fitted):

@@ -18,6 +18,7 @@ from sklearn_l2cnn._estimator.data import fold_data, training_data
 from sklearn_l2cnn._estimator.fitting import (
     Fitted,
     attributes_of,
+    raise_interrupt,
     train_network,
     warn_of_large_loss,
 )
@@ -218,8 +219,12 @@ def _fit_task(candidates, positions, data, images, fold, n_before, n_jobs):
     if candidates.progress is not None:
         callbacks = partial(candidates.progress.one_by_one, fold, n_before, n_jobs)
     data = data.with_images(as_tensor(images))
-    fits = fit_path(candidates, positions, data, callbacks)
-    return [candidates.outcome(clf, fitted, fold) for clf, fitted in fits]
+    found = []
+    for clf, fitted in fit_path(candidates, positions, data, callbacks):
+        if isinstance(fitted, Fitted):
+            raise_interrupt(fitted.net)
+        found.append(candidates.outcome(clf, fitted, fold))
+    return found
 
 
 def fit_path(candidates, positions, data, callbacks=None):
@@ -249,6 +254,8 @@ def fit_path(candidates, positions, data, callbacks=None):
         except ValueError as error:
             fitted = error
         else:
+            if place + 1 < len(positions):  # the last one may be kept
+                raise_interrupt(fitted.net)
             if candidates.warm:
                 start = fitted.net.snapshot()
                 start.history = History()  # each has a history of its own

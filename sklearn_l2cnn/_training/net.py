@@ -2,6 +2,7 @@
 
 import copy
 import math
+from contextlib import ExitStack
 from functools import partial
 
 import numpy as np
@@ -33,6 +34,13 @@ from sklearn_l2cnn._training.step import (
 from sklearn_l2cnn._utils.devices import read
 from sklearn_l2cnn._utils.seeds import draw_seeds
 from sklearn_l2cnn._utils.trace import trace
+
+
+# What calls to partial_fit may change, see `Net.follow`.
+_FOLLOWED = (
+    *("lr", "mean", "scale", "objective", "frozen", "augment", "lower", "batch_size"),
+    *("threads", "record"),
+)
 
 
 class Diverged(ValueError):
@@ -153,17 +161,15 @@ class Net(NeuralNetClassifier):
     def train(self, data, epochs, callbacks=()):
         """Train for some epochs, with callbacks of this training alone.
 
+        Where the user interrupts, what was learnt until then is kept, and
+        `interrupted_` says after how many epochs; it is None elsewhere.
+
         Parameters
         ----------
         data : TrainingTensors
         epochs : int
         callbacks : sequence of (name, callback)
             Called after the callbacks of the net.
-
-        Returns
-        -------
-        interrupted : bool
-            Whether the user interrupted; what was learnt until then is kept.
         """
         self.to_device()
         self.bring_memory()
@@ -173,29 +179,38 @@ class Net(NeuralNetClassifier):
         try:
             device = torch.device(self.device)
             with isolated(seed, device, self.threads) as threads:
-                return self._train(data.with_sides(self.augment), epochs, threads)
+                self._train(data.with_sides(self.augment), epochs, threads)
         finally:
             self.callbacks_ = own
 
     def _train(self, data, epochs, threads):
         self.check_batches(data)
-        self.stopped_by_callback_ = interrupted = False
+        self.stopped_by_callback_, self.interrupted_ = False, None
+        n_earlier = len(self.history)
         listeners = self._listeners()
         train = self.get_dataset(data.X, data.y)
         valid = None if data.valid is None else self.get_dataset(*data.valid)
         try:
             self.notify("on_train_begin", X=data.X, y=data.y)
-            self._set_training(True)
-            with self._steps(data.X, threads, listeners) as steps:
+            with ExitStack() as stack:
+                trained, begun = None, {"dataset_train": train, "dataset_valid": valid}
                 for _ in range(epochs):
+                    self.notify("on_epoch_begin", **begun)
+                    self._set_training(True)
+                    # a callback may have frozen a layer, or let it be trained again
+                    now = [p.requires_grad for p in self.module_.parameters()]
+                    if now != trained:
+                        stack.close()
+                        steps = self._steps(data.X, threads, listeners)
+                        steps, trained = stack.enter_context(steps), now
                     self._epoch(steps, train, valid, listeners.to_batches)
                     data.turn_sides()
         except KeyboardInterrupt:
+            self.drop_unfinished_epoch()
             # skorch's callbacks raise it as well, to stop
-            interrupted = not self.stopped_by_callback_
-        self.drop_unfinished_epoch()
+            if not self.stopped_by_callback_:
+                self.interrupted_ = len(self.history) - n_earlier
         self.notify("on_train_end", X=data.X, y=data.y)
-        return interrupted
 
     def _steps(self, X, threads, listeners):
         return training_steps(
@@ -236,9 +251,6 @@ class Net(NeuralNetClassifier):
         )
 
     def _epoch(self, steps, train, valid, follows_batches):
-        datasets = {"dataset_train": train, "dataset_valid": valid}
-        self.notify("on_epoch_begin", **datasets)
-        self._set_training(True)
         losses = self._train_epoch(steps, train, follows_batches)
         scores = torch.zeros(0, 2, device=self.device)
         if valid is not None:
@@ -254,7 +266,7 @@ class Net(NeuralNetClassifier):
         self.check_finite(norms)
         if valid is not None:
             self.record_validation(*(scores.sum(axis=0) / len(valid)).tolist())
-        self.notify("on_epoch_end", **datasets)
+        self.notify("on_epoch_end", dataset_train=train, dataset_valid=valid)
 
     def _train_epoch(self, steps, dataset, follows_batches):
         batches = self.get_iterator(dataset, training=True)
@@ -430,18 +442,6 @@ class Net(NeuralNetClassifier):
 
     def training_state(self):
         """Copy all that training changes."""
-        names = (
-            "lr",
-            "mean",
-            "scale",
-            "objective",
-            "frozen",
-            "augment",
-            "lower",
-            "batch_size",
-            "threads",
-            "record",
-        )
         return copy.deepcopy(
             (
                 self.module_.state_dict(),
@@ -449,7 +449,7 @@ class Net(NeuralNetClassifier):
                 self.generator.get_state(),
                 len(self.history),
             )
-        ), {name: getattr(self, name) for name in names}
+        ), {name: getattr(self, name) for name in _FOLLOWED}
 
     def restore(self, state):
         """Go back to what `training_state` returned."""

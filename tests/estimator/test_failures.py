@@ -212,24 +212,59 @@ class Interrupting(nn.Module):
 
 
 @pytest.mark.parametrize("batch, epochs", [(1, 0), (12, 1), (22, 2)])
-def test_an_interrupt_keeps_what_was_learnt(digits, batch, epochs):
+def test_an_interrupt_keeps_what_was_learnt_and_is_raised(digits, batch, epochs):
     X, y = digits
     clf = quick(architecture=Interrupting(batch), max_epochs=5)
-    with pytest.warns(
-        ConvergenceWarning, match=f"interrupted after {epochs} of 5 epochs"
-    ):
+    with pytest.raises(KeyboardInterrupt) as caught:
         clf.fit(X, y)
+    [note] = caught.value.__notes__
+    assert f"after {epochs} epochs" in note and "warm_start" in note
     assert clf.n_epochs_ == len(clf.loss_curve_) == epochs
     assert clf.predict_proba(X).shape == (300, 10)
-    pickle.loads(pickle.dumps(clf))
+    clf = pickle.loads(pickle.dumps(clf)).set_params(warm_start=True)
+    clf.module_.left = 0  # never again
+    assert clf.fit(X, y).n_epochs_ == epochs + 5  # as the note says
+
+
+def test_an_interrupt_in_partial_fit_is_raised(digits):
+    X, y = digits
+    clf = quick(architecture=Interrupting(5))
+    with pytest.raises(KeyboardInterrupt):
+        clf.partial_fit(X, y, classes=range(10))
+    assert clf.n_epochs_ == 0 and clf.predict(X).shape == (300,)
+    clf.module_.left = 0
+    assert clf.partial_fit(X, y).n_epochs_ == 1
 
 
 def test_an_interrupt_in_early_stopping_keeps_the_best_epoch(digits):
     X, y = digits
     clf = quick(architecture=Interrupting(28), early_stopping=True, max_epochs=9)
-    with pytest.warns(ConvergenceWarning, match="interrupted after 3 of 9"):
+    with pytest.raises(KeyboardInterrupt):
         clf.fit(X, y)
     assert len(clf.validation_scores_) == 3
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_an_interrupt_ends_a_search(digits, own):
+    X, y = digits
+    clf = quick(architecture=Interrupting(7), max_epochs=2)
+    search = GridSearchCV(clf, {"alpha": [0, 1]}, cv=2)
+    if own:
+        parameters = {"architecture": Interrupting(7), "max_epochs": 2}
+        search = L2CNNClassifierCV(alphas=[0, 1], cv=2, **parameters)
+    with pytest.raises(KeyboardInterrupt):
+        search.fit(X, y)
+    assert not hasattr(search, "best_estimator_")
+
+
+def test_an_interrupted_refit_is_kept(digits):
+    X, y = digits
+    # five batches an epoch in a fold, ten in the refit
+    parameters = {"architecture": Interrupting(15), "max_epochs": 2}
+    search = L2CNNClassifierCV(alphas=[0, 1], cv=2, **parameters)
+    with pytest.raises(KeyboardInterrupt):
+        search.fit(X, y)
+    assert search.n_epochs_ == 1 and search.predict(X).shape == (300,)
 
 
 # -- what is finite, and nonsense ------------------------------------------------------

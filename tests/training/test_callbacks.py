@@ -1,6 +1,7 @@
 """Any callback of skorch, and that the caller's object stays as it was."""
 
 import pickle
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from skorch.callbacks import (
     Checkpoint,
     EarlyStopping,
     EpochScoring,
+    Freezer,
     GradientNormClipping,
     LRScheduler,
     ProgressBar,
+    Unfreezer,
 )
 
 from sklearn_l2cnn import L2CNNClassifier
@@ -338,3 +341,35 @@ def test_callbacks_travel_with_clone_pickle_and_search(digits):
     clf = pickle.loads(pickle.dumps(clone(clf).fit(X, y)))
     assert "event_lr" in clf.net_.history[-1]
     GridSearchCV(clf, {"alpha": [0, 1]}, cv=2, n_jobs=2).fit(X, y)
+
+
+@pytest.mark.parametrize("at", [1, 3])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_freezer_of_skorch_freezes(digits, optimizer, at):
+    X, y = digits
+    freezer = Freezer("0.*", at=at)
+    kept = []
+
+    class Keep(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            kept.append(net.module_[0].weight.detach().clone())
+
+    clf = quick([freezer, Keep()], optimizer=optimizer, alpha=0.1)
+    before = clf.fit(X, y).module_[3].weight.detach().clone()
+    moved = [not torch.equal(a, b) for a, b in pairwise(kept)]
+    assert moved == [k + 2 < at for k in range(4)]
+    assert not torch.equal(clf.module_[3].weight, before * 0)
+
+
+def test_unfreezer_of_skorch_lets_train(digits):
+    X, y = digits
+    clf = quick([Unfreezer("0.*", at=3)], freeze="0")
+    kept = []
+
+    class Keep(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            kept.append(net.module_[0].weight.detach().clone())
+
+    clf.set_params(callbacks=[*clf.callbacks, Keep()]).fit(X, y)
+    moved = [not torch.equal(a, b) for a, b in pairwise(kept)]
+    assert moved == [False, True, True, True]
