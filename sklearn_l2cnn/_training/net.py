@@ -35,7 +35,6 @@ from sklearn_l2cnn._utils.devices import read
 from sklearn_l2cnn._utils.seeds import draw_seeds
 from sklearn_l2cnn._utils.trace import trace
 
-
 # What calls to partial_fit may change, see `Net.follow`.
 _FOLLOWED = (
     *("lr", "mean", "scale", "objective", "frozen", "augment", "lower", "batch_size"),
