@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from scipy.sparse import issparse
 from sklearn.utils import check_array
 
 from sklearn_l2cnn._data.arrays import (
@@ -97,7 +98,8 @@ def _as_numbers(X, name, estimator):
             estimator=estimator,
         )
     except (TypeError, ValueError) as error:
-        held = None if tensor is not None else _described_if_readable(X)
+        plain = tensor is None and not issparse(X)
+        held = _described_if_readable(X) if plain else None
         if held is None:
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError

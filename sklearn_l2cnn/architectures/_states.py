@@ -3,12 +3,16 @@
 import os
 import pickle
 import warnings
-import zipfile
 
 import torch
 
 from sklearn_l2cnn._utils.errors import first_line
 from sklearn_l2cnn.architectures._heads import last_layer
+
+
+def _begins_with(path, content):
+    with open(path, "rb") as file:
+        return file.read(len(content)) == content
 
 
 def read_state(path):
@@ -33,7 +37,8 @@ def read_state(path):
     except pickle.UnpicklingError as error:
         name = repr(os.fspath(path))
         whole = f"torch.load({name}, weights_only=False)"
-        whole = whole if zipfile.is_zipfile(path) else f"joblib.load({name})"
+        # a pickle of joblib's may have torch's zip archives within
+        whole = whole if _begins_with(path, b"PK") else f"joblib.load({name})"
         raise ValueError(
             f"pretrained={name} could not be read as a state dict of torch: it is "
             "damaged, or a pickle of something else. If it is a fitted classifier that "

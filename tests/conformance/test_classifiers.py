@@ -33,7 +33,7 @@ ABSENT = ("cupy is not", "dpnp is not", "cuda", "XPU device", "MPS device")
 
 CONFIGURATIONS = {
     "default": {},
-    "sgd": {"optimizer": "sgd", "lr": 0.05},
+    "sgd": {"optimizer": "sgd", "lr": 0.05, "max_epochs": 20},
     "early stopping": {
         "early_stopping": True,
         "max_epochs": 60,
@@ -45,6 +45,7 @@ CONFIGURATIONS = {
         "max_norm": 3.0,
         "gradient_clip": 5.0,
         "label_smoothing": 0.05,
+        "max_epochs": 20,
         "optimizer": "adamw",
     },
 }
@@ -111,8 +112,8 @@ def assert_conforms(estimator):
 
 
 ESTIMATORS = [
-    L2CNNClassifier(class_weight="balanced"),
-    L2CNNClassifier(architecture=SmallNet, lr=0.01),
+    L2CNNClassifier(class_weight="balanced", max_epochs=20),
+    L2CNNClassifier(architecture=SmallNet, lr=0.01, max_epochs=20),
 ]
 
 
