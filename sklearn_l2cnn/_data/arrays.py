@@ -20,6 +20,11 @@ def is_tensor(array):
     return isinstance(array, torch.Tensor)
 
 
+def is_sparse(X):
+    """Say whether X is a sparse matrix of scipy, some of which are mappings as well."""
+    return hasattr(X, "toarray") and hasattr(X, "nnz")
+
+
 def is_dispatched(X):
     """Say whether X is an array that array API dispatch keeps in its own namespace.
 

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 
 import numpy as np
-from scipy.sparse import issparse
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from sklearn_l2cnn._data.arrays import is_tensor
+from sklearn_l2cnn._data.arrays import is_sparse, is_tensor
 from sklearn_l2cnn._data.files import is_file
 
 _READ = (
@@ -46,7 +45,7 @@ def _what_to_type(X, name):
         )
     if isinstance(X, Dataset) or _holds_pairs(X):
         return f"Type: X, y = map(list, zip(*dataset)).{_READ}"
-    if isinstance(X, Mapping) and not issparse(X):  # some of scipy's are
+    if isinstance(X, Mapping) and not is_sparse(X):
         keys = [*map(repr, X)][:10]
         return (
             f"Pass the value of one of its keys, {name}[{f'] or {name}['.join(keys)}]."

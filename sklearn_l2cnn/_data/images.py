@@ -11,13 +11,13 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from scipy.sparse import issparse
 from sklearn.utils import check_array
 
 from sklearn_l2cnn._data.arrays import (
     as_tensor,
     as_tensor_if_dispatched,
     dtype_name,
+    is_sparse,
     tensor_to_numpy,
 )
 from sklearn_l2cnn._data.files import describe_source, is_file
@@ -98,7 +98,7 @@ def _as_numbers(X, name, estimator):
             estimator=estimator,
         )
     except (TypeError, ValueError) as error:
-        plain = tensor is None and not issparse(X)
+        plain = tensor is None and not is_sparse(X)
         held = _described_if_readable(X) if plain else None
         if held is None:
             raise
