@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks._peers import Pixels, Trained, autocast, orders
+from benchmarks._peers import Pixels, Trained, autocast, groups, orders
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn.augmentation import Augmentation
 
@@ -98,10 +98,9 @@ def loop(task):
 
 
 def _optimizer(task, network, n_steps):
-    weights = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim < 2]
-    groups = [{"params": weights, "weight_decay": task.alpha}, {"params": others}]
-    sgd = torch.optim.SGD(groups, lr=task.lr, momentum=MOMENTUM, fused=True)
+    sgd = torch.optim.SGD(
+        groups(task, network), lr=task.lr, momentum=MOMENTUM, fused=True
+    )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         sgd,
         task.lr,

@@ -75,12 +75,16 @@ class Pixels:
         return (X.float() / 255 - self.mean) / self.scale
 
 
-def optimizer(task, network):
-    """Return Adam with the penalty on the weights as weight decay."""
+def groups(task, network):
+    """Return the parameters, the penalty on the weights as weight decay."""
     weights = [p for p in network.parameters() if p.ndim > 1]
     others = [p for p in network.parameters() if p.ndim < 2]
-    groups = [{"params": weights, "weight_decay": task.alpha}, {"params": others}]
-    return torch.optim.Adam(groups, lr=task.lr, fused=True)
+    return [{"params": weights, "weight_decay": task.alpha}, {"params": others}]
+
+
+def optimizer(task, network):
+    """Return Adam with the penalty on the weights as weight decay."""
+    return torch.optim.Adam(groups(task, network), lr=task.lr, fused=True)
 
 
 def autocast(task):

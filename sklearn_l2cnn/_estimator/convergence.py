@@ -1,5 +1,6 @@
-"""Warnings of trainings that ended too early, or that nothing could end."""
+"""Warnings of trainings that ended too early, or badly, or that nothing could end."""
 
+import math
 import warnings
 
 import numpy as np
@@ -10,6 +11,9 @@ _FEWEST = 10
 
 # What part of the whole fall of the loss shows that it has not ended.
 _SHARE = 0.1
+
+# So many times the loss of a constant prediction no network has that learns.
+_FAR = 10
 
 
 def warn_if_patience_is_too_long(clf):
@@ -36,14 +40,22 @@ def warn_if_patience_is_too_long(clf):
         )
 
 
-def warn_if_still_falling(fitted):
-    """Warn where all epochs are done, at a rate as at first, and the loss still falls.
-
-    A rate that was lowered has brought the training to an end of its own.
+def warn_of_the_end(clf, fitted):
+    """Warn where a training should have gone on, or has led nowhere.
 
     Parameters
     ----------
+    clf : L2CNNClassifier
     fitted : Fitted
+    """
+    _warn_if_still_falling(fitted)
+    _warn_of_large_loss(clf, fitted)
+
+
+def _warn_if_still_falling(fitted):
+    """Warn where all epochs are done, at a rate as at first, and the loss still falls.
+
+    A rate that was lowered has brought the training to an end of its own.
     """
     history, epochs = fitted.net.history, fitted.net.max_epochs
     rows = history[fitted.n_earlier :]
@@ -64,5 +76,26 @@ def warn_if_still_falling(fitted):
             f"the third before {before:.3g}. Raise max_epochs or lr, or let "
             "lr_schedule='cosine' end the training.",
             ConvergenceWarning,
-            stacklevel=2,
+            stacklevel=3,
+        )
+
+
+def _warn_of_large_loss(clf, fitted):
+    """Warn where a network that was trained is far worse than one that is constant."""
+    rows = fitted.net.history[fitted.n_earlier :]
+    if not rows:
+        return
+    # with early stopping the weights are those of the best epoch
+    kept = (
+        max(rows, key=lambda row: row["valid_acc"]) if clf.early_stopping else rows[-1]
+    )
+    loss, constant = kept["train_data_loss"], math.log(max(2, fitted.net.n_classes))
+    if loss > _FAR * constant:
+        warnings.warn(
+            f"Training ended with a data loss of {loss:.3g}; that of a network that "
+            f"gives every class the same probability is {constant:.3g}. Lower lr (it "
+            f"is {clf.lr:g}), set gradient_clip, or look for extreme pixels or sample "
+            "weights.",
+            ConvergenceWarning,
+            stacklevel=4,
         )

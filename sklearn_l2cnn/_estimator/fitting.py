@@ -1,20 +1,17 @@
 """One fit: from what the user gave to the fitted attributes."""
 
 import copy
-import math
-import warnings
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.multiclass import unique_labels
 
 from sklearn_l2cnn._data.arrays import give_back_numbers, on_host, without_namespace
 from sklearn_l2cnn._data.validation import check_continues, check_labelled_images
 from sklearn_l2cnn._estimator.convergence import (
     warn_if_patience_is_too_long,
-    warn_if_still_falling,
+    warn_of_the_end,
 )
 from sklearn_l2cnn._estimator.data import (
     DataSummary,
@@ -36,9 +33,6 @@ from sklearn_l2cnn._utils.devices import devices_for, free_memory, resolve_devic
 from sklearn_l2cnn._utils.estimators import set_attributes
 from sklearn_l2cnn._utils.sklearn_compat import callback_context
 from sklearn_l2cnn._utils.turns import turn_on
-
-# So many times the loss of a constant prediction no network has that learns.
-_FAR = 10
 
 
 class Fitted(NamedTuple):
@@ -83,8 +77,7 @@ def fit(clf, X, y, sample_weight, validation):
     task, callbacks = _begin_task(clf, data, labelled)
     callbacks += lines(clf)
     fitted = train_network(clf, data, devices, earlier, callbacks)
-    warn_if_still_falling(fitted)
-    warn_of_large_loss(clf, fitted)
+    warn_of_the_end(clf, fitted)
     attributes = attributes_of(clf, fitted, labelled.origin)
     if task is not None:
         task.call_on_fit_task_end(
@@ -243,27 +236,6 @@ def raise_interrupt(net):
         "again with warm_start=True, or partial_fit."
     )
     raise error
-
-
-def warn_of_large_loss(clf, fitted):
-    """Warn where a network that was trained is far worse than one that is constant."""
-    rows = fitted.net.history[fitted.n_earlier :]
-    if not rows:
-        return
-    # with early stopping the weights are those of the best epoch
-    kept = (
-        max(rows, key=lambda row: row["valid_acc"]) if clf.early_stopping else rows[-1]
-    )
-    loss, constant = kept["train_data_loss"], math.log(max(2, fitted.net.n_classes))
-    if loss > _FAR * constant:
-        warnings.warn(
-            f"Training ended with a data loss of {loss:.3g}; that of a network that "
-            f"gives every class the same probability is {constant:.3g}. Lower lr (it "
-            f"is {clf.lr:g}), set gradient_clip, or look for extreme pixels or sample "
-            "weights.",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
 
 
 def attributes_of(clf, fitted, origin):

@@ -13,14 +13,13 @@ from skorch.history import History
 
 from sklearn_l2cnn._data.arrays import as_tensor, on_host
 from sklearn_l2cnn._data.canonical import value_ranks
-from sklearn_l2cnn._estimator.convergence import warn_if_still_falling
+from sklearn_l2cnn._estimator.convergence import warn_of_the_end
 from sklearn_l2cnn._estimator.data import fold_data, training_data
 from sklearn_l2cnn._estimator.fitting import (
     Fitted,
     attributes_of,
     raise_interrupt,
     train_network,
-    warn_of_large_loss,
 )
 from sklearn_l2cnn._estimator.network import (
     build_net,
@@ -284,8 +283,7 @@ def refit(template, alpha, alphas, labelled, path, progress):
     best = candidates.outcome(clf, fitted, None)
     if isinstance(best, ValueError):
         raise best
-    warn_if_still_falling(fitted)
-    warn_of_large_loss(clf, fitted)
+    warn_of_the_end(clf, fitted)
     progress.end()
     return best
 

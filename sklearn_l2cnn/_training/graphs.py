@@ -7,7 +7,7 @@ the libraries, are steps of the training, and recording executes nothing.
 
 A replay does again what was done on the device, and nothing of what was done on the
 host. So learning rates are read on the device; everything else that a step reads on the
-host is compared in every epoch, and where it has changed, steps are recorded anew; and
+host is compared in every epoch, and where it has changed, steps are recorded again; and
 what changes on the host in a step, such as a counter in a network or Python's random
 numbers, is not recorded at all.
 """
