@@ -235,7 +235,8 @@ def test_a_warm_path_goes_further(some):
     X, y = some
     alone, warm = quick().fit(X, y), quick(path="warm").fit(X, y)
     assert (warm.losses_path_[0, :, -1] < alone.losses_path_[0, :, -1]).all()
-    assert np.array_equal(warm.losses_path_[1], alone.losses_path_[1])  # begins alike
+    # it begins alike, to the rounding of products in stacks of other sizes
+    np.testing.assert_allclose(warm.losses_path_[1], alone.losses_path_[1], rtol=1e-6)
 
 
 # -- what wins ------------------------------------------------------------------------
