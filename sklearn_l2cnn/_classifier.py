@@ -93,7 +93,8 @@ class L2CNNClassifier(
           :func:`sklearn_l2cnn.architectures.list_architectures` lists all;
         - ``callable(input_shape, n_classes)``: returns the module, given
           ``(channels, height, width)`` and the number of classes; a module class with
-          these two arguments is one;
+          these two arguments is one, ``functools.partial(make_network, width=8)`` one
+          with more of them;
         - a module: it is copied, never changed, and its weights are the start.
 
         A module takes float images ``(n, channels, height, width)`` and returns logits
@@ -135,9 +136,10 @@ class L2CNNClassifier(
         is not part of the recorded losses.
 
         A callable is a :class:`torch.optim.Optimizer` class, or a
-        :func:`functools.partial` of one. Of these, the proximal steps of `penalty`
-        know the metric of Adam and AdamW and the momentum of SGD; for any other they
-        assume its learning rate alone.
+        :func:`functools.partial` of one with its arguments, such as
+        ``partial(torch.optim.Adam, betas=(0.9, 0.99))``; the learning rate is `lr`. Of
+        these, the proximal steps of `penalty` know the metric of Adam and AdamW and the
+        momentum of SGD; for any other they assume its learning rate alone.
 
     lr : float, default=1e-3
         Learning rate.
@@ -244,9 +246,13 @@ class L2CNNClassifier(
         noticed; False takes every step then.
 
     callbacks : list, default=None
-        Callbacks of skorch: instances, classes or pairs ``(name, callback)``. They are
-        copied; what they record is in ``net_.history`` and ``net_.callbacks_``.
-        Callbacks of scikit-learn are given to :meth:`set_callbacks` instead.
+        Callbacks of skorch: instances, classes, functions without arguments that
+        return one, or pairs ``(name, callback)``. An instance is used as it is, and has
+        what it recorded; a clone, as searches make them, has copies. What cannot be
+        copied, such as an open file, a class or a function makes anew in every fit.
+        ``set_params(callbacks__name__patience=3)`` sets a parameter of a callback that
+        has a name, ``callbacks__name=None`` leaves it out. Callbacks of scikit-learn
+        are given to :meth:`set_callbacks` instead.
 
     verbose : int, default=0
         1 prints what is trained, and a line for every epoch: losses, scores of
@@ -288,7 +294,9 @@ class L2CNNClassifier(
         What products are computed in: ``"float32"``, ``"float64"`` or ``"bfloat16"``.
 
     net_ : skorch.NeuralNetClassifier
-        The net that was trained, with its ``history``.
+        The net that was trained, with its ``history``. It predicts arrays and tensors
+        ``(n, channels, height, width)``, classes as their positions in `classes_`, but
+        is not fitted by itself.
 
     module_ : torch.nn.Module
         The network itself, ``net_.module_``.

@@ -135,7 +135,8 @@ class L2CNNClassifierCV(
           :func:`sklearn_l2cnn.architectures.list_architectures` lists all;
         - ``callable(input_shape, n_classes)``: returns the module, given
           ``(channels, height, width)`` and the number of classes; a module class with
-          these two arguments is one;
+          these two arguments is one, ``functools.partial(make_network, width=8)`` one
+          with more of them;
         - a module: it is copied, never changed, and its weights are the start.
 
         A module takes float images ``(n, channels, height, width)`` and returns logits
@@ -177,9 +178,10 @@ class L2CNNClassifierCV(
         is not part of the recorded losses.
 
         A callable is a :class:`torch.optim.Optimizer` class, or a
-        :func:`functools.partial` of one. Of these, the proximal steps of `penalty`
-        know the metric of Adam and AdamW and the momentum of SGD; for any other they
-        assume its learning rate alone.
+        :func:`functools.partial` of one with its arguments, such as
+        ``partial(torch.optim.Adam, betas=(0.9, 0.99))``; the learning rate is `lr`. Of
+        these, the proximal steps of `penalty` know the metric of Adam and AdamW and the
+        momentum of SGD; for any other they assume its learning rate alone.
 
     lr : float, default=1e-3
         Learning rate.
@@ -281,9 +283,13 @@ class L2CNNClassifierCV(
         noticed; False takes every step then.
 
     callbacks : list, default=None
-        Callbacks of skorch: instances, classes or pairs ``(name, callback)``. They are
-        copied for every network. Callbacks of scikit-learn are given to
-        :meth:`set_callbacks` instead: see the notes.
+        Callbacks of skorch: instances, classes, functions without arguments that
+        return one, or pairs ``(name, callback)``. Every network has copies; those of
+        the refit are in ``best_estimator_.callbacks``. What cannot be copied, such as
+        an open file, a class or a function makes anew in every fit.
+        ``set_params(callbacks__name__patience=3)`` sets a parameter of a callback that
+        has a name, ``callbacks__name=None`` leaves it out. Callbacks of scikit-learn
+        are given to :meth:`set_callbacks` instead: see the notes.
 
     verbose : int, default=0
         1 prints what is trained, and a line for every epoch: losses, scores of

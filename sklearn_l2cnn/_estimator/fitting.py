@@ -123,7 +123,7 @@ def train_network(clf, data, devices, start=None, callbacks=()):
             net.history.extend(copy.deepcopy(list(start.history)))
         n_earlier = len(net.history)
         tensors = on_device(clf, net, data.summary, data.train, data.valid)
-        own = fit_callbacks(clf, net.max_epochs)
+        own = fit_callbacks(clf, net)
         net.train(tensors, net.max_epochs, [*callbacks, *own])
         net.offload()
         free_memory(device)

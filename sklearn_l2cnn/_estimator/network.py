@@ -5,12 +5,12 @@ import inspect
 
 import numpy as np
 import torch
+from skorch.callbacks import LRScheduler
 
 from sklearn_l2cnn._data.weights import class_factors, normalized_weights
 from sklearn_l2cnn._estimator.parameters import (
     OPTIMIZERS,
-    copied_callbacks,
-    holds_scheduler,
+    callbacks_of,
     objective_of,
 )
 from sklearn_l2cnn._training.batches import (
@@ -33,6 +33,7 @@ from sklearn_l2cnn.architectures import build_network
 from sklearn_l2cnn.augmentation import plan_for, views_for
 
 _FUSED = torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD
+_HOW = {"fused", "foreach", "differentiable"}
 _RATES = {"cosine": CosineRate, "onecycle": OneCycleRate, "plateau": PlateauRate}
 
 
@@ -79,6 +80,8 @@ def _new_net(clf, network, data, device):
     n_classes = len(data.summary.classes)
     return Net(
         network,
+        image_shape=data.summary.info.image_shape,
+        unit=data.summary.unit,
         dtype=compute_dtype(network),
         generator=np.random.RandomState(data.order_seed),
         frozen=freeze(network, clf.freeze),
@@ -86,7 +89,7 @@ def _new_net(clf, network, data, device):
         lr=clf.lr,
         max_epochs=epochs_of(clf, data.train),
         classes=np.arange(n_classes),
-        callbacks=copied_callbacks(clf.callbacks),
+        callbacks=callbacks_of(clf.callbacks),
         verbose=int(clf.verbose),
         device=str(device),
         **net_parameters(clf, data.summary, data.train, device),
@@ -124,21 +127,27 @@ def _batch_size_of(clf, train):
 
 def _optimizer_parameters(clf):
     optimizer, options = OPTIMIZERS.get(clf.optimizer, clf.optimizer), {}
-    if optimizer in _FUSED:
+    given = getattr(optimizer, "keywords", {})  # of a functools.partial
+    if "lr" in given:
+        raise ValueError(
+            f"optimizer={clf.optimizer!r} has a learning rate of its own, and lr="
+            f"{clf.lr!r} is another. Leave it out there and give lr={given['lr']!r}."
+        )
+    if getattr(optimizer, "func", optimizer) in _FUSED and not _HOW & set(given):
         options["optimizer__fused"] = True  # one call for all parameters
-    if "momentum" in inspect.signature(optimizer).parameters:
+    if "momentum" in set(inspect.signature(optimizer).parameters) - set(given):
         options["optimizer__momentum"] = clf.momentum
     return {"optimizer": optimizer, **options}
 
 
-def fit_callbacks(clf, epochs):
+def fit_callbacks(clf, net):
     """Return the callbacks of a fit alone: of the learning rate, of early stopping."""
     schedule = clf.lr_schedule
     if schedule == "auto":
+        own = any(isinstance(called, LRScheduler) for _, called in net.callbacks_)
         adaptive = clf.optimizer in ("adam", "adamw")
-        free = adaptive and not holds_scheduler(clf.callbacks)
-        schedule = "cosine" if free else None
-    callbacks = [(schedule, _RATES[schedule](epochs))] if schedule else []
+        schedule = "cosine" if adaptive and not own else None
+    callbacks = [(schedule, _RATES[schedule](net.max_epochs))] if schedule else []
     if clf.early_stopping:
         callbacks.append(("best_weights", BestWeights(clf.n_iter_no_change, clf.tol)))
     return callbacks

@@ -1,6 +1,5 @@
 """The parameters of the estimators: what they may be, and the objective they make."""
 
-import copy
 import math
 import os
 from collections.abc import Mapping
@@ -8,7 +7,7 @@ from numbers import Integral, Real
 
 import torch
 from sklearn.metrics import get_scorer_names
-from skorch.callbacks import Callback, LRScheduler
+from skorch.callbacks import Callback
 
 from sklearn_l2cnn._training.regularization import Objective
 from sklearn_l2cnn._utils.sklearn_compat import (
@@ -121,32 +120,44 @@ def check_strengths(value, name):
             raise ValueError(f"{name} has {pattern!r}: {strength!r}. {expected}.")
 
 
-def copied_callbacks(callbacks):
-    """Return deep copies of skorch's callbacks, or say what is not one."""
-    for item, callback in _unnamed(callbacks):
-        kind = callback if isinstance(callback, type) else type(callback)
-        if issubclass(kind, Callback):
-            continue
-        hint = ""
-        if hasattr(callback, "on_fit_task_end"):
-            hint = " Callbacks of scikit-learn are given to set_callbacks(...)."
-        raise TypeError(
-            "callbacks holds instances or subclasses of skorch.callbacks.Callback, or "
-            f"pairs (name, callback), but {item!r} was found.{hint}"
-        )
-    return copy.deepcopy(list(callbacks or ()))
+def callbacks_of(callbacks):
+    """Return the callbacks of a net: functions are called, None is left out.
 
+    Instances are themselves: what they record, the user has.
 
-def holds_scheduler(callbacks):
-    """Say whether a callback sets the learning rate."""
-    return any(
-        isinstance(callback, LRScheduler) or callback is LRScheduler
-        for _, callback in _unnamed(callbacks)
-    )
+    Parameters
+    ----------
+    callbacks : list or None
+        As a classifier has them.
 
-
-def _unnamed(callbacks):
-    """Yield every item with the callback in it, which may be named."""
+    Returns
+    -------
+    callbacks : list
+        As skorch takes them: instances, classes, and pairs of a name and one of both.
+    """
+    made = []
     for item in callbacks or ():
         named = isinstance(item, tuple | list) and len(item) == 2
-        yield item, item[1] if named else item
+        callback = item[1] if named else item
+        if named and callback is None:
+            continue
+        if callable(callback) and not isinstance(callback, type | Callback):
+            callback = callback()
+        kind = callback if isinstance(callback, type) else type(callback)
+        if not issubclass(kind, Callback):
+            raise TypeError(_not_a_callback(item, callback))
+        made.append((item[0], callback) if named else callback)
+    return made
+
+
+def _not_a_callback(item, callback):
+    hint = ""
+    if hasattr(callback, "on_fit_task_end"):
+        hint = " Callbacks of scikit-learn are given to set_callbacks(...)."
+    elif callback is not item and not isinstance(item, tuple | list):
+        hint = f" Called, it has returned {callback!r}."
+    return (
+        "callbacks holds instances or subclasses of skorch.callbacks.Callback, "
+        "functions without arguments that return one, or pairs (name, callback), but "
+        f"{item!r} was found.{hint}"
+    )

@@ -367,7 +367,7 @@ class _StackedFold:
             clf = self.candidates.unfitted(k)
             try:
                 net = build_net(clf, self.data, self.device, self.last)
-                reason = why_one_by_one(net, fit_callbacks(clf, net.max_epochs))
+                reason = why_one_by_one(net, fit_callbacks(clf, net))
                 if reason is not None:
                     return reason
                 if net.objective.penalty is not None:  # a pattern may match no layer
@@ -395,7 +395,7 @@ class _StackedFold:
         """Return a net as one of a stack."""
         clf, net = self.nets[k]
         callbacks = self.candidates.progress.callbacks(k, self.number)
-        callbacks += fit_callbacks(clf, net.max_epochs)
+        callbacks += fit_callbacks(clf, net)
         return Member(net, callbacks, self._dropout_seed(k), self.tensors)
 
     def _dropout_seed(self, k):

@@ -5,6 +5,7 @@ looking at what is executed, and by trying it: networks are written by anybody.
 """
 
 import copy
+import math
 from contextlib import contextmanager
 from itertools import pairwise
 from typing import NamedTuple
@@ -27,6 +28,7 @@ from sklearn_l2cnn._utils.operations import (
 )
 from sklearn_l2cnn._utils.seeds import generators_kept
 from sklearn_l2cnn._utils.state import remembered
+from sklearn_l2cnn._utils.trace import trace
 
 # What is tried in float64: so many images at once, and in two halves.
 _TRIED = 4
@@ -198,3 +200,25 @@ def _close(one, other):
         return one is other
     apart = (one - other).detach().abs()
     return bool((apart <= _RTOL * one.detach().abs().max()).all())
+
+
+def check_single_images(module, image, n_rows, batch_size):
+    """Raise where a batch norm would have the variance of a single number.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        In the mode that it is trained in.
+    image : Tensor of shape (1, channels, height, width)
+    n_rows, batch_size : int
+    """
+    trained = {part for part in module.modules() if part.training}
+    for _, layer, shape in trace(module, image):
+        is_norm = isinstance(layer, _BatchNorm) and layer in trained
+        if is_norm and math.prod(shape[1:]) == 1:
+            raise ValueError(
+                "A batch of a single image has no variance for the batch norm of this "
+                f"architecture: n_samples={n_rows} distinct images, "
+                f"batch_size={batch_size}. Two images and a batch size of 2 are the "
+                "least; networks without batch norm, such as 'plain', take one."
+            )

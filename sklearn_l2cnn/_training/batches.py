@@ -50,14 +50,20 @@ def to_tensor(images, rows, mean, scale, dtype):
     return chosen.to(dtype)
 
 
+class Resident(dict):
+    """Images on the device of a net, and what belongs to them, by name.
+
+    ``"images"``, as the network sees them or as uint8; unless all weigh 1,
+    ``"weight"``; and, where images alternate between their two sides, ``"mirrored"``.
+    """
+
+
 class TrainingTensors(NamedTuple):
     """What a net is trained on, on its device.
 
     Attributes
     ----------
-    X : dict of Tensor
-        ``"images"``; unless all weigh 1, ``"weight"``; and, where images alternate
-        between their two sides, ``"mirrored"``.
+    X : Resident
     y : Tensor of int64
     valid : tuple (X, y) or None
         What its training is validated on.
@@ -72,7 +78,7 @@ class TrainingTensors(NamedTuple):
         if augment is None or not augment.strengths["flip"]:
             return self
         mirrored = torch.rand(len(self.y), device=self.y.device) < 0.5
-        return self._replace(X={**self.X, "mirrored": mirrored})
+        return self._replace(X=Resident(self.X, mirrored=mirrored))
 
     def turn_sides(self):
         """Let every image be seen from its other side in the next epoch."""
@@ -93,14 +99,13 @@ def resident(image_set, weight, mean, scale, dtype, device):
 
     Returns
     -------
-    X : dict of Tensor
-        ``"images"`` and, unless all weigh 1, ``"weight"``.
+    X : Resident
     y : Tensor of int64
     """
     images = _resident_images(image_set, mean, scale, dtype, device)
     if images.numel() <= _FEW_VALUES:
         images = network_input(images, *pixel_map(mean, scale, dtype, device))
-    X = {"images": images}
+    X = Resident(images=images)
     if (weight != 1).any():
         X["weight"] = torch.from_numpy(weight).to(device=device, dtype=dtype)
     return X, torch.from_numpy(image_set.labels.astype(np.int64)).to(device)
@@ -163,7 +168,7 @@ class ShuffledBatches:
     Parameters
     ----------
     dataset : skorch.dataset.Dataset
-        ``X`` a dict of tensors, ``y`` a tensor, all on one device.
+        ``X`` resident, ``y`` a tensor.
     batch_size : int
     generator : numpy.random.RandomState
         Draws the orders, one for every iteration.
@@ -184,7 +189,7 @@ class ShuffledBatches:
     def __iter__(self):
         X, y = self.dataset.X, self.dataset.y
         for rows in self.rows():
-            batch = {name: take_rows(part, rows) for name, part in X.items()}
+            batch = Resident((name, take_rows(part, rows)) for name, part in X.items())
             yield batch, y.index_select(0, rows)
 
     def __len__(self):
@@ -197,7 +202,7 @@ class OrderedBatches:
     Parameters
     ----------
     dataset : skorch.dataset.Dataset
-        ``X`` a tensor or a dict of tensors, ``y`` a tensor or None.
+        ``X`` resident, ``y`` a tensor or None.
     batch_size : int
     """
 
@@ -209,10 +214,7 @@ class OrderedBatches:
         X, y = self.dataset.X, self.dataset.y
         for start in range(0, len(self.dataset), self.batch_size):
             rows = slice(start, start + self.batch_size)
-            if isinstance(X, dict):
-                batch = {name: part[rows] for name, part in X.items()}
-            else:
-                batch = X[rows]
+            batch = Resident((name, part[rows]) for name, part in X.items())
             yield batch, None if y is None else y[rows]
 
 

@@ -1,28 +1,28 @@
 """The skorch net: one epoch after another, what is recorded, and how training ends."""
 
 import copy
-import math
 from contextlib import ExitStack
 from functools import partial
 
 import numpy as np
 import torch
-from skorch import NeuralNetClassifier
 from skorch.callbacks import EpochTimer
 from skorch.utils import TeeGenerator
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from sklearn_l2cnn._training.analysis import check_single_images
 from sklearn_l2cnn._training.batches import (
     EpochLosses,
     OrderedBatches,
+    Resident,
     ShuffledBatches,
 )
 from sklearn_l2cnn._training.callbacks import listens, missing_score
-from sklearn_l2cnn._training.forward import (
-    forward_of,
-    logits_of,
-    network_input,
-    pixel_map,
+from sklearn_l2cnn._training.forward import network_input
+from sklearn_l2cnn._training.predicting_net import PredictingNet, move
+from sklearn_l2cnn._training.records import (
+    drop_unfinished_epoch,
+    record_training,
+    record_validation,
 )
 from sklearn_l2cnn._training.regularization import Regularization, strengths
 from sklearn_l2cnn._training.runtime import isolated, torch_threads
@@ -33,7 +33,6 @@ from sklearn_l2cnn._training.step import (
 )
 from sklearn_l2cnn._utils.devices import read
 from sklearn_l2cnn._utils.seeds import draw_seeds
-from sklearn_l2cnn._utils.trace import trace
 
 # What calls to partial_fit may change, see `Net.follow`.
 _FOLLOWED = (
@@ -46,12 +45,10 @@ class Diverged(ValueError):
     """Training left the finite numbers."""
 
 
-class Net(NeuralNetClassifier):
+class Net(PredictingNet):
     r"""A skorch net whose loss is the weighted cross-entropy plus a penalty.
 
-    Its data are resident tensors: ``X`` is a dict of ``"images"`` and, unless all weigh
-    1, ``"weight"``, on the device already, and ``y`` the labels as integers. For a
-    batch ``B`` of images it descends
+    A classifier trains it, on `Resident` data. For a batch ``B`` of images it descends
 
     .. math:: \frac{1}{|B|} \sum_{i \in B} s_i \ell_i + \alpha\,\Omega(\theta),
 
@@ -63,12 +60,6 @@ class Net(NeuralNetClassifier):
     module : torch.nn.Module
     objective : Objective
         What is minimised with the data loss.
-    mean, scale : ndarray of shape (channels,)
-        What uint8 images are standardised with.
-    dtype : torch.dtype
-        Of the parameters of the module.
-    lower : torch.dtype or None
-        What products are computed in instead, if not in `dtype`.
     generator : numpy.random.RandomState
         Draws the seed of every training and the order of the rows in every epoch.
     frozen : Frozen
@@ -81,7 +72,7 @@ class Net(NeuralNetClassifier):
     record : bool, default=True
         Whether steps on CUDA are recorded once and replayed.
     **kwargs
-        As for :class:`skorch.NeuralNet`.
+        As for `PredictingNet`.
     """
 
     def __init__(
@@ -89,10 +80,6 @@ class Net(NeuralNetClassifier):
         module,
         *,
         objective,
-        mean,
-        scale,
-        dtype,
-        lower,
         generator,
         frozen,
         augment,
@@ -101,14 +88,8 @@ class Net(NeuralNetClassifier):
         record=True,
         **kwargs,
     ):
-        super().__init__(
-            module, criterion=torch.nn.CrossEntropyLoss, train_split=None, **kwargs
-        )
+        super().__init__(module, **kwargs)
         self.objective = objective
-        self.mean = mean
-        self.scale = scale
-        self.dtype = dtype
-        self.lower = lower
         self.generator = generator
         self.frozen = frozen
         self.augment = augment
@@ -124,28 +105,15 @@ class Net(NeuralNetClassifier):
         # what is printed is a matter of each training.
         return [("epoch_timer", EpochTimer())]
 
-    def check_data(self, X, y):
-        """Do nothing: the estimator has validated both."""
-
     def get_iterator(self, dataset, training=False):
         """Return the batches of an epoch."""
         if training:
             return ShuffledBatches(dataset, self.batch_size, self.generator)
         return OrderedBatches(dataset, self.batch_size)
 
-    def infer(self, x, **fit_params):
-        """Return the logits of a batch of images."""
-        images = x["images"] if isinstance(x, dict) else x
-        forward = forward_of(self.module_)
-        return logits_of(images, forward, self.pixels(), self.lower)
-
-    def pixels(self):
-        """Return gain and shift that standardise uint8 images, on the device."""
-        return pixel_map(self.mean, self.scale, self.dtype, torch.device(self.device))
-
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Return the mean of weight times cross-entropy over a batch."""
-        weight = X.get("weight") if isinstance(X, dict) else None
+        weight = X.get("weight") if isinstance(X, Resident) else None
         labels = y_true.to(y_pred.device)
         smoothing = self.objective.label_smoothing
         return summed_loss(y_pred, labels, weight, smoothing) / len(labels)
@@ -205,7 +173,7 @@ class Net(NeuralNetClassifier):
                     self._epoch(steps, train, valid, listeners.to_batches)
                     data.turn_sides()
         except KeyboardInterrupt:
-            self.drop_unfinished_epoch()
+            drop_unfinished_epoch(self.history)
             # skorch's callbacks raise it as well, to stop
             if not self.stopped_by_callback_:
                 self.interrupted_ = len(self.history) - n_earlier
@@ -261,10 +229,11 @@ class Net(NeuralNetClassifier):
         )
         totals = losses.totals(means.reshape(len(means), -1))
         data_loss, *activity = (totals / len(train)).tolist()
-        self.record_training(data_loss, sum(activity, float(penalty)))
+        record_training(self.history, data_loss, sum(activity, float(penalty)))
         self.check_finite(norms)
         if valid is not None:
-            self.record_validation(*(scores.sum(axis=0) / len(valid)).tolist())
+            means = scores.sum(axis=0) / len(valid)
+            record_validation(self.history, *means.tolist())
         self.notify("on_epoch_end", dataset_train=train, dataset_valid=valid)
 
     def _train_epoch(self, steps, dataset, follows_batches):
@@ -320,33 +289,6 @@ class Net(NeuralNetClassifier):
         training = prefix == "train"
         self.notify("on_batch_end", batch=batch, training=training, **step)
 
-    # -- records ----------------------------------------------------------------------
-
-    def record_training(self, data_loss, penalty):
-        """Record what an epoch of training came to."""
-        self.history.record("train_data_loss", data_loss)
-        self.history.record("train_penalty", penalty)
-        self._record_best("train_loss", data_loss + penalty, smaller=True)
-
-    def record_validation(self, loss, accuracy):
-        """Record the scores of the validation data."""
-        self._record_best("valid_loss", loss, smaller=True)
-        self._record_best("valid_acc", accuracy, smaller=False)
-
-    def _record_best(self, name, value, smaller):
-        """Record a score, and whether it is the best so far, as skorch's callbacks."""
-        earlier = [row[name] for row in self.history[:-1] if name in row]
-        best = not earlier or (
-            value < min(earlier) if smaller else value > max(earlier)
-        )
-        self.history.record(name, value)
-        self.history.record(f"{name}_best", best)
-
-    def drop_unfinished_epoch(self):
-        """Take an epoch out of the history that was cut short."""
-        if len(self.history) and "train_loss" not in self.history[-1]:
-            del self.history[-1]
-
     def notify(self, method_name, **cb_kwargs):
         """Call a hook of every callback, of the others too where one asks to stop."""
         getattr(self, method_name)(self, **cb_kwargs)
@@ -367,22 +309,11 @@ class Net(NeuralNetClassifier):
 
     def check_batches(self, data):
         """Raise where a batch norm would have the variance of a single number."""
-        n_rows = len(data.y)
-        if n_rows > 1 and self.batch_size > 1:  # no batch is a single image then
+        if len(data.y) > 1 and self.batch_size > 1:  # no batch is a single image then
             return
         self._set_training(True)
-        trained = {part for part in self.module_.modules() if part.training}
         image = network_input(data.X["images"][:1], *self.pixels())
-        for _, layer, shape in trace(self.module_, image):
-            is_norm = isinstance(layer, _BatchNorm) and layer in trained
-            if is_norm and math.prod(shape[1:]) == 1:
-                raise ValueError(
-                    "A batch of a single image has no variance for the batch norm of "
-                    f"this architecture: n_samples={n_rows} distinct images, "
-                    f"batch_size={self.batch_size}. Two images and a batch size of 2 "
-                    "are the least; networks without batch norm, such as 'plain', take "
-                    "one."
-                )
+        check_single_images(self.module_, image, len(data.y), self.batch_size)
 
     def norms(self):
         """Return the norms of all parameters, as a tensor."""
@@ -403,10 +334,6 @@ class Net(NeuralNetClassifier):
 
     # -- devices and copies -----------------------------------------------------------
 
-    def to_device(self):
-        """Bring the network to the device, where it waits on the CPU."""
-        _move(self.module_, torch.device(self.device))
-
     def bring_memory(self):
         """Bring what the optimizer remembers to where the network is."""
         if torch.device(self.device).type != "cpu" and self.optimizer_.state:
@@ -415,7 +342,7 @@ class Net(NeuralNetClassifier):
 
     def offload(self):
         """Let network and optimizer wait on the CPU."""
-        _move(self.module_, torch.device("cpu"))
+        move(self.module_, torch.device("cpu"))
         self.bring_memory()
 
     def __getstate__(self):
@@ -460,9 +387,3 @@ class Net(NeuralNetClassifier):
         self.frozen.let(self.module_, trained=True)
         vars(self).update(parameters)
         self.frozen.let(self.module_, trained=False)
-
-
-def _move(module, device):
-    """Move a network that is not there yet: moving marks its weights as changed."""
-    if any(p.device != device for p in module.parameters()):
-        module.to(device)

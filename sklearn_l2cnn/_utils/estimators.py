@@ -5,6 +5,8 @@ import inspect
 from contextlib import contextmanager
 from pathlib import Path
 
+from sklearn.base import clone
+
 from sklearn_l2cnn._utils.sklearn_compat import clone_parametrized
 
 
@@ -54,11 +56,25 @@ def features_of(fitted):
     return {name: getattr(fitted, name, None) for name in names}
 
 
-class ParametersMixin(DocumentationMixin):
-    """Parameters that may be transforms of torchvision.
+_TOGETHER = "Its arguments go with it, in a search too: "
+# What to give instead of a parameter that has no parameters of its own.
+_ADVICE = {
+    "augment": "Give it something that has: augment=Augmentation() of "
+    "sklearn_l2cnn.augmentation for augment__rotate.",
+    "callbacks": "Give a callback a name: callbacks=[('stop', EarlyStopping())] for "
+    "callbacks__stop__patience.",
+    "architecture": f"{_TOGETHER}architecture="
+    "functools.partial(make_network, width=8).",
+    "optimizer": f"{_TOGETHER}optimizer="
+    "functools.partial(torch.optim.Adam, betas=(0.9, 0.99)).",
+}
 
-    Those have a `get_params` that means something else, with which scikit-learn's own
-    methods fail.
+
+class ParametersMixin(DocumentationMixin):
+    """Parameters that have parameters: estimators, transforms, callbacks with a name.
+
+    Transforms of torchvision have a `get_params` that means something else, with which
+    scikit-learn's own methods fail.
     """
 
     def get_params(self, deep=True):
@@ -67,7 +83,8 @@ class ParametersMixin(DocumentationMixin):
         Parameters
         ----------
         deep : bool, default=True
-            Whether to include those of parameters that are estimators.
+            Whether to include those of parameters that are estimators, and of what is
+            named in a list of pairs.
 
         Returns
         -------
@@ -76,9 +93,10 @@ class ParametersMixin(DocumentationMixin):
         params = super().get_params(deep=False)
         if deep:
             for name, value in list(params.items()):
-                if hasattr(value, "set_params") and not isinstance(value, type):
-                    for key, inner in value.get_params().items():
-                        params[f"{name}__{key}"] = inner
+                params |= _inner_params(name, value)
+                for key, inner in _named(value).items():
+                    params[f"{name}__{key}"] = inner
+                    params |= _inner_params(f"{name}__{key}", inner)
         return params
 
     def set_params(self, **params):
@@ -88,34 +106,122 @@ class ParametersMixin(DocumentationMixin):
         ----------
         **params : dict
             Parameters; ``<parameter>__<name>`` is one of a parameter that has its own,
-            such as ``augment__rotate`` where `augment` is an ``Augmentation``.
+            such as ``augment__rotate`` where `augment` is an ``Augmentation``, and
+            ``callbacks__<name>__<parameter>`` one of a callback that has a name;
+            ``callbacks__<name>=None`` leaves it out.
 
         Returns
         -------
         self : object
         """
-        for key in params:
-            name, dots, _ = key.partition("__")
-            value = params.get(name, getattr(self, name, self))
-            if dots and not hasattr(value, "set_params"):
-                raise ValueError(
-                    f"{key!r} cannot be set: {name} is {value!r}, which has no "
-                    "parameters of its own. Give it something that has first, as "
-                    "augment=Augmentation() of sklearn_l2cnn.augmentation for "
-                    "augment__rotate."
-                )
-        return super().set_params(**params)
+        own = {key: value for key, value in params.items() if "__" not in key}
+        inner = {key: value for key, value in params.items() if "__" in key}
+        super().set_params(**own)
+        # a callback before the parameters that it is to have
+        for key in sorted(inner, key=lambda key: key.count("__")):
+            name, _, rest = key.partition("__")
+            held = getattr(self, name, None)
+            if name not in self.get_params(deep=False) or hasattr(held, "set_params"):
+                super().set_params(**{key: inner[key]})
+            elif rest.partition("__")[0] in _named(held):
+                setattr(self, name, _with_named(held, rest, inner[key], key))
+            else:
+                raise ValueError(_not_settable(key, name, held))
+        return self
 
     def __sklearn_clone__(self):
         params = self.get_params(deep=False)
-        foreign = {k: v for k, v in params.items() if _is_foreign(v)}
+        foreign = [name for name, value in params.items() if _is_foreign(value)]
+        try:
+            return self._cloned(params, foreign)
+        except (TypeError, ValueError, RuntimeError):
+            # callbacks have attributes that are no arguments of their constructors
+            more = [name for name in params if not _can_be_cloned(params[name])]
+            return self._cloned(params, {*foreign, *more})
+
+    def _cloned(self, params, foreign):
+        """Return a clone; foreign parameters are copied with all that is in them."""
         plain = copy.copy(self)
         for name in foreign:
             setattr(plain, name, None)
         twin = clone_parametrized(plain)
-        for name, value in foreign.items():
-            setattr(twin, name, copy.deepcopy(value))
+        for name in foreign:
+            try:
+                setattr(twin, name, copy.deepcopy(params[name]))
+            except Exception as error:  # whatever others' objects raise
+                message = _not_copied(self, name, params[name], error)
+                raise TypeError(message) from error
         return twin
+
+
+def _inner_params(name, value):
+    """Return the parameters of a parameter, by the names that set_params takes."""
+    if not hasattr(value, "set_params") or isinstance(value, type):
+        return {}
+    return {f"{name}__{key}": inner for key, inner in value.get_params().items()}
+
+
+def _named(value):
+    """Return what has a name in a list of pairs, by name."""
+    if not isinstance(value, list | tuple):
+        return {}
+    pairs = (item for item in value if isinstance(item, list | tuple))
+    return {
+        pair[0]: pair[1]
+        for pair in pairs
+        if len(pair) == 2 and isinstance(pair[0], str)
+    }
+
+
+def _with_named(items, path, value, key):
+    """Return a list of pairs in which what a path means has a value.
+
+    The list of the user stays as it is; an object in it is told of its parameter.
+    """
+    name, _, inner = path.partition("__")
+    held = _named(items)[name]
+    if inner and (isinstance(held, type) or not hasattr(held, "set_params")):
+        raise ValueError(
+            f"{key!r} cannot be set: {name!r} is {held!r}, which has no parameters "
+            "before it is made. Give an instance."
+        )
+    if inner:
+        held.set_params(**{inner: value})
+        return items
+    return [
+        (name, value) if isinstance(item, list | tuple) and item[0] == name else item
+        for item in items
+    ]
+
+
+def _not_settable(key, name, held):
+    inside = key.split("__")[1]
+    lacks = f"nothing named {inside!r}" if _named(held) else "no parameters of its own"
+    return (
+        f"{key!r} cannot be set: {name} is {held!r}, which has {lacks}. "
+        f"{_ADVICE.get(name, '')}".rstrip()
+    )
+
+
+def _can_be_cloned(value):
+    try:
+        clone(value, safe=False)
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return True
+
+
+def _not_copied(estimator, name, value, error):
+    advice = "Give something that copy.deepcopy can copy."
+    if name == "callbacks":
+        advice = (
+            "Give what makes the callback in every fit: a class, or a function without "
+            "arguments, as callbacks=[make_callback]."
+        )
+    return (
+        f"{type(estimator).__name__} cannot be copied, as searches and "
+        f"cross-validation do, since {name}={value!r} cannot: {error}. {advice}"
+    )
 
 
 def _is_foreign(value):

@@ -1,6 +1,10 @@
-"""Any callback of skorch, and that the caller's object stays as it was."""
+"""Any callback of skorch: used as it is in a fit, copied where an estimator is."""
 
+import copy
+import functools
 import pickle
+import re
+import threading
 from itertools import pairwise
 
 import numpy as np
@@ -21,7 +25,7 @@ from skorch.callbacks import (
     Unfreezer,
 )
 
-from sklearn_l2cnn import L2CNNClassifier
+from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
 from tests import conftest
 from tests.conftest import SmallNet
 
@@ -35,7 +39,7 @@ def test_early_stopping_of_skorch(digits):
     mine = EarlyStopping(patience=2, threshold=10.0)
     clf = quick([mine], max_epochs=20).fit(X, y, X_val=X, y_val=y)
     assert clf.n_epochs_ == 3
-    assert not hasattr(mine, "misses_") or mine.misses_ == 0
+    assert mine.misses_ == 2
 
 
 def test_a_callback_that_stops_is_no_interrupt(digits, recwarn):
@@ -50,7 +54,7 @@ def test_learning_rate_schedule(digits):
     clf = quick([("schedule", mine)], lr=0.01).fit(X, y)
     rates = clf.net_.history[:, "event_lr"]
     np.testing.assert_allclose(rates, [1e-2, 1e-2, 1e-3, 1e-3, 1e-4])
-    assert not hasattr(mine, "lr_scheduler_")
+    assert mine.lr_scheduler_.last_epoch == 5
 
 
 def test_without_a_scheduler_adam_anneals_and_gives_the_rate_back(digits):
@@ -255,7 +259,8 @@ def test_progress_bar_of_skorch(digits, capsys):
     X, y = digits
     quick([ProgressBar(detect_notebook=False)], max_epochs=2).fit(X, y)
     shown = capsys.readouterr().err
-    assert shown.count("0/10 [") == 2  # a bar for every epoch, of its ten batches
+    # a bar for every epoch, of its ten batches
+    assert len(re.findall(r"\b0/10 \[", shown)) == 2
 
 
 def test_gradient_clipping(digits):
@@ -292,17 +297,206 @@ class Recorder(Callback):
         self.calls.append("train_end")
 
 
-def test_every_hook_is_called_and_the_callers_object_untouched(digits):
+def test_every_hook_of_the_users_own_object_is_called(digits):
     X, y = digits
     mine = Recorder()
     clf = quick([mine], max_epochs=2).fit(X, y, X_val=X[:40], y_val=y[:40])
-    assert mine.calls == []
-    [(_, copy)] = [
-        pair for pair in clf.net_.callbacks_ if isinstance(pair[1], Recorder)
-    ]
     epoch = ["grad", "batch_end"] * 10 + ["valid_batch_end"] * 2 + ["epoch_end"]
-    assert copy.calls == ["train_begin", *epoch, *epoch, "train_end"]
-    assert clf.callbacks == [mine]
+    assert mine.calls == ["train_begin", *epoch, *epoch, "train_end"]
+    assert clf.callbacks == [mine] and ("Recorder", mine) in clf.net_.callbacks_
+
+
+def test_a_function_makes_a_callback_in_every_fit(digits):
+    made = []
+
+    def make():
+        made.append(Recorder())
+        return made[-1]
+
+    clf = quick([make, ("named", make)], max_epochs=2)
+    clf.fit(*digits)
+    clf.fit(*digits)
+    assert len(made) == 4
+    assert all(each.calls.count("epoch_end") == 2 for each in made)
+    assert dict(clf.net_.callbacks_)["named"] is made[3]
+
+
+class Locked(Callback):
+    """It holds what cannot be copied, as a writer of TensorBoard does."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+
+
+@pytest.mark.parametrize("search", ["grid", "own"])
+def test_what_cannot_be_copied_is_used_in_a_fit_and_explained_in_a_search(some, search):
+    X, y = some
+    clf = quick([Locked()], max_epochs=2).fit(X, y)
+    grid = GridSearchCV(clf, {"alpha": [0, 1]}, cv=2)
+    own = L2CNNClassifierCV([0.0, 1.0], cv=2, max_epochs=2, callbacks=[Locked()])
+    search = grid if search == "grid" else own
+    with pytest.raises(TypeError, match=r"cannot be copied.*Locked.*\[make_callback\]"):
+        search.fit(X, y)
+    grid.set_params(estimator__callbacks=[Locked])
+    own.set_params(callbacks=[lambda: Locked()])
+    search.fit(X, y)
+
+
+@pytest.mark.parametrize("copying", [clone, copy.deepcopy])
+def test_a_copy_has_callbacks_of_its_own(some, copying):
+    mine = Recorder()  # whose attributes are no parameters, so that it has no clone
+    copied = copying(quick([("r", mine), EarlyStopping("train_loss")]))
+    copied.fit(*some)
+    assert mine.calls == [] and len(copied.callbacks[0][1].calls) > 5
+
+
+@pytest.mark.parametrize("n_jobs", [None, 2])
+@pytest.mark.long
+def test_a_search_leaves_the_users_object_alone(some, n_jobs):
+    X, y = some
+    mine = Recorder()
+    parameters = {"max_epochs": 2, "callbacks": [mine], "random_state": 0}
+    grid = GridSearchCV(
+        L2CNNClassifier(**parameters), {"alpha": [0, 1]}, cv=2, n_jobs=n_jobs
+    ).fit(X, y)
+    own = L2CNNClassifierCV([0.0, 1.0], cv=2, n_jobs=n_jobs, **parameters).fit(X, y)
+    assert mine.calls == []
+    for search in (grid, own):
+        [used] = search.best_estimator_.callbacks
+        assert used.calls.count("epoch_end") == 2
+
+
+class Pruned(Exception):
+    """As Optuna's TrialPruned."""
+
+
+class Pruning(Callback):
+    """As optuna_integration.SkorchPruningCallback: it asks a trial, and raises."""
+
+    def __init__(self, trial, monitor):
+        self.trial = trial
+        self.monitor = monitor
+
+    def on_epoch_end(self, net, **kwargs):
+        self.trial.append(net.history[-1, self.monitor])
+        if len(self.trial) == 2:
+            raise Pruned
+
+
+def test_what_a_callback_raises_comes_through(digits):
+    trial = []
+    clf = quick([Pruning(trial, "valid_acc")], early_stopping=True)
+    with pytest.raises(Pruned):
+        clf.fit(*digits)
+    assert len(trial) == 2 and not hasattr(clf, "net_")
+
+
+# -- parameters of callbacks, optimizers and networks ---------------------------------
+
+
+def test_parameters_of_callbacks_with_a_name(digits):
+    mine = EarlyStopping("train_loss", patience=1, threshold=10.0)
+    clf = quick([("stop", mine), Recorder()], max_epochs=8)
+    assert clf.get_params()["callbacks__stop__patience"] == 1
+    assert clf.get_params()["callbacks__stop"] is mine
+    clf.set_params(callbacks__stop__patience=3)
+    assert clf.fit(*digits).n_epochs_ == 4
+    # None leaves it out, and its name is kept for another
+    given = clf.callbacks
+    clf.set_params(callbacks__stop=None)
+    assert given[0] == ("stop", mine)
+    assert clf.fit(*digits).n_epochs_ == 8
+    other = EarlyStopping("train_loss", patience=1, threshold=10.0)
+    clf.set_params(callbacks__stop__patience=2, callbacks__stop=other)
+    assert clf.fit(*digits).n_epochs_ == 3 and other.patience == 2
+
+
+@pytest.mark.long
+def test_parameters_of_callbacks_are_searched(digits):
+    mine = EarlyStopping("train_loss", patience=1, threshold=10.0)
+    clf = quick([("stop", mine), ("rate", None)], max_epochs=6)
+    rates = [None, LRScheduler("StepLR", step_size=1, gamma=0.1)]
+    grid = {"callbacks__stop__patience": [1, 2], "callbacks__rate": rates}
+    search = GridSearchCV(clf, grid, cv=2, refit=False).fit(*digits)
+    assert len(search.cv_results_["params"]) == 4
+    assert mine.patience == 1 and mine.misses_ == 0
+
+
+def network_of(input_shape, n_classes, width=4):
+    depth, height, breadth = input_shape
+    flat = torch.nn.Flatten()
+    hidden = torch.nn.Linear(depth * height * breadth, width)
+    return torch.nn.Sequential(flat, hidden, torch.nn.Linear(width, n_classes))
+
+
+class Width:
+    """A function with parameters, which a search can set."""
+
+    def __init__(self, width=4):
+        self.width = width
+
+    def get_params(self, deep=True):
+        return {"width": self.width}
+
+    def set_params(self, **params):
+        vars(self).update(params)
+        return self
+
+    def __call__(self, input_shape, n_classes):
+        return network_of(input_shape, n_classes, self.width)
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        {"architecture": [functools.partial(network_of, width=k) for k in (2, 16)]},
+        {"architecture": [Width()], "architecture__width": [2, 16]},
+    ],
+)
+def test_arguments_of_a_network_are_searched(some, grid):
+    clf = L2CNNClassifier(max_epochs=5, random_state=0)
+    search = GridSearchCV(clf, grid, cv=2).fit(*some)
+    assert search.best_estimator_.module_[1].out_features == 16
+
+
+@pytest.mark.parametrize(
+    "optimizer", [torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD]
+)
+def test_arguments_of_an_optimizer_come_with_it(some, optimizer):
+    given = {"momentum": 0.5} if optimizer is torch.optim.SGD else {"betas": (0.8, 0.9)}
+    clf = L2CNNClassifier(optimizer=functools.partial(optimizer, **given), max_epochs=2)
+    [group] = clone(clf).fit(*some).net_.optimizer_.param_groups
+    [(name, value)] = given.items()
+    assert group[name] == value
+    assert group["fused"], "as with the class itself"
+
+
+def test_a_learning_rate_has_one_place(some):
+    optimizer = functools.partial(torch.optim.SGD, lr=0.5)
+    with pytest.raises(ValueError, match=r"lr=0.001 is another. .* give lr=0.5\.$"):
+        L2CNNClassifier(optimizer=optimizer).fit(*some)
+
+
+@pytest.mark.parametrize(
+    "key, callbacks, message",
+    [
+        ("optimizer__betas", None, r"optimizer=functools.partial\(torch.optim.Adam, "),
+        ("architecture__width", None, r"functools.partial\(make_network, width=8\)"),
+        ("callbacks__stop__patience", None, "Give a callback a name: "),
+        ("callbacks__EarlyStopping__patience", [EarlyStopping()], "Give a callback a"),
+        ("callbacks__x", [("stop", EarlyStopping())], "has nothing named 'x'"),
+        ("callbacks__stop__patience", [("stop", EarlyStopping)], "Give an instance"),
+        ("callbacks__stop__x", [("stop", EarlyStopping())], "Valid parameters are"),
+        ("alpha__x", None, "alpha is 0.0001, which has no parameters of its own.$"),
+        ("architectur__x", None, "Invalid parameter 'architectur'"),
+    ],
+)
+@pytest.mark.parametrize("kind", [L2CNNClassifier, L2CNNClassifierCV])
+def test_what_cannot_be_set_says_what_to_give(kind, key, callbacks, message):
+    if key.startswith("alpha") and kind is L2CNNClassifierCV:
+        message = "Invalid parameter 'alpha'"
+    with pytest.raises(ValueError, match=message):
+        kind(callbacks=callbacks).set_params(**{key: 1})
 
 
 def test_other_callbacks_hear_of_the_epoch_in_which_one_stops(digits):
@@ -328,7 +522,9 @@ def test_a_callback_without_its_score_is_told_what_to_do(digits):
         quick([EarlyStopping()]).fit(X, y)
 
 
-@pytest.mark.parametrize("wrong", [[1], ["EarlyStopping"], [("a", "b")], [object]])
+@pytest.mark.parametrize(
+    "wrong", [[1], ["EarlyStopping"], [("a", "b")], [object], [lambda: 1]]
+)
 def test_what_is_no_callback_is_named(digits, wrong):
     with pytest.raises(TypeError, match="callbacks holds instances or subclasses"):
         quick(wrong).fit(*digits)

@@ -10,6 +10,11 @@ from torch.nn.functional import cross_entropy
 from sklearn_l2cnn._training.batches import TrainingTensors
 from sklearn_l2cnn._training.callbacks import PlateauRate
 from sklearn_l2cnn._training.net import Diverged
+from sklearn_l2cnn._training.records import (
+    drop_unfinished_epoch,
+    record_training,
+    record_validation,
+)
 from sklearn_l2cnn._training.regularization import (
     Regularization,
     strengths,
@@ -282,7 +287,7 @@ class StackedTraining:
     def _record(self, k, total, penalty, norms, scores):
         net, data = self.nets[k], self.fold_of[k].data
         net.history.record("train_batch_count", len(self.fold_of[k]))
-        net.record_training(float(total) / len(data.y), float(penalty))
+        record_training(net.history, float(total) / len(data.y), float(penalty))
         try:
             net.check_finite(norms)
         except Diverged as error:
@@ -290,7 +295,7 @@ class StackedTraining:
         if data.valid is not None:
             n = len(data.valid[1])
             net.history.record("valid_batch_count", math.ceil(n / net.batch_size))
-            net.record_validation(*(scores / n).tolist())
+            record_validation(net.history, *(scores / n).tolist())
 
     def _validate(self):
         """Return the summed losses and what is right, of shape (n_chunks, K, 2)."""
@@ -317,7 +322,7 @@ class StackedTraining:
         for k in leaving:
             net = self.nets[k]
             net.generator.set_state(self.fold_of[k].order.get_state())
-            net.drop_unfinished_epoch()
+            drop_unfinished_epoch(net.history)
             if self.errors[k] is None:
                 self._notify("on_train_end", k)
         kept = [place for place, k in enumerate(self.active) if k not in leaving]
