@@ -21,6 +21,7 @@ from sklearn_l2cnn._training.runtime import (
     torch_threads,
 )
 from tests.conftest import SmallNet, quick
+from tests.pretended import is_pretended
 from tests.training.networks import BY_IMAGE, WHOLE, Base, made
 from tests.training.random_networks import learnt, that_vary
 from tests.training.test_rowwise import PROCESSORS, printed_on
@@ -176,6 +177,38 @@ def test_sizes_that_do_not_agree_are_not_used(digits):
     whole = clf.predict_proba(X)
     assert known(clf).sizes == [1, 2, 4]
     assert np.array_equal(clf.predict_proba(X[7:8]), whole[7:8])
+
+
+class PlaceInBatchOfDevice(Base):
+    """Gives an image other bits by how few there are, as kernels of a device may."""
+
+    def inside(self, X):
+        return X * (1 + 1e-3 * (X.shape[0] < 64))
+
+
+@pytest.mark.gpu
+def test_sizes_on_a_device_are_those_that_agree_with_the_largest(digits, cuda):
+    X, _ = digits
+    clf = fitted(digits, PlaceInBatchOfDevice(), device="cuda")
+    whole = clf.predict_proba(X)
+    assert known(clf).sizes[0] == 64
+    assert np.array_equal(clf.predict_proba(X[7:8]), whole[7:8])
+
+
+@pytest.mark.gpu
+def test_trying_sizes_waits_some_times_only(digits, cuda):
+    if not is_pretended():
+        pytest.skip("a real device does not count the waits")
+    from tests.pretended import driver
+
+    clf = fitted(digits, SmallNet, device="cuda")
+    chunks._known.clear()
+    driver.waits.clear()
+    clf.predict_proba(digits[0])
+    sizes = len(known(clf).sizes)
+    assert sizes > 4
+    # a chunk of each size, and several of the small ones
+    assert driver.waits.total() <= sizes + 31 + 5, driver.waits
 
 
 def test_what_is_known_does_not_travel(digits):
