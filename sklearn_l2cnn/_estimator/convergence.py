@@ -58,7 +58,7 @@ def _warn_if_still_falling(fitted):
     A rate that was lowered has brought the training to an end of its own.
     """
     history, epochs = fitted.net.history, fitted.net.max_epochs
-    rows = history[fitted.n_earlier :]
+    rows = history[fitted.net.n_earlier_ :]
     if len(rows) < max(_FEWEST, epochs):
         return
     if "event_lr" in rows[-1] and rows[-1]["event_lr"] < rows[0]["event_lr"]:
@@ -82,7 +82,7 @@ def _warn_if_still_falling(fitted):
 
 def _warn_of_large_loss(clf, fitted):
     """Warn where a network that was trained is far worse than one that is constant."""
-    rows = fitted.net.history[fitted.n_earlier :]
+    rows = fitted.net.history[fitted.net.n_earlier_ :]
     if not rows:
         return
     # with early stopping the weights are those of the best epoch

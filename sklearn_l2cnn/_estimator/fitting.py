@@ -1,6 +1,5 @@
 """One fit: from what the user gave to the fitted attributes."""
 
-import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -42,13 +41,10 @@ class Fitted(NamedTuple):
     ----------
     summary : DataSummary
     net : Net
-    n_earlier : int
-        Epochs in the history of the net that earlier fits trained.
     """
 
     summary: DataSummary
     net: object
-    n_earlier: int = 0
 
 
 def fit(clf, X, y, sample_weight, validation):
@@ -120,14 +116,12 @@ def train_network(clf, data, devices, start=None, callbacks=()):
     def train(device):
         net = build_net(clf, data, device, start)
         if start is not None:
-            net.history.extend(copy.deepcopy(list(start.history)))
-        n_earlier = len(net.history)
+            net.follow_net(start)
         tensors = on_device(clf, net, data.summary, data.train, data.valid)
-        own = fit_callbacks(clf, net)
-        net.train(tensors, net.max_epochs, [*callbacks, *own])
+        net.train(tensors, net.max_epochs, fit_callbacks(clf, net), callbacks)
         net.offload()
         free_memory(device)
-        return Fitted(data.summary, net, n_earlier)
+        return Fitted(data.summary, net)
 
     with turn_on(devices) as turn:
         return turn.fit(train)
@@ -159,16 +153,17 @@ def partial_fit(clf, X, y, classes, sample_weight):
     before = net.training_state()
     try:
         net.frozen.let(net.module_, trained=True)
+        net.follow_callbacks(clf.callbacks)
         net.follow(
             lr=clf.lr,
             frozen=freeze(net.module_, clf.freeze),
             **net_parameters(clf, summary, train, torch.device(net.device)),
         )
-        net.train(on_device(clf, net, summary, train), 1, lines(clf, 1))
+        net.train(on_device(clf, net, summary, train), 1, last=lines(clf, 1))
     except BaseException:
         net.restore(before)
         raise
-    return attributes_of(clf, Fitted(summary, net, len(net.history)), labelled.origin)
+    return attributes_of(clf, Fitted(summary, net), labelled.origin)
 
 
 def lines(clf, epochs=None, **how):
@@ -250,7 +245,8 @@ def attributes_of(clf, fitted, origin):
         Of the namespace, and on the device, that arrays among them are to have.
     """
     history = fitted.net.history
-    rows = [row for row in history[fitted.n_earlier :] if "valid_acc" in row]
+    rows = history[fitted.net.n_earlier_ :]
+    rows = [row for row in rows if "valid_batch_count" in row]
     scores = [row["valid_acc"] for row in rows]
     losses = [row["valid_loss"] for row in rows]
     return {

@@ -5,12 +5,10 @@ import inspect
 
 import numpy as np
 import torch
-from skorch.callbacks import LRScheduler
 
 from sklearn_l2cnn._data.weights import class_factors, normalized_weights
 from sklearn_l2cnn._estimator.parameters import (
     OPTIMIZERS,
-    callbacks_of,
     objective_of,
 )
 from sklearn_l2cnn._training.batches import (
@@ -24,6 +22,7 @@ from sklearn_l2cnn._training.callbacks import (
     CosineRate,
     OneCycleRate,
     PlateauRate,
+    holds_scheduler,
 )
 from sklearn_l2cnn._training.freezing import freeze
 from sklearn_l2cnn._training.net import Net
@@ -33,7 +32,7 @@ from sklearn_l2cnn.architectures import build_network
 from sklearn_l2cnn.augmentation import plan_for, views_for
 
 _FUSED = torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD
-_HOW = {"fused", "foreach", "differentiable"}
+_HOW = {"fused", "foreach", "differentiable", "dampening"}
 _RATES = {"cosine": CosineRate, "onecycle": OneCycleRate, "plateau": PlateauRate}
 
 
@@ -89,7 +88,7 @@ def _new_net(clf, network, data, device):
         lr=clf.lr,
         max_epochs=epochs_of(clf, data.train),
         classes=np.arange(n_classes),
-        callbacks=callbacks_of(clf.callbacks),
+        callbacks=list(clf.callbacks or ()),
         verbose=int(clf.verbose),
         device=str(device),
         **net_parameters(clf, data.summary, data.train, device),
@@ -144,7 +143,7 @@ def fit_callbacks(clf, net):
     """Return the callbacks of a fit alone: of the learning rate, of early stopping."""
     schedule = clf.lr_schedule
     if schedule == "auto":
-        own = any(isinstance(called, LRScheduler) for _, called in net.callbacks_)
+        own = holds_scheduler(net.callbacks_)
         adaptive = clf.optimizer in ("adam", "adamw")
         schedule = "cosine" if adaptive and not own else None
     callbacks = [(schedule, _RATES[schedule](net.max_epochs))] if schedule else []

@@ -7,7 +7,6 @@ from numbers import Integral, Real
 
 import torch
 from sklearn.metrics import get_scorer_names
-from skorch.callbacks import Callback
 
 from sklearn_l2cnn._training.regularization import Objective
 from sklearn_l2cnn._utils.sklearn_compat import (
@@ -118,46 +117,3 @@ def check_strengths(value, name):
         number = isinstance(strength, Real) and not isinstance(strength, bool)
         if not number or not 0 <= strength < math.inf:
             raise ValueError(f"{name} has {pattern!r}: {strength!r}. {expected}.")
-
-
-def callbacks_of(callbacks):
-    """Return the callbacks of a net: functions are called, None is left out.
-
-    Instances are themselves: what they record, the user has.
-
-    Parameters
-    ----------
-    callbacks : list or None
-        As a classifier has them.
-
-    Returns
-    -------
-    callbacks : list
-        As skorch takes them: instances, classes, and pairs of a name and one of both.
-    """
-    made = []
-    for item in callbacks or ():
-        named = isinstance(item, tuple | list) and len(item) == 2
-        callback = item[1] if named else item
-        if named and callback is None:
-            continue
-        if callable(callback) and not isinstance(callback, type | Callback):
-            callback = callback()
-        kind = callback if isinstance(callback, type) else type(callback)
-        if not issubclass(kind, Callback):
-            raise TypeError(_not_a_callback(item, callback))
-        made.append((item[0], callback) if named else callback)
-    return made
-
-
-def _not_a_callback(item, callback):
-    hint = ""
-    if hasattr(callback, "on_fit_task_end"):
-        hint = " Callbacks of scikit-learn are given to set_callbacks(...)."
-    elif callback is not item and not isinstance(item, tuple | list):
-        hint = f" Called, it has returned {callback!r}."
-    return (
-        "callbacks holds instances or subclasses of skorch.callbacks.Callback, "
-        "functions without arguments that return one, or pairs (name, callback), but "
-        f"{item!r} was found.{hint}"
-    )

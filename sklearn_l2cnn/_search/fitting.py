@@ -394,9 +394,9 @@ class _StackedFold:
     def member(self, k):
         """Return a net as one of a stack."""
         clf, net = self.nets[k]
-        callbacks = self.candidates.progress.callbacks(k, self.number)
-        callbacks += fit_callbacks(clf, net)
-        return Member(net, callbacks, self._dropout_seed(k), self.tensors)
+        told = self.candidates.progress.callbacks(k, self.number)
+        first = fit_callbacks(clf, net)
+        return Member(net, first, told, self._dropout_seed(k), self.tensors)
 
     def _dropout_seed(self, k):
         """Return a seed for the dropout of a network, the same in whatever stack."""

@@ -145,7 +145,8 @@ def measure(classifier, scorers, params, X, y):
     """Score a network that was trained, and read how its training went."""
     start = time.perf_counter()
     value = score(scorers, params, classifier, X, y)
-    end, history = time.perf_counter(), classifier.net_.history
+    end, net = time.perf_counter(), classifier.net_
+    history = net.history[net.n_earlier_ :]  # callbacks may have loaded more
     weights = layer_weights(classifier.module_)
     return Measured(
         score=value,
@@ -155,7 +156,7 @@ def measure(classifier, scorers, params, X, y):
         validation_losses=[row.get("valid_loss", math.nan) for row in history],
         validation_scores=[row.get("valid_acc", math.nan) for row in history],
         norms={name: float(weight.norm()) for name, weight in weights.items()},
-        max_epochs=classifier.net_.max_epochs,
+        max_epochs=net.max_epochs,
     )
 
 

@@ -4,6 +4,7 @@ And the losses of these batches, which stay there as long.
 """
 
 import math
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -50,12 +51,51 @@ def to_tensor(images, rows, mean, scale, dtype):
     return chosen.to(dtype)
 
 
-class Resident(dict):
-    """Images on the device of a net, and what belongs to them, by name.
+@dataclass
+class Resident:
+    """Images on the device of a net, and what belongs to them.
 
-    ``"images"``, as the network sees them or as uint8; unless all weigh 1,
-    ``"weight"``; and, where images alternate between their two sides, ``"mirrored"``.
+    Scorers of skorch get it as their X: it has the length and the shape of the images,
+    some rows of it are such again, and for numpy it is an array.
+
+    Attributes
+    ----------
+    images : Tensor of shape (n, channels, height, width)
+        As the network sees them, or uint8.
+    weight : Tensor of shape (n,) or None
+        None is 1 for each.
+    mirrored : Tensor of bool of shape (n,) or None
+        Which are mirrored in this epoch, where they alternate between their two sides.
+    rows : ndarray of int or None
+        How many rows each loss is a mean of, where these are not all of them.
     """
+
+    images: torch.Tensor
+    weight: torch.Tensor = None
+    mirrored: torch.Tensor = None
+    rows: np.ndarray = None
+
+    def __len__(self):
+        return len(self.images)
+
+    @property
+    def shape(self):
+        """That of the images."""
+        return self.images.shape
+
+    def __getitem__(self, rows):
+        return self._of_each(lambda part: part[rows])
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self.images.cpu().numpy(), dtype=dtype)
+
+    def take(self, rows):
+        """Return some rows; images keep lying in memory channels last."""
+        return self._of_each(lambda part: take_rows(part, rows))
+
+    def _of_each(self, function):
+        parts = self.images, self.weight, self.mirrored
+        return Resident(*(None if part is None else function(part) for part in parts))
 
 
 class TrainingTensors(NamedTuple):
@@ -78,12 +118,12 @@ class TrainingTensors(NamedTuple):
         if augment is None or not augment.strengths["flip"]:
             return self
         mirrored = torch.rand(len(self.y), device=self.y.device) < 0.5
-        return self._replace(X=Resident(self.X, mirrored=mirrored))
+        return self._replace(X=replace(self.X, mirrored=mirrored))
 
     def turn_sides(self):
         """Let every image be seen from its other side in the next epoch."""
-        if "mirrored" in self.X:
-            self.X["mirrored"].logical_not_()
+        if self.X.mirrored is not None:
+            self.X.mirrored.logical_not_()
 
 
 def resident(image_set, weight, mean, scale, dtype, device):
@@ -105,9 +145,8 @@ def resident(image_set, weight, mean, scale, dtype, device):
     images = _resident_images(image_set, mean, scale, dtype, device)
     if images.numel() <= _FEW_VALUES:
         images = network_input(images, *pixel_map(mean, scale, dtype, device))
-    X = Resident(images=images)
-    if (weight != 1).any():
-        X["weight"] = torch.from_numpy(weight).to(device=device, dtype=dtype)
+    weight = torch.from_numpy(weight).to(device=device, dtype=dtype)
+    X = Resident(images, None if (weight == 1).all() else weight)
     return X, torch.from_numpy(image_set.labels.astype(np.int64)).to(device)
 
 
@@ -189,8 +228,7 @@ class ShuffledBatches:
     def __iter__(self):
         X, y = self.dataset.X, self.dataset.y
         for rows in self.rows():
-            batch = Resident((name, take_rows(part, rows)) for name, part in X.items())
-            yield batch, y.index_select(0, rows)
+            yield X.take(rows), y.index_select(0, rows)
 
     def __len__(self):
         return len(batch_bounds(len(self.dataset), self.batch_size))
@@ -214,8 +252,7 @@ class OrderedBatches:
         X, y = self.dataset.X, self.dataset.y
         for start in range(0, len(self.dataset), self.batch_size):
             rows = slice(start, start + self.batch_size)
-            batch = Resident((name, part[rows]) for name, part in X.items())
-            yield batch, None if y is None else y[rows]
+            yield X[rows], None if y is None else y[rows]
 
 
 class EpochLosses:

@@ -8,7 +8,7 @@ import threading
 import traceback
 from functools import partial
 
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, LRScheduler, PassthroughScoring
 
 from sklearn_l2cnn._training.batches import batch_bounds
 
@@ -243,10 +243,77 @@ class EpochTasks(Callback):
             )
 
 
+def callbacks_of(callbacks):
+    """Return the callbacks of a net: functions are called, None is left out.
+
+    Instances are themselves: what they record, the user has.
+
+    Parameters
+    ----------
+    callbacks : list or None
+        As a classifier has them.
+
+    Returns
+    -------
+    callbacks : list
+        As skorch takes them: instances, classes, and pairs of a name and one of both.
+    """
+    made = []
+    for item in callbacks or ():
+        named = isinstance(item, tuple | list) and len(item) == 2
+        callback = item[1] if named else item
+        if named and callback is None:
+            continue
+        if callable(callback) and not isinstance(callback, type | Callback):
+            callback = callback()
+        kind = callback if isinstance(callback, type) else type(callback)
+        if not issubclass(kind, Callback):
+            raise TypeError(_not_a_callback(item, callback))
+        made.append((item[0], callback) if named else callback)
+    return made
+
+
+def _not_a_callback(item, callback):
+    hint = ""
+    if hasattr(callback, "on_fit_task_end"):
+        hint = " Callbacks of scikit-learn are given to set_callbacks(...)."
+    elif callback is not item and not isinstance(item, tuple | list):
+        hint = f" Called, it has returned {callback!r}."
+    return (
+        "callbacks holds instances or subclasses of skorch.callbacks.Callback, "
+        "functions without arguments that return one, or pairs (name, callback), but "
+        f"{item!r} was found.{hint}"
+    )
+
+
+def are_the_same(callbacks, others):
+    """Say whether two lists hold the same objects by the same names."""
+
+    def parts(items):
+        for item in items or ():
+            yield from item if isinstance(item, tuple | list) else (item,)
+
+    mine, theirs = list(parts(callbacks)), list(parts(others))
+    return len(mine) == len(theirs) and all(
+        one is other or (isinstance(one, str) and one == other)
+        for one, other in zip(mine, theirs, strict=True)
+    )
+
+
+def holds_scheduler(callbacks):
+    """Say whether one of these, by name, is a schedule of torch for the rate."""
+    return any(isinstance(called, LRScheduler) for _, called in callbacks)
+
+
 def listens(callbacks, hook):
-    """Say whether any callback has a hook of its own; most have not."""
+    """Say whether any callback has a hook of its own; most have not.
+
+    One that passes scores of batches through reads them from the history.
+    """
+    reads = PassthroughScoring if hook == "on_batch_end" else ()
     return any(
         getattr(type(callback), hook, None) is not getattr(Callback, hook)
+        or isinstance(callback, reads)
         for _, callback in callbacks
     )
 
@@ -259,9 +326,17 @@ def missing_score(name, error, history):
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     if frame.f_globals["__name__"] != "skorch.history" or not len(history):
         return None
+    recorded = history[-1]
+    if any(f"{each!r} was not found" in str(error.args[0]) for each in recorded):
+        return (
+            f"The callback {name!r} asks for the batches of an epoch: {error.args[0]} "
+            "They are recorded where a callback follows them. Give it an on_batch_end, "
+            "which may do nothing."
+        )
     return (
         f"The callback {name!r} asks for a score that this training does not record: "
         f"{error.args[0]} Scores of a validation set ('valid_loss', 'valid_acc') need "
-        "early_stopping=True, or X_val and y_val in fit; others need a scoring "
-        f"callback before this one. Recorded are {sorted(history[-1])}."
+        "early_stopping=True, or X_val and y_val in the fit of a single classifier; "
+        "others need a scoring callback before this one. Recorded are "
+        f"{sorted(recorded)}."
     )

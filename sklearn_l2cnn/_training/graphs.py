@@ -19,7 +19,7 @@ from contextlib import contextmanager
 import torch
 from sklearn.exceptions import EfficiencyWarning
 
-from sklearn_l2cnn._training.batches import EpochLosses, take_rows
+from sklearn_l2cnn._training.batches import EpochLosses
 from sklearn_l2cnn._utils.devices import OutOfMemory
 from sklearn_l2cnn._utils.errors import first_line
 from sklearn_l2cnn._utils.seeds import random_states
@@ -90,8 +90,7 @@ class RecordedSteps:
         return found
 
     def _take(self, X, y, rows):
-        batch = {name: take_rows(part, rows) for name, part in X.items()}
-        losses, *_ = self.steps.take(batch, y.index_select(0, rows))
+        losses, *_ = self.steps.take(X.take(rows), y.index_select(0, rows))
         return losses
 
     def _take_full(self, X, y, rows):

@@ -1,7 +1,7 @@
 """The skorch net: one epoch after another, what is recorded, and how training ends."""
 
 import copy
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import numpy as np
@@ -16,7 +16,13 @@ from sklearn_l2cnn._training.batches import (
     Resident,
     ShuffledBatches,
 )
-from sklearn_l2cnn._training.callbacks import listens, missing_score
+from sklearn_l2cnn._training.callbacks import (
+    are_the_same,
+    callbacks_of,
+    holds_scheduler,
+    listens,
+    missing_score,
+)
 from sklearn_l2cnn._training.forward import network_input
 from sklearn_l2cnn._training.predicting_net import PredictingNet, move
 from sklearn_l2cnn._training.records import (
@@ -96,6 +102,7 @@ class Net(PredictingNet):
         self.n_classes = n_classes
         self.threads = threads
         self.record = record
+        self.n_earlier_, self.interrupted_, self.all_callbacks_ = 0, None, None
 
     # -- what skorch asks a net for ---------------------------------------------------
 
@@ -105,6 +112,15 @@ class Net(PredictingNet):
         # what is printed is a matter of each training.
         return [("epoch_timer", EpochTimer())]
 
+    def initialize_callbacks(self):
+        """Make the callbacks of the net from what the user has given."""
+        given = self.callbacks
+        self.callbacks = callbacks_of(given)
+        try:
+            return super().initialize_callbacks()
+        finally:
+            self.callbacks = given
+
     def get_iterator(self, dataset, training=False):
         """Return the batches of an epoch."""
         if training:
@@ -113,7 +129,7 @@ class Net(PredictingNet):
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Return the mean of weight times cross-entropy over a batch."""
-        weight = X.get("weight") if isinstance(X, Resident) else None
+        weight = X.weight if isinstance(X, Resident) else None
         labels = y_true.to(y_pred.device)
         smoothing = self.objective.label_smoothing
         return summed_loss(y_pred, labels, weight, smoothing) / len(labels)
@@ -125,7 +141,7 @@ class Net(PredictingNet):
 
     # -- one training -----------------------------------------------------------------
 
-    def train(self, data, epochs, callbacks=()):
+    def train(self, data, epochs, first=(), last=()):
         """Train for some epochs, with callbacks of this training alone.
 
         Where the user interrupts, what was learnt until then is kept, and
@@ -135,30 +151,33 @@ class Net(PredictingNet):
         ----------
         data : TrainingTensors
         epochs : int
-        callbacks : sequence of (name, callback)
-            Called after the callbacks of the net.
+        first, last : sequence of (name, callback)
+            Called before those of the net, and after them.
         """
         self.to_device()
         self.bring_memory()
-        own = self.callbacks_
-        self.callbacks_ = [*own, *callbacks]
         [seed] = draw_seeds(self.generator, 1)
+        device = torch.device(self.device)
+        with isolated(seed, device, self.threads) as threads, self.called(first, last):
+            self._train(data.with_sides(self.augment), epochs, threads)
+
+    @contextmanager
+    def called(self, first, last=()):
+        """Call more callbacks than the net has, before them and after them."""
+        self.all_callbacks_ = [*first, *self.callbacks_, *last]
         try:
-            device = torch.device(self.device)
-            with isolated(seed, device, self.threads) as threads:
-                self._train(data.with_sides(self.augment), epochs, threads)
+            yield
         finally:
-            self.callbacks_ = own
+            self.all_callbacks_ = None
 
     def _train(self, data, epochs, threads):
         self.check_batches(data)
         self.stopped_by_callback_, self.interrupted_ = False, None
-        n_earlier = len(self.history)
         listeners = self._listeners()
         train = self.get_dataset(data.X, data.y)
         valid = None if data.valid is None else self.get_dataset(*data.valid)
         try:
-            self.notify("on_train_begin", X=data.X, y=data.y)
+            self.begin(data)
             with ExitStack() as stack:
                 trained, begun = None, {"dataset_train": train, "dataset_valid": valid}
                 for _ in range(epochs):
@@ -176,8 +195,14 @@ class Net(PredictingNet):
             drop_unfinished_epoch(self.history)
             # skorch's callbacks raise it as well, to stop
             if not self.stopped_by_callback_:
-                self.interrupted_ = len(self.history) - n_earlier
+                self.interrupted_ = len(self.history) - self.n_earlier_
         self.notify("on_train_end", X=data.X, y=data.y)
+
+    def begin(self, data):
+        """Tell the callbacks, which may load a history of earlier epochs."""
+        self.n_earlier_ = len(self.history)
+        self.notify("on_train_begin", X=data.X, y=data.y)
+        self.n_earlier_ = len(self.history)
 
     def _steps(self, X, threads, listeners):
         return training_steps(
@@ -205,7 +230,7 @@ class Net(PredictingNet):
     def _listeners(self):
         """Return which callbacks follow single steps."""
         to_gradients, *to_batches = (
-            listens(self.callbacks_, hook)
+            listens(self.all_callbacks_, hook)
             for hook in ("on_grad_computed", "on_batch_begin", "on_batch_end")
         )
         on_gradient = self._on_gradient if to_gradients else None
@@ -238,8 +263,7 @@ class Net(PredictingNet):
 
     def _train_epoch(self, steps, dataset, follows_batches):
         batches = self.get_iterator(dataset, training=True)
-        hooks = (getattr(called, "before_step", None) for _, called in self.callbacks_)
-        hooks = [partial(hook, self) for hook in hooks if hook is not None]
+        hooks = self.hooks_of_steps()
 
         def prepare():
             if not self.module_.training:  # a callback may have looked at predictions
@@ -255,6 +279,12 @@ class Net(PredictingNet):
             losses = steps.epoch(batches, prepare)
         self.history.record("train_batch_count", len(batches))
         return losses
+
+    def hooks_of_steps(self):
+        """Return what is called before every step."""
+        named = self.all_callbacks_
+        hooks = (getattr(called, "before_step", None) for _, called in named)
+        return [partial(hook, self) for hook in hooks if hook is not None]
 
     def _followed_epoch(self, steps, batches, prepare):
         """Take the steps of an epoch, and call the callbacks of batches."""
@@ -276,7 +306,7 @@ class Net(PredictingNet):
                 self.notify("on_batch_begin", batch=(X, y), training=False)
             step = self.validation_step((X, y))
             hits = step["y_pred"].argmax(dim=1) == y
-            correct = (hits * X["weight"] if "weight" in X else hits).sum()
+            correct = (hits if X.weight is None else hits * X.weight).sum()
             scores.append(torch.stack([step["loss"] * len(y), correct]))
             if follows_batches:
                 self._end_batch("valid", (X, y), step)
@@ -293,7 +323,7 @@ class Net(PredictingNet):
         """Call a hook of every callback, of the others too where one asks to stop."""
         getattr(self, method_name)(self, **cb_kwargs)
         stop = False
-        for name, callback in self.callbacks_:
+        for name, callback in self.all_callbacks_ or self.callbacks_:
             try:
                 getattr(callback, method_name)(self, **cb_kwargs)
             except KeyboardInterrupt:
@@ -312,7 +342,7 @@ class Net(PredictingNet):
         if len(data.y) > 1 and self.batch_size > 1:  # no batch is a single image then
             return
         self._set_training(True)
-        image = network_input(data.X["images"][:1], *self.pixels())
+        image = network_input(data.X.images[:1], *self.pixels())
         check_single_images(self.module_, image, len(data.y), self.batch_size)
 
     def norms(self):
@@ -348,7 +378,8 @@ class Net(PredictingNet):
     def __getstate__(self):
         # skorch keeps what it was given and what it trains: here that is one object,
         # and a pickle would hold it twice
-        return {**super().__getstate__(), "module": None}
+        # and callbacks of a training are not of what it trains
+        return {**super().__getstate__(), "module": None, "all_callbacks_": None}
 
     def __setstate__(self, state):
         super().__setstate__(state)
@@ -366,8 +397,39 @@ class Net(PredictingNet):
         if self.lr != lr:
             self.set_params(lr=lr)
 
+    def follow_callbacks(self, callbacks):
+        """Go on with other callbacks, where these are others."""
+        if are_the_same(self.callbacks, callbacks):
+            return
+        before, self.callbacks = self.callbacks, list(callbacks or ())
+        try:
+            self.initialize_callbacks()
+        except BaseException:
+            self.callbacks = before
+            raise
+
+    def follow_net(self, start):
+        """Go on after the epochs of another net, with an optimizer that is new.
+
+        A schedule of torch that goes on wants to know the rate that it began with, and
+        computes each rate from the one before.
+        """
+        self.history.extend(copy.deepcopy(list(start.history)))
+        goes_on = start.lr == self.lr and holds_scheduler(self.callbacks_)
+        for group, earlier in zip(
+            self.optimizer_.param_groups, start.optimizer_.param_groups, strict=True
+        ):
+            group["initial_lr"] = group["lr"]
+            if goes_on:
+                group["lr"] = earlier["lr"]
+
     def training_state(self):
         """Copy all that training changes."""
+        if self.optimizer_ is None:
+            raise ValueError(
+                "net_.trim_for_prediction() has taken away what training goes on from. "
+                "Call fit."
+            )
         return copy.deepcopy(
             (
                 self.module_.state_dict(),

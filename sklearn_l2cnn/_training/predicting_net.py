@@ -54,7 +54,7 @@ class PredictingNet(NeuralNetClassifier):
     def get_dataset(self, X, y=None):
         """Return a data set; images of others become as those of the training."""
         if not isinstance(X, Dataset | Resident):
-            X = Resident(images=self._standardized(X))
+            X = Resident(self._standardized(X))
         return super().get_dataset(X, y)
 
     def _standardized(self, X):
@@ -81,7 +81,7 @@ class PredictingNet(NeuralNetClassifier):
 
     def infer(self, x, **fit_params):
         """Return the logits of a batch of images."""
-        images = x["images"] if isinstance(x, Resident) else self._standardized(x)
+        images = x.images if isinstance(x, Resident) else self._standardized(x)
         forward = forward_of(self.module_)
         return logits_of(images, forward, self.pixels(), self.lower)
 

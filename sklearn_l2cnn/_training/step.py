@@ -139,7 +139,7 @@ class EagerSteps:
 
         Parameters
         ----------
-        X : dict of Tensor
+        X : Resident
         y : Tensor
 
         Returns
@@ -149,11 +149,9 @@ class EagerSteps:
         logits : Tensor
         objective : Tensor of shape () or None
         """
-        images, labels, weight = X["images"], y, X.get("weight")
+        images, labels, weight = X.images, y, X.weight
         if self.augment is not None:
-            images, labels, weight = self.augment(
-                images, labels, weight, X.get("mirrored")
-            )
+            images, labels, weight = self.augment(images, labels, weight, X.mirrored)
         first = []
 
         def closure():
@@ -178,7 +176,6 @@ class EagerSteps:
         Parameters
         ----------
         batches : iterable of tuple (X, y)
-            X may have the number of ``"rows"`` of each loss, where it is not len(y).
         prepare : callable
             Called before every step.
 
@@ -190,7 +187,7 @@ class EagerSteps:
         for X, y in batches:
             prepare()
             losses, _, _ = self.take(X, y)
-            found.add(losses, X.get("rows", len(y)))
+            found.add(losses, len(y) if X.rows is None else X.rows)
         return found
 
 
@@ -221,7 +218,7 @@ def training_steps(
     pixels : tuple (gain, shift)
         Of `pixel_map`.
     lower : torch.dtype or None
-    X : dict of Tensor
+    X : Resident
         The training data.
     batch_size : int
     threads : int
@@ -237,12 +234,13 @@ def training_steps(
     steps : EagerSteps or RecordedSteps
     """
     objective, optimizer = regularization.objective, regularization.optimizer
+    _start_momentum(optimizer)
     device = pixels[0].device
-    image = network_input(X["images"][:1], *pixels)
+    image = network_input(X.images[:1], *pixels)
     activity = None
     if objective.activity_alpha:
         activity = Activity(module, objective.activity_alpha, image)
-    bounds = batch_bounds(len(X["images"]), batch_size)
+    bounds = batch_bounds(len(X.images), batch_size)
     analysis = analysis_of(
         module,
         image,
@@ -281,6 +279,23 @@ def training_steps(
         if recorder is not None and can_be:
             steps = stack.enter_context(RecordedSteps(steps, recorder, module))
         yield steps
+
+
+def _start_momentum(optimizer):
+    """Let the momentum of SGD start from 0, as it does, for all that is trained.
+
+    torch's fused steps take momentum of all parameters or of none, and a layer may be
+    trained later than others.
+    """
+    if not isinstance(optimizer, torch.optim.SGD):
+        return
+    for group in optimizer.param_groups:
+        if not (group["fused"] and group["momentum"]):
+            continue
+        for parameter in group["params"]:
+            state = optimizer.state[parameter]
+            if parameter.requires_grad and state.get("momentum_buffer") is None:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def _free_gradients(parameters):

@@ -20,8 +20,11 @@ from skorch.callbacks import (
     EpochScoring,
     Freezer,
     GradientNormClipping,
+    LoadInitState,
     LRScheduler,
+    PassthroughScoring,
     ProgressBar,
+    TrainEndCheckpoint,
     Unfreezer,
 )
 
@@ -389,6 +392,188 @@ def test_what_a_callback_raises_comes_through(digits):
     with pytest.raises(Pruned):
         clf.fit(*digits)
     assert len(trial) == 2 and not hasattr(clf, "net_")
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("policy", ["StepLR", "ExponentialLR", "CosineAnnealingLR"])
+def test_schedules_of_torch_go_on_in_a_warm_start(some, policy, optimizer):
+    options = {
+        "StepLR": {"step_size": 3, "gamma": 0.1},
+        "ExponentialLR": {"gamma": 0.5},
+        "CosineAnnealingLR": {"T_max": 4},
+    }
+    schedule = LRScheduler(policy, **options[policy])
+    parameters = {"optimizer": optimizer, "callbacks": [schedule], "lr": 0.01}
+    clf = quick(max_epochs=2, warm_start=True, **parameters).fit(*some).fit(*some)
+    whole = quick(max_epochs=4, **parameters).fit(*some)
+    rates = clf.net_.history[:, "event_lr"]
+    if (
+        policy == "CosineAnnealingLR"
+    ):  # torch's own recursion, from the rate it is given
+        assert rates[:3] == whole.net_.history[:, "event_lr"][:3]
+    else:
+        np.testing.assert_allclose(rates, whole.net_.history[:, "event_lr"])
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "sgdw", "adam"])
+def test_layers_that_are_trained_later_begin_with_their_momentum(some, optimizer):
+    X, y = some
+    callbacks = [Freezer("0.*"), Unfreezer("0.*", at=3)]
+    clf = quick(callbacks, optimizer=optimizer, max_epochs=4).fit(X, y)
+    assert np.isfinite(clf.loss_curve_).all()
+    clf = quick(optimizer=optimizer, freeze="0").fit(X, y)
+    before = clf.module_[0].weight.detach().clone()
+    clf.set_params(freeze=None).partial_fit(X, y)
+    assert not torch.equal(clf.module_[0].weight, before)
+
+
+def test_momentum_that_starts_from_zero_is_torchs(some):
+    X, y = some
+    fused = quick(optimizer="sgd").fit(X, y)
+    plain = functools.partial(torch.optim.SGD, foreach=False)
+    other = quick(optimizer=plain).fit(X, y)
+    np.testing.assert_allclose(fused.loss_curve_, other.loss_curve_, rtol=1e-5)
+
+
+class AtTheEnd(Callback):
+    def on_train_end(self, net, **kwargs):
+        state = net.module_.state_dict()
+        self.weights_ = {name: value.clone() for name, value in state.items()}
+
+
+def test_a_training_ends_with_the_best_weights_for_callbacks_too(digits):
+    mine = AtTheEnd()
+    clf = quick(
+        [mine], early_stopping=True, lr=0.02, n_iter_no_change=3, max_epochs=30
+    ).fit(*digits)
+    assert clf.best_epoch_ < clf.n_epochs_
+    for name, value in clf.module_.state_dict().items():
+        assert torch.equal(mine.weights_[name], value)
+
+
+def test_partial_fit_follows_other_callbacks(some):
+    X, y = some
+    one, other, third = Recorder(), Recorder(), Recorder()
+
+    def counts():
+        return [each.calls.count("epoch_end") for each in (one, other, third)]
+
+    clf = quick([("a", one), other]).partial_fit(X, y, classes=np.arange(10))
+    assert counts() == [1, 1, 0]
+    clf.set_params(callbacks__a=None).partial_fit(X, y)
+    assert counts() == [1, 2, 0]
+    clf.set_params(callbacks=[third]).partial_fit(X, y)
+    assert counts() == [1, 2, 1]
+    with pytest.raises(TypeError, match="callbacks holds"):
+        clf.set_params(callbacks=[1]).partial_fit(X, y)
+    clf.set_params(callbacks=[third]).partial_fit(X, y)
+    assert counts() == [1, 2, 2] and clf.n_epochs_ == 4
+
+
+def test_partial_fit_keeps_what_a_function_has_made(some):
+    made = []
+
+    def make():
+        made.append(Recorder())
+        return made[-1]
+
+    clf = quick([make]).partial_fit(*some, classes=np.arange(10))
+    clf.partial_fit(*some)
+    [recorder] = made
+    assert recorder.calls.count("epoch_end") == 2
+
+
+@pytest.mark.parametrize("search", [False, True])
+def test_a_score_may_be_named_as_that_of_validation(some, search):
+    scoring = EpochScoring("accuracy", name="valid_acc", on_train=True)
+    if search:
+        clf = L2CNNClassifierCV([0.0, 1.0], cv=2, max_epochs=2, callbacks=[scoring])
+    else:
+        clf = quick([scoring])
+    clf.fit(*some)
+    assert clf.validation_scores_ is None
+
+
+def brightness(net, X, y):
+    """Score by the pixels alone: as an array, by length, shape and rows."""
+    assert len(X) == len(y) == X.shape[0]
+    assert np.array_equal(net.predict(X[:3]), net.predict(X)[:3])
+    return float(np.asarray(X).mean())
+
+
+@pytest.mark.parametrize("kind", [EpochScoring, BatchScoring])
+def test_scorers_see_images(some, kind):
+    scoring = kind(brightness, name="brightness", use_caching=False, on_train=True)
+    clf = quick([scoring], max_epochs=1, class_weight="balanced").fit(*some)
+    # pixels were standardised
+    assert abs(clf.net_.history[-1, "brightness"]) < 0.1
+
+
+def test_scores_of_batches_are_passed_through(some):
+    passing = PassthroughScoring("train_batch_size", on_train=True)
+    clf = quick([passing]).fit(*some)
+    assert clf.net_.history[-1, "train_batch_size"] > 0
+
+
+class ReadsBatches(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        self.losses_ = net.history[-1, "batches", :, "train_loss"]
+
+
+class FollowsBatches(ReadsBatches):
+    def on_batch_end(self, net, **kwargs):
+        pass
+
+
+def test_batches_are_recorded_where_a_callback_follows_them(some):
+    with pytest.raises(
+        ValueError, match="asks for the batches.*Give it an on_batch_end"
+    ):
+        quick([ReadsBatches()]).fit(*some)
+    mine = FollowsBatches()
+    quick([mine]).fit(*some)
+    assert len(mine.losses_) > 1
+
+
+def test_a_net_is_pickled_while_callbacks_of_scikit_learn_listen(
+    some, tmp_path, capsys
+):
+    listening = pytest.importorskip("sklearn.callback", reason="scikit-learn < 1.9")
+    checkpoint = Checkpoint(monitor=None, f_pickle="net.pkl", dirname=str(tmp_path))
+    clf = quick([checkpoint], max_epochs=2, verbose=1, early_stopping=True)
+    clf.set_callbacks(listening.ProgressBar()).fit(*some)
+    back = pickle.loads((tmp_path / "net.pkl").read_bytes())
+    assert [name for name, _ in back.callbacks_] == ["epoch_timer", "Checkpoint"]
+
+
+def test_epochs_that_a_callback_loads_are_earlier_ones(some, tmp_path):
+    saved = TrainEndCheckpoint(dirname=str(tmp_path))
+    each = Checkpoint(monitor=None, dirname=str(tmp_path / "each"))
+    parameters = {"early_stopping": True, "architecture": conftest.tiny}
+    clf = L2CNNClassifier(max_epochs=5, lr=0.01, callbacks=[saved, each], **parameters)
+    clf.fit(*some)
+    loading = LoadInitState(saved)
+    clf = L2CNNClassifier(max_epochs=3, callbacks=[loading], **parameters).fit(*some)
+    assert clf.n_epochs_ == 8 and len(clf.validation_scores_) == 3
+    assert clf.best_epoch_ <= 3
+    search = L2CNNClassifierCV(
+        [0.0, 1e-3],
+        cv=2,
+        max_epochs=3,
+        architecture=conftest.tiny,
+        callbacks=[LoadInitState(each)],
+    ).fit(*some)
+    assert search.losses_path_.shape == (2, 2, 3)
+    assert np.isfinite(search.losses_path_).all()
+
+
+def test_a_trimmed_net_says_that_it_is_not_trained_further(some):
+    clf = quick(max_epochs=1).fit(*some)
+    clf.net_.trim_for_prediction()
+    expected = clf.predict(some[0])
+    with pytest.raises(ValueError, match="trim_for_prediction.*Call fit"):
+        clf.partial_fit(*some)
+    assert np.array_equal(clf.predict(some[0]), expected)
 
 
 # -- parameters of callbacks, optimizers and networks ---------------------------------

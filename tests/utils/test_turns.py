@@ -187,7 +187,7 @@ def test_a_network_lies_where_it_was_trained(some, cuda):
     class Where(Callback):
         def on_train_begin(self, net, X=None, y=None, **kwargs):
             seen.append({str(p.device) for p in net.module_.parameters()})
-            seen.append({str(X["images"].device), str(y.device)})
+            seen.append({str(X.images.device), str(y.device)})
 
     seen = []
     clf = classifier(callbacks=[Where()]).set_params(device="cuda:1").fit(*some)

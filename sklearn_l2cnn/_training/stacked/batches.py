@@ -8,6 +8,7 @@ import torch
 from sklearn_l2cnn._training.augmenting import Augmenter
 from sklearn_l2cnn._training.batches import (
     OrderedBatches,
+    Resident,
     ShuffledBatches,
     batch_bounds,
 )
@@ -43,7 +44,7 @@ def batches_kind(net, data):
 
 
 def _chunk_size(data):
-    return max(1, _VALIDATED_VALUES // data.X["images"][0].numel())
+    return max(1, _VALIDATED_VALUES // data.X.images[0].numel())
 
 
 class FoldBatches:
@@ -77,10 +78,9 @@ class FoldBatches:
         """Yield images as the network sees them, labels and weights of an epoch."""
         for X, y in self.batches:
             if self.augment is None:
-                yield network_input(X["images"], *self.pixels), y, X.get("weight")
+                yield network_input(X.images, *self.pixels), y, X.weight
             else:
-                weight, mirrored = X.get("weight"), X.get("mirrored")
-                yield self.augment(X["images"], y, weight, mirrored)
+                yield self.augment(X.images, y, X.weight, X.mirrored)
         self.data.turn_sides()
 
     def __len__(self):
@@ -90,7 +90,7 @@ class FoldBatches:
         """Yield the same of the images that the networks are validated on."""
         dataset = self.net.get_dataset(*self.data.valid)
         for X, y in OrderedBatches(dataset, _chunk_size(self.data)):
-            yield network_input(X["images"], *self.pixels), y, X.get("weight")
+            yield network_input(X.images, *self.pixels), y, X.weight
 
 
 def side_by_side(parts):
@@ -146,20 +146,16 @@ def training_batches(folds, owners):
 
     Yields
     ------
-    X : dict of Tensor
-        ``"images"``, maybe ``"weight"``, and ``"rows"``, an ndarray of those of each
-        network, where folds differ in their number: the weights then make up for the
-        mean over all rows.
+    X : Resident
+        With the rows of each network where folds differ in their number: the weights
+        then make up for the mean over all rows.
     labels : Tensor
     """
     for parts in zip(*folds, strict=True):
         images, labels, weight = side_by_side(parts)
-        X = {"images": images}
-        sizes = [len(own) for _, own, _ in parts]
-        if min(sizes) < len(labels):
-            rows = torch.tensor(sizes, dtype=images.dtype)
-            weight = weight * sent(len(labels) / rows, images.device)
-            X["rows"] = np.array(sizes)[owners]
-        if weight is not None:
-            X["weight"] = weight
-        yield X, labels
+        rows, sizes = None, np.array([len(own) for _, own, _ in parts])
+        if sizes.min() < len(labels):
+            factors = len(labels) / torch.tensor(sizes, dtype=images.dtype)
+            weight = weight * sent(factors, images.device)
+            rows = sizes[owners]
+        yield Resident(images, weight, rows=rows), labels

@@ -36,7 +36,7 @@ def stack_size(net, data):
     net : Net
     data : TrainingTensors
     """
-    image = network_input(data.X["images"][:1], *net.pixels())
+    image = network_input(data.X.images[:1], *net.pixels())
     twin = on_meta(net.module_).eval()
     done = run(twin, image.to("meta").expand(2, -1, -1, -1))
     rows = min(net.batch_size, len(data.y))

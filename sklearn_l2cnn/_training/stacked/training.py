@@ -1,6 +1,7 @@
 """The training of a stack: its networks learn what each would learn by itself."""
 
 import math
+from contextlib import ExitStack
 from functools import partial
 from typing import NamedTuple
 
@@ -104,15 +105,16 @@ class Member(NamedTuple):
     Attributes
     ----------
     net : Net
-    callbacks : list of (name, callback)
-        Of its fit.
+    first, last : list of (name, callback)
+        As for `Net.train`.
     dropout_seed : int
     data : TrainingTensors
         Of its fold.
     """
 
     net: object
-    callbacks: list
+    first: list
+    last: list
     dropout_seed: int
     data: TrainingTensors
 
@@ -131,11 +133,11 @@ class StackedTraining:
     def __init__(self, members, told=None):
         self.told = told
         self.nets = [member.net for member in members]
-        self.callbacks = [member.callbacks for member in members]
+        self.callbacks = [(member.first, member.last) for member in members]
         self.errors = [None] * len(members)
         # the same order of rows and random numbers in a fold, as one by one
         folds, self.fold_of = {}, []
-        for net, _, _, data in members:
+        for net, *_, data in members:
             [seed] = draw_seeds(net.generator, 1)
             if id(data) not in folds:
                 folds[id(data)] = FoldBatches(net, data, seed)
@@ -159,17 +161,14 @@ class StackedTraining:
         errors : list of ValueError or None
             Why the training of each net ended without a result.
         """
-        own = [net.callbacks_ for net in self.nets]
         self.active = list(range(len(self.nets)))
         self.network = None
-        try:
-            for k, (net, callbacks) in enumerate(
-                zip(self.nets, self.callbacks, strict=True)
-            ):
+        with ExitStack() as stack:
+            stack.callback(self._release)
+            for k, net in enumerate(self.nets):
                 net.to_device()
-                net.callbacks_ = [*net.callbacks_, *callbacks]
-                net.stopped_by_callback_ = False
-                self._notify("on_train_begin", k)
+                stack.enter_context(net.called(*self.callbacks[k]))
+                net.begin(self.fold_of[k].data)
             self._stack({})
             # folds of one stack have as many batches, and with them as many epochs
             epochs = self.nets[0].max_epochs
@@ -178,12 +177,11 @@ class StackedTraining:
                 if self.active:
                     self._leave(self._end_epoch(self._train_epoch(stopped), epochs))
             self._leave(self.active)
-        finally:
-            if self.active and self.network is not None:
-                self.network.release()
-            for net, callbacks in zip(self.nets, own, strict=True):
-                net.callbacks_ = callbacks
         return self.errors
+
+    def _release(self):
+        if self.active and self.network is not None:
+            self.network.release()
 
     def _stack(self, memory):
         """Stack the networks that are still trained.
@@ -217,12 +215,7 @@ class StackedTraining:
         self.steps = EagerSteps(
             self.loss, whole_gradient, regularization, with_objective=False
         )
-        self.hooks = [
-            (hook, net)
-            for net in nets
-            for _, called in net.callbacks_
-            if (hook := getattr(called, "before_step", None)) is not None
-        ]
+        self.hooks = [hook for net in nets for hook in net.hooks_of_steps()]
 
     def _notify(self, name, k):
         data = self.fold_of[k].data
@@ -247,8 +240,8 @@ class StackedTraining:
         def prepare():
             if stopped.is_set():
                 raise KeyboardInterrupt
-            for hook, net in self.hooks:
-                hook(net)
+            for hook in self.hooks:
+                hook()
             for group in self.optimizer.param_groups:  # all have the same learning rate
                 group["lr"] = first.optimizer_.param_groups[0]["lr"]
 
