@@ -115,7 +115,8 @@ class L2CNNClassifier(
     image_shape : tuple of int, default=None
         ``(height, width)`` or ``(height, width, channels)``, for X given as rows. None
         takes a row of k * k values as a grey image of k x k pixels and any other row as
-        a strip one pixel high.
+        a strip one pixel high. Signals of k * k values are ``image_shape=(1, k * k)``;
+        with several channels, ``(n, length, channels)``, they are ``X[:, None]``.
 
     channels : {"last", "first"}, default="last"
         Where the channels stand in images of four dimensions, and in the images that
@@ -181,10 +182,11 @@ class L2CNNClassifier(
     validation_fraction : float, default=0.1
         Part of every class that is held out; used with `early_stopping` alone.
 
-    n_iter_no_change : int, default=5
+    n_iter_no_change : int or "auto", default="auto"
         Epochs in a row without an improvement by `tol` that end training; used with
-        `early_stopping` alone. With ``np.inf``, or as many as `max_epochs`, none end
-        it: the best of all epochs is kept.
+        `early_stopping` alone. ``"auto"`` is 10, or as many as 30 steps take on few
+        images. With ``np.inf``, or as many as `max_epochs`, none end it: the best of
+        all epochs is kept.
 
     tol : float, default=1e-4
         What counts as an improvement of the accuracy; used with `early_stopping` alone.
@@ -325,8 +327,9 @@ class L2CNNClassifier(
         The largest of them.
 
     best_epoch_ : int or None
-        The epoch that reached it first, counted from 1 within the last fit. With
-        `early_stopping` its weights are the ones that stay.
+        The epoch that reached it, counted from 1 within the last fit: of several the
+        one with the lowest validation loss. With `early_stopping` its weights are the
+        ones that stay.
 
     See Also
     --------
@@ -393,7 +396,7 @@ class L2CNNClassifier(
         gradient_clip=None,
         early_stopping=False,
         validation_fraction=0.1,
-        n_iter_no_change=5,
+        n_iter_no_change="auto",
         tol=1e-4,
         class_weight=None,
         augment=None,

@@ -157,7 +157,8 @@ class L2CNNClassifierCV(
     image_shape : tuple of int, default=None
         ``(height, width)`` or ``(height, width, channels)``, for X given as rows. None
         takes a row of k * k values as a grey image of k x k pixels and any other row as
-        a strip one pixel high.
+        a strip one pixel high. Signals of k * k values are ``image_shape=(1, k * k)``;
+        with several channels, ``(n, length, channels)``, they are ``X[:, None]``.
 
     channels : {"last", "first"}, default="last"
         Where the channels stand in images of four dimensions, and in the images that
@@ -222,10 +223,11 @@ class L2CNNClassifierCV(
     validation_fraction : float, default=0.1
         Part of every class that is held out; used with `early_stopping` alone.
 
-    n_iter_no_change : int, default=5
+    n_iter_no_change : int or "auto", default="auto"
         Epochs in a row without an improvement by `tol` that end training; used with
-        `early_stopping` alone. With ``np.inf``, or as many as `max_epochs`, none end
-        it: the best of all epochs is kept.
+        `early_stopping` alone. ``"auto"`` is 10, or as many as 30 steps take on few
+        images. With ``np.inf``, or as many as `max_epochs`, none end it: the best of
+        all epochs is kept.
 
     tol : float, default=1e-4
         What counts as an improvement of the accuracy; used with `early_stopping` alone.
@@ -386,6 +388,10 @@ class L2CNNClassifierCV(
 
     Notes
     -----
+    By default 51 networks are trained: 10 alphas on 5 folds, and the best on all
+    images. ``verbose=1`` tells how long they still take; fewer alphas, ``cv=3`` or a
+    lower `max_epochs` make it sooner.
+
     Networks that are sequences of torch's own layers are stacked and trained as one:
     the result is that of training them one by one, up to rounding and to the masks of
     dropout, for which each network has a stream of random numbers of its own. Other
@@ -454,7 +460,7 @@ class L2CNNClassifierCV(
         gradient_clip=None,
         early_stopping=False,
         validation_fraction=0.1,
-        n_iter_no_change=5,
+        n_iter_no_change="auto",
         tol=1e-4,
         class_weight=None,
         augment=None,
@@ -534,6 +540,7 @@ class L2CNNClassifierCV(
         -------
         self : object
         """
+        _refuse_validation(self, params)
         _refuse_without_routing(self, "fit", params)
         found = search(self, self._template(), X, y, sample_weight, groups, params)
         for name in fitted_attributes(self):
@@ -615,6 +622,16 @@ class L2CNNClassifierCV(
         tags.input_tags.three_d_array = True
         tags.array_api_support = True
         return tags
+
+
+def _refuse_validation(clf, params):
+    given = [name for name in params if name in ("X_val", "y_val", "sample_weight_val")]
+    if given:
+        raise TypeError(
+            f"{type(clf).__name__}.fit() takes no {', '.join(given)}: alphas are "
+            "scored on the folds of cv. One fold of your own is cv=[(train, test)] "
+            "with positions of rows; early_stopping=True holds out images of each fold."
+        )
 
 
 def _refuse_without_routing(clf, method, params):

@@ -71,6 +71,9 @@ def as_images(
 
 def _as_numbers(X, name, estimator):
     """Return X as a finite real tensor of a dtype that the package works in."""
+    if X is None or hasattr(X, "__next__"):
+        what = "None" if X is None else f"a generator: pass list({name})"
+        raise ValueError(f"{name} is {what}. Images were expected. {_READER}")
     tensor = as_tensor_if_dispatched(X)
     X = _stack_lists(tensor_to_numpy(X), name) if tensor is None else tensor
     kind = getattr(getattr(X, "dtype", None), "kind", None)
@@ -99,11 +102,11 @@ def _as_numbers(X, name, estimator):
         )
     except (TypeError, ValueError) as error:
         plain = tensor is None and not is_sparse(X)
-        held = _described_if_readable(X) if plain else None
+        held = _described_if_readable(X, name, error) if plain else None
         if held is None:
             raise
         kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{name} holds {held}: {error}. {_READER}") from error
+        raise kind(f"{name} holds {held}") from error
     if X.ndim > 2 and 0 in X.shape:
         raise ValueError(
             f"Found images without pixels: {name} has shape {tuple(X.shape)}, and "
@@ -125,25 +128,38 @@ def _check_finite(X, name):
     if not rows:
         return
     what = f"infinity or a value too large for dtype({dtype_name(X)!r})"
+    pixels = "the pixels, by numbers as large as the others."
     if X[bad].isnan().any():
-        what = "NaN"
+        what, pixels = "NaN", f"the pixels: np.nan_to_num({name})."
     more = f" and {len(rows) - 10} more" if len(rows) > 10 else ""
     raise ValueError(
         f"Input {name} contains {what} in {len(rows)} of {len(X)} images, row "
-        f"{', '.join(map(str, rows[:10]))}{more}. Leave them out, or replace the "
-        f"pixels: np.nan_to_num({name})."
+        f"{', '.join(map(str, rows[:10]))}{more}. Leave them out, or replace {pixels}"
     )
 
 
-def _described_if_readable(X):
-    """Say what X holds where ImageReader may read it: text, mappings, images."""
-    for value in np.asarray(X, dtype=object).flat:
+def _described_if_readable(X, name, error):
+    """Say what X holds, and what to do, where it is text, mappings or images."""
+    names = list(getattr(X, "columns", ()))
+    cells = np.asarray(X, dtype=object)
+    for k, value in enumerate(cells.flat):
+        column = names[k % len(names)] if names else None
+        if isinstance(value, np.ndarray):
+            cells = f"{name}[{column!r}]" if names else name
+            return f"an array in every cell: pass np.stack({cells})."
         if isinstance(value, str):
-            return "text"
+            where = f" in the column {column!r}" if names else ""
+            advice = _READER
+            if len(names) > 1:
+                advice = "Leave the column out, if the others are pixels. " + _READER
+            return f"text{where}: {error}. {advice}"
         if isinstance(value, Mapping):
-            return f"mappings with the keys {', '.join(map(repr, value))}"
+            keys = ", ".join(map(repr, value))
+            return f"mappings with the keys {keys}: {error}. {_READER}"
         if is_file(value):
-            return f"images such as {describe_source(value)}"
+            return f"images such as {describe_source(value)}: {error}. {_READER}"
+        if k >= len(names):
+            break
     return None
 
 
@@ -194,7 +210,11 @@ def _matching_shape(shape, expected, channels, name, estimator):
     if len(shape) == 3 and shape == expected:
         hint = f"One image alone is passed as {name}[np.newaxis]."
     elif len(shape) == 4 and _other_layout(shape, channels) == expected:
-        hint = f"These axes look like channels={_other(channels)!r}: move them."
+        source, target = (1, -1) if channels == "last" else (-1, 1)
+        hint = (
+            f"These axes look like channels={_other(channels)!r}: pass "
+            f"np.moveaxis({name}, {source}, {target})."
+        )
     raise ValueError(
         f"{name} of shape {shape} holds images of {describe(found)}, but {who} is "
         f"expecting images of {describe(expected)} as input. {hint}"
@@ -210,11 +230,13 @@ def _chosen_shape(shape, image_shape, channels, name):
         return _shape_of_rows(shape[1], given, image_shape, name)
     found = _image_shape_of(shape, channels, name)
     if given is not None and found != given:
+        advice = "leave it out, or make the two agree"
+        if math.prod(found) == math.prod(given):
+            advice = f"pass {name}.reshape(len({name}), -1), or leave it out"
         raise ValueError(
             f"{name} of shape {shape} holds images of {describe(found)} with "
             f"channels={channels!r}, but image_shape={image_shape!r} says "
-            f"{describe(given)}. image_shape is needed for rows alone: leave it out, "
-            "or make the two agree."
+            f"{describe(given)}. image_shape is needed for rows alone: {advice}."
         )
     if given is None and len(shape) == 4:
         _question_channels(shape, found, channels, name)

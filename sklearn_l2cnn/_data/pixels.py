@@ -176,6 +176,11 @@ def largest_magnitude(images):
     return max(float(images.max()), -float(images.min()))
 
 
+# Floats that count alike are rarely so many times as large as all that was trained on,
+# or so small a part of it.
+_LARGER, _SMALLER = 10, 100
+
+
 def warn_about_units(images, unit):
     """Warn where pixels are counted otherwise than in the training images.
 
@@ -187,17 +192,25 @@ def warn_about_units(images, unit):
     """
     dtype, largest = unit
     is_byte, was_byte = dtype_name(images) == "uint8", dtype == "uint8"
-    if is_byte == was_byte:
+    if (is_byte and was_byte) or not len(images):
         return
-    highest = float(images.max())
-    if (largest if is_byte else highest) <= 2:
-        return  # the floats are in [0, 1] too, give or take
-    trained = "uint8" if was_byte else f"{dtype} with values up to {largest:g}"
-    come = "uint8" if is_byte else f"{dtype_name(images)} with values up to {highest:g}"
+    highest = largest_magnitude(images)
+    counts = "uint8 pixels count as [0, 1], all other numbers as they are. "
+    if was_byte and highest > 2:
+        advice = f"{counts}Pass uint8, or divide by 255"
+    elif is_byte and largest > 2:
+        advice = f"{counts}Pass X.astype('float32')"
+    elif is_byte or was_byte:  # the floats are in [0, 1] too, give or take
+        return
+    elif highest > _LARGER * largest > 0 or 0 < highest < largest / _SMALLER:
+        advice = "Multiply or divide them, unless they really are so bright or so dark"
+    else:
+        return
+    trained = "uint8" if was_byte else f"numbers up to {largest:g}"
+    come = "uint8" if is_byte else f"numbers up to {highest:g}"
     warnings.warn(
-        f"The training images were {trained}, these are {come}. uint8 pixels count as "
-        "[0, 1], all other numbers as they are, so that the same image means something "
-        "else here. Pass the same dtype, or divide by 255.",
+        f"The training images were {trained}, these are {come}: the same image means "
+        f"something else here. {advice}.",
         UserWarning,
         stacklevel=4,
     )

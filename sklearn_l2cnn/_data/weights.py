@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import torch
 from sklearn.utils.class_weight import compute_class_weight
 
 
@@ -40,7 +41,27 @@ def class_factors(class_weight, classes, mass):
         factors = np.ones(len(classes))
         factors[present] = mass.sum() / (present.sum() * mass[present])
         return factors
-    return compute_class_weight(class_weight, classes=classes, y=classes)
+    factors = compute_class_weight(class_weight, classes=classes, y=classes)
+    wrong = ~((factors >= 0) & np.isfinite(factors))
+    if wrong.any():
+        label, factor = classes[wrong].tolist()[0], factors[wrong].tolist()[0]
+        raise ValueError(
+            f"class_weight gives the class {label!r} the weight {factor!r}; finite "
+            "numbers >= 0 were expected, 0 to leave a class out."
+        )
+    return factors
+
+
+def entropy(mass):
+    """Return the entropy of classes: the data loss of the best constant prediction.
+
+    Parameters
+    ----------
+    mass : ndarray of shape (n_classes,)
+        Summed weights of each class.
+    """
+    share = torch.from_numpy(mass / mass.sum())
+    return float(torch.special.entr(share).sum())
 
 
 def held_out(labels, fraction, generator):

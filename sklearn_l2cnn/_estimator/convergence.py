@@ -6,11 +6,17 @@ import warnings
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
+from sklearn_l2cnn._data.weights import class_factors, entropy
+from sklearn_l2cnn._training.records import quality_of
+
 # Fewer epochs are a trial, and show no trend.
 _FEWEST = 10
 
 # What part of the whole fall of the loss shows that it has not ended.
 _SHARE = 0.1
+
+# A data loss of so much of the entropy of the classes shows that nothing is learnt.
+_SAME = 0.98
 
 # So many times the loss of a constant prediction no network has that learns.
 _FAR = 10
@@ -27,8 +33,9 @@ def warn_if_patience_is_too_long(clf):
     clf : estimator
         With the parameters `early_stopping`, `n_iter_no_change` and `max_epochs`.
     """
-    given = clf.max_epochs != "auto" and clf.n_iter_no_change != np.inf
-    if clf.early_stopping and given and clf.n_iter_no_change > clf.max_epochs:
+    patience = clf.n_iter_no_change
+    given = "auto" not in (clf.max_epochs, patience) and patience != np.inf
+    if clf.early_stopping and given and patience > clf.max_epochs:
         warnings.warn(
             f"early_stopping=True cannot end the training: "
             f"n_iter_no_change={clf.n_iter_no_change} epochs without an improvement do "
@@ -48,28 +55,37 @@ def warn_of_the_end(clf, fitted):
     clf : L2CNNClassifier
     fitted : Fitted
     """
-    _warn_if_still_falling(fitted)
-    _warn_of_large_loss(clf, fitted)
+    rows = fitted.net.history[fitted.net.n_earlier_ :]
+    if not rows:
+        return
+    # with early stopping the weights are those of the best epoch
+    kept = max(rows, key=quality_of) if clf.early_stopping else rows[-1]
+    loss = kept["train_data_loss"]
+    _warn_of_large_loss(clf, loss, fitted.net.n_classes)
+    if not _warn_if_still_falling(fitted) and len(rows) >= _FEWEST:
+        _warn_if_nothing_is_learnt(clf, loss, fitted.summary)
 
 
 def _warn_if_still_falling(fitted):
     """Warn where all epochs are done, at a rate as at first, and the loss still falls.
 
-    A rate that was lowered has brought the training to an end of its own.
+    Return whether it does. A rate that was lowered has brought the training to an end
+    of its own.
     """
     history, epochs = fitted.net.history, fitted.net.max_epochs
     rows = history[fitted.net.n_earlier_ :]
     if len(rows) < max(_FEWEST, epochs):
-        return
+        return False
     if "event_lr" in rows[-1] and rows[-1]["event_lr"] < rows[0]["event_lr"]:
-        return
+        return False
     third = len(rows) // 3
     losses = np.array([row["train_data_loss"] for row in rows])
     before, last = losses[-2 * third : -third].mean(), losses[-third:].mean()
     # more than epochs differ by chance, and much of all that was learnt
     chance = 2 * np.abs(np.diff(losses[-2 * third :])).mean()
     total = history[0]["train_data_loss"] - losses[-1]
-    if before - last > max(chance, _SHARE * total):
+    falls = before - last > max(chance, _SHARE * total)
+    if falls:
         warnings.warn(
             f"The data loss was still falling when max_epochs={epochs} was "
             f"reached: its mean over the last third of the epochs is {last:.3g}, over "
@@ -78,24 +94,34 @@ def _warn_if_still_falling(fitted):
             ConvergenceWarning,
             stacklevel=3,
         )
+    return falls
 
 
-def _warn_of_large_loss(clf, fitted):
+def _warn_of_large_loss(clf, loss, n_classes):
     """Warn where a network that was trained is far worse than one that is constant."""
-    rows = fitted.net.history[fitted.net.n_earlier_ :]
-    if not rows:
-        return
-    # with early stopping the weights are those of the best epoch
-    kept = (
-        max(rows, key=lambda row: row["valid_acc"]) if clf.early_stopping else rows[-1]
-    )
-    loss, constant = kept["train_data_loss"], math.log(max(2, fitted.net.n_classes))
+    constant = math.log(max(2, n_classes))
     if loss > _FAR * constant:
         warnings.warn(
             f"Training ended with a data loss of {loss:.3g}; that of a network that "
             f"gives every class the same probability is {constant:.3g}. Lower lr (it "
             f"is {clf.lr:g}), set gradient_clip, or look for extreme pixels or sample "
             "weights.",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+
+
+def _warn_if_nothing_is_learnt(clf, loss, summary):
+    """Warn where a network is as good as the best one that is constant."""
+    mass = summary.class_mass * class_factors(
+        clf.class_weight, summary.classes, summary.class_mass
+    )
+    constant = float(entropy(mass))
+    if _SAME * constant <= loss <= _FAR * constant:
+        warnings.warn(  # of the same text every time, so that a search prints one
+            "The network has learnt nothing: its data loss is that of the best "
+            "constant prediction, the entropy of the classes. Lower lr or alpha, look "
+            "for extreme pixels, or at whether the labels belong to the images.",
             ConvergenceWarning,
             stacklevel=4,
         )

@@ -19,7 +19,9 @@ from sklearn_l2cnn._estimator.data import (
     training_data,
 )
 from sklearn_l2cnn._estimator.network import (
+    NETWORK_PARAMETERS,
     build_net,
+    check_network,
     epochs_of,
     fit_callbacks,
     net_parameters,
@@ -28,6 +30,7 @@ from sklearn_l2cnn._estimator.network import (
 from sklearn_l2cnn._training.callbacks import EpochTasks
 from sklearn_l2cnn._training.freezing import freeze
 from sklearn_l2cnn._training.progress import EpochLines
+from sklearn_l2cnn._training.records import quality_of
 from sklearn_l2cnn._utils.devices import devices_for, free_memory, resolve_device
 from sklearn_l2cnn._utils.estimators import set_attributes
 from sklearn_l2cnn._utils.sklearn_compat import callback_context
@@ -68,6 +71,7 @@ def fit(clf, X, y, sample_weight, validation):
         before, after = clf._summary_, labelled
         shapes = before.info.image_shape, after.info.image_shape
         check_continues(before.classes, shapes[0], after.classes(), shapes[1])
+        check_network(clf, "warm_start=True")
     data = training_data(clf, labelled, validation)
     warn_if_patience_is_too_long(clf)
     task, callbacks = _begin_task(clf, data, labelled)
@@ -149,6 +153,7 @@ def partial_fit(clf, X, y, classes, sample_weight):
         data = seeded(clf, labelled, known, train)
         summary, net = data.summary, build_net(clf, data, resolve_device(clf.device))
     else:
+        check_network(clf, "partial_fit")
         summary, net = earlier.with_more(train), clf.net_
     before = net.training_state()
     try:
@@ -251,6 +256,7 @@ def attributes_of(clf, fitted, origin):
     losses = [row["valid_loss"] for row in rows]
     return {
         **_summary_attributes(clf, fitted.summary, origin),
+        "_network_made_by_": {name: vars(clf)[name] for name in NETWORK_PARAMETERS},
         "net_": fitted.net,
         "n_epochs_": len(history),
         "loss_curve_": [row["train_loss"] for row in history],
@@ -259,7 +265,7 @@ def attributes_of(clf, fitted, origin):
         "validation_scores_": scores or None,
         "validation_loss_curve_": losses or None,
         "best_validation_score_": max(scores, default=None),
-        "best_epoch_": 1 + scores.index(max(scores)) if scores else None,
+        "best_epoch_": 1 + rows.index(max(rows, key=quality_of)) if rows else None,
     }
 
 

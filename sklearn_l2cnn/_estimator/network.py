@@ -31,6 +31,9 @@ from sklearn_l2cnn._utils.layers import compute_dtype
 from sklearn_l2cnn.architectures import build_network
 from sklearn_l2cnn.augmentation import plan_for, views_for
 
+# What a new network is made by.
+NETWORK_PARAMETERS = ("architecture", "dropout", "pretrained")
+
 _FUSED = torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD
 _HOW = {"fused", "foreach", "differentiable", "dampening"}
 _RATES = {"cosine": CosineRate, "onecycle": OneCycleRate, "plateau": PlateauRate}
@@ -70,6 +73,37 @@ def new_network(clf, image_shape, n_classes):
         n_classes,
         dropout=clf.dropout,
         pretrained=clf.pretrained,
+    )
+
+
+def check_network(clf, what):
+    """Raise where a network is trained further that the parameters would not make.
+
+    Parameters
+    ----------
+    clf : L2CNNClassifier
+        Fitted.
+    what : str
+        What trains it further.
+    """
+    made_by, now = clf._network_made_by_, vars(clf)
+    changed = [
+        name
+        for name, value in made_by.items()
+        if now[name] is not value and now[name] != value
+    ]
+    if not changed:
+        return
+    summary = clf._summary_
+    with isolated(0, torch.device("cpu")):
+        new = new_network(clf, summary.info.image_shape, len(summary.classes))
+    if "pretrained" not in changed and repr(new) == repr(clf.module_):
+        return  # a function that was defined again, for example
+    wanted = ", ".join(f"{name}={now[name]!r}" for name in changed)
+    before = ", ".join(f"{name}={made_by[name]!r}" for name in changed)
+    raise ValueError(
+        f"{what} cannot go on with {wanted}: the network was made with {before}. Set "
+        "that again, or fit a new network, with warm_start=False."
     )
 
 

@@ -55,7 +55,7 @@ CONSTRAINTS = {
     "gradient_clip": [_POSITIVE, None],
     "early_stopping": ["boolean"],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
-    "n_iter_no_change": [_COUNT, Options(Real, {math.inf})],
+    "n_iter_no_change": [StrOptions({"auto"}), _COUNT, Options(Real, {math.inf})],
     "tol": [_NOT_NEGATIVE],
     "class_weight": [dict, StrOptions({"balanced"}), None],
     "augment": [str, list, tuple, callable, HasMethods(["get_params"]), None],

@@ -86,8 +86,9 @@ class PredictionMixin:
         check_is_fitted(self)
         check_same_namespace(X, self, attribute="channel_mean_", method=method)
         images = check_images(self, X)
+        logits = predict_logits(self.net_, images, views_for(self.tta))
         warn_about_units(images, self._summary_.unit)
-        return predict_logits(self.net_, images, views_for(self.tta))
+        return logits
 
     @property
     def module_(self):

@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from sklearn.base import clone
 from sklearn.utils import check_array
 
 from sklearn_l2cnn._data.arrays import on_host
 from sklearn_l2cnn._data.validation import encode_labels
-from sklearn_l2cnn._data.weights import class_factors
+from sklearn_l2cnn._data.weights import class_factors, entropy
 from sklearn_l2cnn._estimator.network import new_network
 from sklearn_l2cnn._estimator.parameters import check_strengths, objective_of
 from sklearn_l2cnn._training.freezing import freeze
@@ -120,8 +119,7 @@ def alpha_grid(n_alphas, clf, labelled):
             f"alphas={n_alphas} lets the penalty of the network decide which alphas to "
             f"try, but that of the initial network is {start}. Give alphas as an array."
         )
-    entropy = torch.special.entr(torch.from_numpy(mass / mass.sum())).sum()
-    grid = float(entropy) / start * np.logspace(-DECADES, 0, n_alphas)
+    grid = entropy(mass) / start * np.logspace(-DECADES, 0, n_alphas)
     return np.array([float(f"{alpha:.{DIGITS}g}") for alpha in grid])
 
 

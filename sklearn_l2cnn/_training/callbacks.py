@@ -10,15 +10,19 @@ from functools import partial
 
 from skorch.callbacks import Callback, LRScheduler, PassthroughScoring
 
-from sklearn_l2cnn._training.batches import batch_bounds
+from sklearn_l2cnn._training.batches import auto_patience, batch_bounds
+from sklearn_l2cnn._training.records import quality_of
 
 
 class BestWeights(Callback):
     """Stop when the validation accuracy stalls, and end with the best epoch's weights.
 
+    Of epochs with the same accuracy, as a few validation images often give it, the one
+    with the lowest validation loss is the best.
+
     Parameters
     ----------
-    patience : int
+    patience : int or "auto"
         Epochs in a row without an improvement of more than `tol` that end training.
     tol : float
     """
@@ -27,22 +31,26 @@ class BestWeights(Callback):
         self.patience = patience
         self.tol = tol
 
-    def on_train_begin(self, net, **kwargs):
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
         """Forget earlier trainings."""
-        self.best_ = -float("inf")
-        self.misses_ = 0
-        self.state_ = None
+        self.patience_ = self.patience
+        if self.patience == "auto":
+            self.patience_ = auto_patience(len(y), net.batch_size)
+        self.reached_, self.misses_ = -math.inf, 0
+        self.best_, self.state_ = (-math.inf, -math.inf), None
 
     def on_epoch_end(self, net, **kwargs):
         """Keep the weights of a new best epoch; stop after too many others."""
-        score = net.history[-1, "valid_acc"]
-        self.misses_ = 0 if score > self.best_ + self.tol else self.misses_ + 1
-        if score > self.best_:
-            self.best_ = score
+        quality = quality_of(net.history[-1])
+        improves = quality[0] > self.reached_ + self.tol
+        self.misses_ = 0 if improves else self.misses_ + 1
+        self.reached_ = max(self.reached_, quality[0])
+        if quality > self.best_:
+            self.best_ = quality
             # clones: a tensor may be a view of one that holds many networks
             state = net.module_.state_dict()
             self.state_ = {name: tensor.clone() for name, tensor in state.items()}
-        if self.misses_ >= self.patience:
+        if self.misses_ >= self.patience_:
             raise KeyboardInterrupt  # this is how a callback stops a skorch net
 
     def on_train_end(self, net, **kwargs):

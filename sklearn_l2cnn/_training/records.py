@@ -26,6 +26,11 @@ def record_validation(history, loss, accuracy):
     _record_best(history, "valid_acc", accuracy, smaller=False)
 
 
+def quality_of(row):
+    """Return by what an epoch is better than another: its accuracy, then its loss."""
+    return row["valid_acc"], -row["valid_loss"]
+
+
 def _record_best(history, name, value, smaller):
     """Record a score, and whether it is the best so far, as skorch's callbacks do."""
     earlier = [row[name] for row in history[:-1] if name in row]

@@ -133,7 +133,7 @@ class ActivationDisplay:
         off = [not np.nan_to_num(values).any() for values in maps[:n]]
         names = [f"{k}: all 0" if dark else str(k) for k, dark in enumerate(off)]
         grid.label(cells, ["image", *(["units"] if units else names)])
-        self.colorbar_ = grid.scale(shown, grid.axes)
+        self.colorbar_ = grid.scale(shown, grid.axes, "output")
         what = f"{len(self.activations)} {'units' if units else 'maps'}"
         if n < len(maps):
             what = f"the first {n} of {what}"

@@ -152,9 +152,15 @@ def test_lists_frames_memory_maps_and_tensors(tmp_path):
         (np.zeros((2, 5)), {"image_shape": (2, 2)}, ValueError, "makes 2 x 2 x 1 = 4"),
         (
             np.zeros((2, 3, 4)),
-            {"image_shape": (4, 3)},
+            {"image_shape": (3, 3)},
             ValueError,
             "make the two agree",
+        ),
+        (
+            np.zeros((2, 3, 4)),
+            {"image_shape": (4, 3)},
+            ValueError,
+            r"pass X.reshape\(len\(X\), -1\), or leave it out",
         ),
         (np.zeros((2, 1, 2, 3, 4)), {}, ValueError, "has 5 dimensions"),
         (np.zeros(5), {}, ValueError, "Reshape your data"),

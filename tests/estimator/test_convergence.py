@@ -48,7 +48,27 @@ def test_a_loss_that_still_falls_at_the_end(some, make, constant):
     ],
 )
 def test_trainings_that_came_to_their_end(some, parameters):
-    assert warnings_of(quick(**parameters), *some) == []
+    found = warnings_of(quick(**parameters), *some)
+    # at a rate of 1e-9 that end is where it began
+    assert all("learnt nothing" in message for message in found)
+    assert len(found) == (parameters["lr"] == 1e-9)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"lr": 0.3, "architecture": "plain"},
+        {"alpha": 1e4},
+        {"class_weight": "balanced"},
+    ],
+)
+def test_a_network_that_has_learnt_nothing(some, parameters):
+    X, y = some
+    y = y % 3  # of other frequencies
+    learns = "class_weight" in parameters
+    found = warnings_of(quick(**{"max_epochs": 12, **parameters}), X, y)
+    assert len(found) == (not learns)
+    assert learns or "learnt nothing" in found[0]
 
 
 def test_noise_is_no_fall(some):
@@ -62,7 +82,8 @@ def test_noise_is_no_fall(some):
 
     for seed in range(5):
         clf = quick(architecture=Noise, lr=0.5, max_epochs=15, lr_schedule=None)
-        assert warnings_of(clf.set_params(random_state=seed), *some) == []
+        found = warnings_of(clf.set_params(random_state=seed), *some)
+        assert not any("falling" in message for message in found)
 
 
 def test_going_on_with_a_trained_network_is_no_complaint(some):
@@ -75,8 +96,9 @@ def test_going_on_with_a_trained_network_is_no_complaint(some):
 @pytest.mark.parametrize("make", [quick, search])
 def test_early_stopping_that_could_never_stop(some, make):
     with pytest.warns(UserWarning, match=IDLE) as found:
-        make(early_stopping=True).fit(*some)
+        make(early_stopping=True, n_iter_no_change=5).fit(*some)
     assert len(found) == 1
+    assert warnings_of(make(early_stopping=True), *some) == []
     # with as many as there are epochs it is the best of all that is wanted
     for others in ({"n_iter_no_change": 3}, {"max_epochs": 6}):
         assert warnings_of(make(early_stopping=True, **others), *some) == []

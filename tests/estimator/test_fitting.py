@@ -46,9 +46,22 @@ def test_early_stopping_ends_with_the_best_epoch(digits):
     scores = clf.validation_scores_
     assert clf.n_epochs_ == len(scores) < 60
     assert clf.best_validation_score_ == max(scores)
-    assert clf.best_epoch_ == 1 + scores.index(max(scores))
+    losses = clf.validation_loss_curve_
+    ties = [epoch for epoch, score in enumerate(scores, 1) if score == max(scores)]
+    assert len(ties) > 1
+    assert clf.best_epoch_ == min(ties, key=lambda epoch: losses[epoch - 1])
     assert clf.net_.history[-1, "train_batch_count"] == 9  # 270 images, 30 held out
-    assert clf.n_epochs_ == clf.best_epoch_ + 4  # epochs without anything better
+    assert clf.n_epochs_ == ties[0] + 4  # epochs without a higher accuracy
+
+
+@pytest.mark.parametrize("n, patience", [(60, 15), (300, 10)])
+def test_patience_counts_steps_of_few_images(digits, n, patience):
+    X, y = digits
+    # learning nothing: no epoch is better than the first
+    clf = quick(early_stopping=True, lr=1e-12, max_epochs=50).fit(X[:n], y[:n])
+    assert clf.n_epochs_ == 1 + patience
+    clf.set_params(n_iter_no_change=3).fit(X[:n], y[:n])
+    assert clf.n_epochs_ == 4
 
 
 def test_early_stopping_restores_weights(digits):
