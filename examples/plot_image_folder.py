@@ -105,7 +105,7 @@ for ax, image, label, true in zip(
     ax.imshow(image)
     ax.set_title(label, fontsize=9, color="#0072b2" if label == true else "#d55e00")
     ax.axis("off")
-left.suptitle("held-out files and what they are taken for, orange if wrong", fontsize=10)
+left.suptitle("held-out files, and what they are taken for (orange: wrong)", size=9)
 ax = right.subplots()
 ConfusionMatrixDisplay.from_estimator(best, X_test, y_test, ax=ax, colorbar=False)
 ax.set_title(f"accuracy {best.score(X_test, y_test):.2f}", fontsize=10)
