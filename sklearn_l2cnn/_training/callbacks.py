@@ -313,6 +313,23 @@ def holds_scheduler(callbacks):
     return any(isinstance(called, LRScheduler) for _, called in callbacks)
 
 
+def take_back_rates(callbacks, optimizer, rates):
+    """Go back to learning rates, where schedules of torch have changed and tell others.
+
+    Parameters
+    ----------
+    callbacks : list of (name, callback)
+    optimizer : torch.optim.Optimizer
+    rates : list of float
+        Of its groups.
+    """
+    for _, called in callbacks:
+        if isinstance(called, LRScheduler):
+            called.lr_scheduler_._last_lr = list(rates)
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate
+
+
 def listens(callbacks, hook):
     """Say whether any callback has a hook of its own; most have not.
 

@@ -22,6 +22,7 @@ from sklearn_l2cnn._training.callbacks import (
     holds_scheduler,
     listens,
     missing_score,
+    take_back_rates,
 )
 from sklearn_l2cnn._training.forward import network_input
 from sklearn_l2cnn._training.predicting_net import PredictingNet, move
@@ -199,9 +200,15 @@ class Net(PredictingNet):
         self.notify("on_train_end", X=data.X, y=data.y)
 
     def begin(self, data):
-        """Tell the callbacks, which may load a history of earlier epochs."""
+        """Tell the callbacks, which may load a history of earlier epochs.
+
+        A schedule of torch that goes on begins with its last step, once more.
+        """
         self.n_earlier_ = len(self.history)
+        rates = [group["lr"] for group in self.optimizer_.param_groups]
         self.notify("on_train_begin", X=data.X, y=data.y)
+        if self.n_earlier_:
+            take_back_rates(self.callbacks_, self.optimizer_, rates)
         self.n_earlier_ = len(self.history)
 
     def _steps(self, X, threads, listeners):
