@@ -190,11 +190,10 @@ class Known:
 
 
 def _agree(logits, noise, answers, size):
-    """Say whether images get the same answers in chunks of a size, at any place."""
-    number = max(size, _NOISE)
-    step = max(1, len(answers) // number)
-    for start in range(0, number, size):
-        which = [k * step % len(answers) for k in range(start, start + size)]
+    """Say whether images get the same answers in chunks of a size, at many places."""
+    starts = range(0, max(size, len(answers)), size)
+    for start in starts[:: max(1, len(starts) // _NOISE)]:
+        which = [k % len(answers) for k in range(start, start + size)]
         # the host waits once a chunk
         if not torch.equal(logits(noise(which))[:size].cpu(), answers[which]):
             return False
