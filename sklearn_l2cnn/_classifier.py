@@ -250,8 +250,9 @@ class L2CNNClassifier(
     callbacks : list, default=None
         Callbacks of skorch: instances, classes, functions without arguments that
         return one, or pairs ``(name, callback)``. An instance is used as it is, and has
-        what it recorded; a clone, as searches make them, has copies. What cannot be
-        copied, such as an open file, a class or a function makes anew in every fit.
+        what it recorded; a clone, as searches make them, has copies. A class or a
+        function is called in every fit: it makes what cannot be copied, such as an open
+        file.
         ``set_params(callbacks__name__patience=3)`` sets a parameter of a callback that
         has a name, ``callbacks__name=None`` leaves it out. Callbacks of scikit-learn
         are given to :meth:`set_callbacks` instead.

@@ -287,8 +287,8 @@ class L2CNNClassifierCV(
     callbacks : list, default=None
         Callbacks of skorch: instances, classes, functions without arguments that
         return one, or pairs ``(name, callback)``. Every network has copies; those of
-        the refit are in ``best_estimator_.callbacks``. What cannot be copied, such as
-        an open file, a class or a function makes anew in every fit.
+        the refit are in ``best_estimator_.callbacks``. A class or a function is called
+        in every fit: it makes what cannot be copied, such as an open file.
         ``set_params(callbacks__name__patience=3)`` sets a parameter of a callback that
         has a name, ``callbacks__name=None`` leaves it out. Callbacks of scikit-learn
         are given to :meth:`set_callbacks` instead: see the notes.

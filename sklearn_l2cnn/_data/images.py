@@ -141,8 +141,7 @@ def _check_finite(X, name):
 def _described_if_readable(X, name, error):
     """Say what X holds, and what to do, where it is text, mappings or images."""
     names = list(getattr(X, "columns", ()))
-    cells = np.asarray(X, dtype=object)
-    for k, value in enumerate(cells.flat):
+    for k, value in enumerate(np.asarray(X, dtype=object).flat):
         column = names[k % len(names)] if names else None
         if isinstance(value, np.ndarray):
             cells = f"{name}[{column!r}]" if names else name
@@ -158,8 +157,6 @@ def _described_if_readable(X, name, error):
             return f"mappings with the keys {keys}: {error}. {_READER}"
         if is_file(value):
             return f"images such as {describe_source(value)}: {error}. {_READER}"
-        if k >= len(names):
-            break
     return None
 
 

@@ -116,7 +116,7 @@ def _warn_if_nothing_is_learnt(clf, loss, summary):
     mass = summary.class_mass * class_factors(
         clf.class_weight, summary.classes, summary.class_mass
     )
-    constant = float(entropy(mass))
+    constant = entropy(mass)
     if _SAME * constant <= loss <= _FAR * constant:
         warnings.warn(  # of the same text every time, so that a search prints one
             "The network has learnt nothing: its data loss is that of the best "

@@ -87,6 +87,7 @@ class PredictionMixin:
         check_same_namespace(X, self, attribute="channel_mean_", method=method)
         images = check_images(self, X)
         logits = predict_logits(self.net_, images, views_for(self.tta))
+        # pixels that are no numbers once they are standardised have raised by now
         warn_about_units(images, self._summary_.unit)
         return logits
 

@@ -145,8 +145,9 @@ def resident(image_set, weight, mean, scale, dtype, device):
     images = _resident_images(image_set, mean, scale, dtype, device)
     if images.numel() <= _FEW_VALUES:
         images = network_input(images, *pixel_map(mean, scale, dtype, device))
-    weight = torch.from_numpy(weight).to(device=device, dtype=dtype)
-    X = Resident(images, None if (weight == 1).all() else weight)
+    X = Resident(images)
+    if (weight != 1).any():
+        X.weight = torch.from_numpy(weight).to(device=device, dtype=dtype)
     return X, torch.from_numpy(image_set.labels.astype(np.int64)).to(device)
 
 

@@ -240,7 +240,7 @@ def training_steps(
     activity = None
     if objective.activity_alpha:
         activity = Activity(module, objective.activity_alpha, image)
-    bounds = batch_bounds(len(X.images), batch_size)
+    bounds = batch_bounds(len(X), batch_size)
     analysis = analysis_of(
         module,
         image,

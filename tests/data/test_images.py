@@ -151,6 +151,12 @@ def test_lists_frames_memory_maps_and_tensors(tmp_path):
         ),
         (np.zeros((2, 5)), {"image_shape": (2, 2)}, ValueError, "makes 2 x 2 x 1 = 4"),
         (
+            np.array([[1.0, 2.0, "a"]], dtype=object),
+            {},
+            ValueError,
+            "X holds text: could",
+        ),
+        (
             np.zeros((2, 3, 4)),
             {"image_shape": (3, 3)},
             ValueError,
