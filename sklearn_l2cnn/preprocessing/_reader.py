@@ -3,6 +3,7 @@
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import chain
 from numbers import Integral, Real
 
@@ -11,7 +12,8 @@ import torch
 from joblib import effective_n_jobs
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_l2cnn._data.files import MODES, ReadOptions, is_file, read_image
+from sklearn_l2cnn._data.decoding import MODES
+from sklearn_l2cnn._data.files import ReadOptions, is_file, read_image
 from sklearn_l2cnn._data.framing import ASPECTS, two_sides
 from sklearn_l2cnn._data.images import as_images
 from sklearn_l2cnn._data.pixels import as_float64, cast_like, white_of
@@ -92,13 +94,16 @@ class ImageReader(ImageTransformer):
         links, raise an error. None is the working directory and allows any path.
 
     on_error : {"raise", "fill"}, default="raise"
-        How to treat images that cannot be read: raise an error, or list them in a
-        warning and replace each with an image of the value `fill`.
+        How to treat images that cannot be read: raise an error that names the row, or
+        list them in a warning and replace each with an image of the value `fill`. Only
+        regular files are opened, no pipes or devices. Images with NaN cannot be read.
 
     max_pixels : int, default=89478485
-        Largest number of pixels in a file. Larger images raise an error before they are
-        decoded, since small files can decode to huge images. The default is that of
-        Pillow.
+        Largest number of pixels in a file, and the most memory for decoding it: 4 bytes
+        for each, 358 MB. Others raise an error before they are decoded, since small
+        files can decode to huge images. Most formats need no more than these 4 bytes;
+        WebP, AVIF, JPEG 2000 and progressive JPEG need up to 28, and may then have
+        fewer pixels. Every thread needs as much. The default is that of Pillow.
 
     n_jobs : int, default=None
         Number of threads that read files. None means 1 unless in a
@@ -348,13 +353,18 @@ class ImageReader(ImageTransformer):
                     images[row], found = self._read_one(sources[row], row, options)
                     levels.append(found)
                 except (OSError, ValueError) as error:
+                    if self.on_error == "raise" and is_file(sources[row]):
+                        raise _with_row(error, row) from error
                     if self.on_error == "raise":
                         raise
                     failures.append(f"row {row}: {error}")
             return failures, levels
 
-        starts = range(0, len(sources), _FILES)
-        with ThreadPoolExecutor(effective_n_jobs(self.n_jobs)) as threads:
+        starts, n_threads = (
+            range(0, len(sources), _FILES),
+            effective_n_jobs(self.n_jobs),
+        )
+        with _pillow_is_quiet(), ThreadPoolExecutor(n_threads) as threads:
             # in the order of the rows; the first failure cancels what has not begun
             read_parts = list(threads.map(read, starts))
         failures, levels = map(chain.from_iterable, zip(*read_parts, strict=True))
@@ -393,3 +403,25 @@ class ImageReader(ImageTransformer):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []  # the output is of `dtype`
         return tags
+
+
+def _with_row(error, row):
+    """Return an error of a source as one of the same kind that names its row as well.
+
+    A number of the system is kept, which tells one kind of OSError from another.
+    """
+    if isinstance(error, ValueError):
+        return ValueError(f"Row {row} of X: {error}")
+    found = OSError(f"Row {row} of X: {error}")
+    if type(error).__module__ == "builtins":
+        found = type(error)(*found.args)
+    found.errno = error.errno
+    return found
+
+
+@contextmanager
+def _pillow_is_quiet():
+    """Leave out warnings of Pillow about metadata and sizes, which name no row."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+        yield
