@@ -25,6 +25,7 @@ from sklearn_l2cnn._data.sources import (
 )
 from sklearn_l2cnn._data.validation import check_weight
 from sklearn_l2cnn._data.windows import Levels, Window, warn_about_windows, window_of
+from sklearn_l2cnn._utils.defaults import usual_defaults
 from sklearn_l2cnn._utils.estimators import set_attributes
 from sklearn_l2cnn._utils.sklearn_compat import Interval, Options, StrOptions
 from sklearn_l2cnn.preprocessing._base import FORM, NUMBER, ImageTransformer
@@ -228,19 +229,22 @@ class ImageReader(ImageTransformer):
             Of `dtype`. With ``channels="first"`` (n, channels, height, width). If X is
             one array, in the form of X.
         """
-        check_is_fitted(self)
-        sources = sources_of(X)
-        if sources is None and hasattr(self, "image_shape_"):
-            return super().transform(X)
-        if sources is None:  # one array, after a fit to files
-            images = as_images(X, image_shape=self.image_shape, channels=self.channels)
-            found = self._apply(self._transform, images).numpy()
-        else:
-            validate_data(
-                self, X=X, reset=False, skip_check_array=True, ensure_2d=False
-            )
-            found = self._read(sources)
-        return found if self.channels == "last" else found.transpose(0, 3, 1, 2)
+        with usual_defaults():
+            check_is_fitted(self)
+            sources = sources_of(X)
+            if sources is None and hasattr(self, "image_shape_"):
+                return super().transform(X)
+            if sources is None:  # one array, after a fit to files
+                images = as_images(
+                    X, image_shape=self.image_shape, channels=self.channels
+                )
+                found = self._apply(self._transform, images).numpy()
+            else:
+                validate_data(
+                    self, X=X, reset=False, skip_check_array=True, ensure_2d=False
+                )
+                found = self._read(sources)
+            return found if self.channels == "last" else found.transpose(0, 3, 1, 2)
 
     def _fit(self, X, sample_weight, first):
         if None not in (self.black, self.white) and not self.black < self.white:

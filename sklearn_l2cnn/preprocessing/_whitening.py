@@ -6,7 +6,12 @@ import numpy as np
 import torch
 
 from sklearn_l2cnn._data.arrays import as_tensor, on_host
-from sklearn_l2cnn._data.pixels import as_float64, as_floats_like, chunks
+from sklearn_l2cnn._data.pixels import (
+    as_float64,
+    as_floats_like,
+    chunks,
+    finite_moments,
+)
 from sklearn_l2cnn._utils.sklearn_compat import Interval
 from sklearn_l2cnn.preprocessing._base import FORM, ImageTransformer, PartialFitMixin
 from sklearn_l2cnn.preprocessing._geometry import pad_axis
@@ -115,7 +120,9 @@ class PatchWhitener(PartialFitMixin, ImageTransformer):
             shares = as_tensor(weight[rows[part]]).to(patches.device)
             shares = shares.repeat_interleave(patches.shape[2])
             new = _moments(patches.swapaxes(1, 2).flatten(0, 1), shares)
-            moments = new if moments is None else _merge_moments(moments, new)
+            with np.errstate(over="ignore", invalid="ignore"):
+                moments = new if moments is None else _merge_moments(moments, new)
+        finite_moments(*moments[1:])
         learnt = dict(zip(names, moments, strict=True))
         return {**learnt, "filters_": self._whitening(learnt["covariance_"])}
 
