@@ -129,7 +129,8 @@ class PatchWhitener(PartialFitMixin, ImageTransformer):
     def _whitening(self, covariance):
         """Return the rows of the whitening matrix for the middle pixel of a patch."""
         values, vectors = np.linalg.eigh(covariance)
-        values = values.clip(0) + self.epsilon * values.clip(0).mean()
+        with np.errstate(over="ignore"):  # of an infinite ridge nothing is left
+            values = values.clip(0) + self.epsilon * values.clip(0).mean()
         roots = np.where(values > 0, values, 1.0) ** -0.5
         height, width = self._sides()
         middle = (height // 2) * width + width // 2
