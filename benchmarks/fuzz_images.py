@@ -56,7 +56,16 @@ def good_files():
         except (OSError, ValueError, KeyError, AttributeError):
             continue  # this build of Pillow does not write it
         files[name] = stream.getvalue()
+    # this, and the first images of each kind, take memory once
+    Image.init()
+    X = [colour, grey_array(), Image.fromarray(grey_array().astype(np.float32))]
+    ImageReader(4, "RGBA", "pad", dtype="float32", n_jobs=2).fit_transform(X)
     return files
+
+
+def grey_array():
+    """Return an image that is all grey."""
+    return np.full((3, 4), 128, np.uint8)
 
 
 def _recipes(colour):
@@ -232,7 +241,7 @@ def case(seed):
 
 def _read_both_ways(reader, way, content, path):
     """Yield what is wrong with the two ways to treat errors."""
-    good, results, refused = np.full((3, 4), 128, np.uint8), [], []
+    good, results, refused = grey_array(), [], []
     for on_error in ("raise", "fill"):
         reader.set_params(on_error=on_error)
         source = {"bytes": content, "path": path}.get(way) or _opened(content)

@@ -99,7 +99,10 @@ def read_image(source, options):
         return _decode(io.BytesIO(source), options, name)
     path = _resolve(source, options.root)
     try:
-        with open(path, "rb", opener=_open_without_waiting) as file:
+        with (
+            open(path, "rb", buffering=0, opener=_open_without_waiting) as raw,
+            _File(raw) as file,
+        ):
             _check_regular(file, name)
             return _decode(file, options, name)
     except FileNotFoundError:
@@ -135,6 +138,17 @@ def _path_of(source):
 def _open_without_waiting(path, flags):
     """Open a file as `open` does, also a pipe that nobody writes to."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+class _File(io.BufferedReader):
+    """A file of which no more is asked for than there is.
+
+    Memory is taken for all that is asked for, and a damaged file may say 2 GB.
+    """
+
+    def read(self, size=-1, /):
+        left = max(0, os.fstat(self.fileno()).st_size - self.tell())
+        return super().read(left if size is None or size < 0 else min(size, left))
 
 
 def _check_regular(file, name):

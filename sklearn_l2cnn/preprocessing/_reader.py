@@ -1,5 +1,6 @@
 """Reading images from files, bytes, Pillow images or arrays into one array."""
 
+import logging
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -425,7 +426,15 @@ def _with_row(error, row):
 
 @contextmanager
 def _pillow_is_quiet():
-    """Leave out warnings of Pillow about metadata and sizes, which name no row."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
-        yield
+    """Leave out what Pillow warns of, which names no row: metadata and sizes.
+
+    What it logs goes to handlers that a user has set, and else nowhere.
+    """
+    log, silence = logging.getLogger("PIL"), logging.NullHandler()
+    log.addHandler(silence)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+            yield
+    finally:
+        log.removeHandler(silence)

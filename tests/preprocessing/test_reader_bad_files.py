@@ -1,9 +1,12 @@
 """Tests of ImageReader with bad files."""
 
 import io
+import logging
 import os
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import warnings
 import zlib
@@ -259,6 +262,27 @@ def test_warnings_of_pillow_name_no_row_and_are_left_out(monkeypatch):
         ImageReader().fit_transform([encoded("png")])
         assert warnings.filters == before
     assert not told
+
+
+def test_what_pillow_logs_is_not_printed(caplog):
+    # three samples become 200, which Pillow logs as an error
+    tag = struct.pack("<HHII", 277, 3, 1, 3)
+    content = encoded("tiff")
+    assert content.count(tag) == 1
+    content = content.replace(tag, struct.pack("<HHII", 277, 3, 1, 200))
+    with pytest.raises(ValueError, match="Row 0 of X"):
+        ImageReader().fit_transform([content])
+    assert [r.levelname for r in caplog.records] == ["ERROR"]
+    assert logging.getLogger("PIL").handlers == []
+    script = (
+        "import sys; from sklearn_l2cnn.preprocessing import ImageReader\n"
+        "try: ImageReader().fit_transform([sys.stdin.buffer.read()])\n"
+        "except ValueError: pass\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], input=content, capture_output=True, check=True
+    )
+    assert done.stdout == done.stderr == b""
 
 
 def test_an_envelope_of_any_other_format_is_not_opened():

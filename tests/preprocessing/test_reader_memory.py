@@ -137,6 +137,28 @@ def test_headers_of_a_few_bytes_take_no_memory(tmp_path):
         assert refused and peak < MORE, name
 
 
+@linux
+def test_no_more_is_asked_of_a_file_than_it_has(tmp_path):
+    # a chunk in front of the pixels that says it has 2 GB
+    content = encoded(Image.new("RGB", (9, 9)), "png")
+    chunk = struct.pack(">I", 2**31 - 9) + b"abCd"
+    (tmp_path / "chunk").write_bytes(content[:33] + chunk + content[33:])
+    script = (
+        "import resource, sys; from benchmarks._measure import memory\n"
+        "from sklearn_l2cnn.preprocessing import ImageReader\n"
+        "sys.argv[1:] and ImageReader(4).fit_transform([sys.argv[2]])\n"
+        "most = memory('VmSize') + 2**29\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (most, most))\n"
+        "try: ImageReader(4).fit_transform([sys.argv[1]])\n"
+        "except ValueError as error: print(error, error.__cause__.__cause__)\n"
+    )
+    good = tmp_path / "good"
+    good.write_bytes(content)
+    command = [sys.executable, "-c", script, str(tmp_path / "chunk"), str(good)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    assert "truncated" in done.stdout and "MemoryError" not in done.stdout
+
+
 def test_what_it_would_take_is_said_and_can_be_allowed():
     colour = Image.fromarray(picture((40, 40))).resize((1500, 1500))
     X = [encoded(colour, "webp", lossless=True, method=0, quality=0)]
