@@ -16,7 +16,8 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.utils import Bunch, check_random_state
 
-from sklearn_l2cnn._data.files import MODES, ReadOptions, read_image
+from sklearn_l2cnn._data.decoding import MODES
+from sklearn_l2cnn._data.files import ReadOptions, read_image
 from sklearn_l2cnn._data.framing import ASPECTS, two_sides
 from sklearn_l2cnn._data.images import pixel_names
 from sklearn_l2cnn._data.windows import warn_about_windows

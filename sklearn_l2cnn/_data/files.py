@@ -1,32 +1,34 @@
-"""Reading paths, bytes and Pillow images into arrays of one size.
+"""Opening paths, bytes and Pillow images, and naming what is wrong with them.
 
 Images are only decoded by Pillow. All failures are raised as a ValueError or an OSError
 that names the source.
 """
 
 import io
-import math
 import os
 import re
+import stat
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from sklearn_l2cnn._data.framing import central_box, inner_place, two_sides
-from sklearn_l2cnn._data.windows import Levels, window_of
+from sklearn_l2cnn._data.decoding import (
+    NoImageError,
+    check_bytes,
+    check_pixels,
+    to_pixels,
+)
+from sklearn_l2cnn._data.memory import pixels_of_icons
 
-MODES = {"L": 1, "RGB": 3, "RGBA": 4}
-
-# A JPEG may be decoded at a half, a quarter or an eighth of its size, as long as at
-# least this many pixels are left to average along each side. Pillow's own default.
-_REDUCING_GAP = 2.0
-
-# The EXIF orientations: those in which rows and columns are swapped, and for each
-# whether rows and columns of the upright image are stored in reverse order.
-_ORIENTATION = 0x0112
-_SWAPPED = (5, 6, 7, 8)
-_FLIPPED = {2: (0, 1), 3: (1, 1), 4: (1, 0), 5: (0, 0), 6: (0, 1), 7: (1, 1), 8: (1, 0)}
+_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+# Formats in which Pillow opens a file of any other format, its own bounds aside.
+_ENVELOPES = ("IPTC", "FPX", "MIC")
 
 
 class ReadOptions(NamedTuple):
@@ -43,6 +45,7 @@ class ReadOptions(NamedTuple):
         Values around padded images and behind transparent pixels; 0 is black, 1 is
         white.
     max_pixels : int
+        Also the bound of the memory that decoding takes, 4 bytes for each.
     root : str, path or None
     black, white : float or None
         Values that are black and white in images of more than 8 bits; None finds them.
@@ -96,7 +99,11 @@ def read_image(source, options):
         return _decode(io.BytesIO(source), options, name)
     path = _resolve(source, options.root)
     try:
-        with open(path, "rb") as file:
+        with (
+            open(path, "rb", buffering=0, opener=_open_without_waiting) as raw,
+            _File(raw) as file,
+        ):
+            _check_regular(file, name)
             return _decode(file, options, name)
     except FileNotFoundError:
         raise FileNotFoundError(_no_file_message(name, path)) from None
@@ -114,14 +121,51 @@ def describe_source(source):
         return f"PIL image {name!r}" if name else f"PIL image of mode {source.mode!r}"
     if isinstance(source, bytes | bytearray):
         return f"bytes {bytes(source[:12])!r}... ({len(source)} in all)"
-    return repr(os.fspath(source))
+    return repr(_path_of(source))
+
+
+def _path_of(source):
+    """Return a path as text, as the system's own functions understand its bytes."""
+    try:
+        return os.fsdecode(source)
+    except TypeError as error:
+        raise ValueError(
+            f"An object of type {type(source).__name__} is no path: {error}. Pass "
+            "its path as text."
+        ) from error
+
+
+def _open_without_waiting(path, flags):
+    """Open a file as `open` does, also a pipe that nobody writes to."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+class _File(io.BufferedReader):
+    """A file of which no more is asked for than there is.
+
+    Memory is taken for all that is asked for, and a damaged file may say 2 GB.
+    """
+
+    def read(self, size=-1, /):
+        left = max(0, os.fstat(self.fileno()).st_size - self.tell())
+        return super().read(left if size is None or size < 0 else min(size, left))
+
+
+def _check_regular(file, name):
+    """Raise if an open file is a pipe or a device, which may never end."""
+    mode = os.fstat(file.fileno()).st_mode
+    if not stat.S_ISREG(mode):
+        raise ValueError(
+            f"{name} is {_KINDS.get(stat.S_IFMT(mode), 'no regular file')}, a file was "
+            "expected. Read it yourself, and pass its bytes."
+        )
 
 
 def _resolve(source, root):
-    path = os.fspath(source)
-    if "\0" in str(path):
+    path = _path_of(source)
+    if "\0" in path:
         raise ValueError(f"{path!r} contains a null byte, which paths cannot contain.")
-    if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", str(path)):
+    if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", path):
         raise ValueError(
             f"{path!r} is an address on a network, which is not opened. Download the "
             "files first, and pass their paths."
@@ -129,7 +173,10 @@ def _resolve(source, root):
     if root is None:
         return path
     root = Path(root).resolve()
-    found = (root / path).resolve()
+    try:
+        found = (root / path).resolve()
+    except RuntimeError as error:  # before Python 3.13, of links that lead in a circle
+        raise OSError(f"{path!r} cannot be followed: {error}") from error
     if not found.is_relative_to(root):
         raise ValueError(
             f"{path!r} leads to {str(found)!r}, which lies outside of "
@@ -156,7 +203,11 @@ def _decode(file, options, name):
             "to a PNG of the size that you need first."
         )
     try:
+        # Pillow decodes icons where it opens them: 16 bytes for each pixel
+        check_bytes(16 * pixels_of_icons(file), options)
         image = Image.open(file)
+    except NoImageError as error:
+        raise ValueError(f"{name} {error}") from None
     except UnidentifiedImageError:
         raise ValueError(_no_image_message(head, name)) from None
     except Image.DecompressionBombError as error:
@@ -166,7 +217,22 @@ def _decode(file, options, name):
     except Exception as error:  # damaged files may raise errors of any type
         raise ValueError(_damaged_message(name, error)) from error
     with image:
+        if image.format in _ENVELOPES:
+            raise ValueError(
+                f"{name} is {image.format}, which holds a file of another format. "
+                "Convert it to PNG or JPEG, or leave it out."
+            )
         return _to_pixels(image, options, name)
+
+
+def _to_pixels(image, options, name, whole=False):
+    try:
+        check_pixels(image.size, options)
+        return to_pixels(image, options, whole)
+    except NoImageError as error:
+        raise ValueError(f"{name} {error}") from None
+    except Exception as error:  # damaged files may raise errors of any type
+        raise ValueError(_damaged_message(name, error)) from error
 
 
 def _damaged_message(name, error):
@@ -186,200 +252,3 @@ def _no_image_message(head, name):
         f"{name} is not an image that Pillow can read: it begins with {head[:12]!r}. "
         "Convert it to PNG or JPEG, or leave it out."
     )
-
-
-def _to_pixels(image, options, name, whole=False):
-    """Convert an opened image to an array of the requested size and mode.
-
-    The user's own images are decoded at their full size, as decoding at a fraction of
-    it would change them.
-    """
-    width, height = image.size
-    if width * height > options.max_pixels:
-        raise ValueError(
-            f"{name} has {width} x {height} = {width * height:,} pixels, more than "
-            f"max_pixels={options.max_pixels:,}: it may be a decompression bomb, which "
-            "fills the memory. If you trust it, increase max_pixels."
-        )
-    try:
-        image, scale = _load_upright(image, options, whole)
-        image, levels = _to_grey_or_mode(image, options)
-    except Exception as error:  # damaged files may raise errors of any type
-        raise ValueError(_damaged_message(name, error)) from error
-    if options.size is not None:
-        image = _to_size(image, scale, options)
-    return _to_array(image, options), levels
-
-
-class Scale(NamedTuple):
-    """Position of an image in one that was decoded at a fraction of its size.
-
-    Attributes
-    ----------
-    shape : tuple (height, width)
-        Size of the upright image at full resolution.
-    factor : int
-        1, 2, 4 or 8.
-    before : tuple (rows, columns)
-        Fraction of a decoded pixel before the image. The sides of the decoded image are
-        rounded up, at their end unless they are reversed.
-    """
-
-    shape: tuple
-    factor: int
-    before: tuple
-
-
-def _load_upright(image, options, whole):
-    """Decode an image, a large JPEG at a fraction of its size, and rotate it upright.
-
-    Returns
-    -------
-    image : Pillow image
-    scale : Scale
-    """
-    from PIL import ImageOps
-
-    orientation = image.getexif().get(_ORIENTATION, 1)
-    swapped = orientation in _SWAPPED
-    stored = image.size
-    shape = stored if swapped else stored[::-1]
-    sized = options.size is not None and options.interpolation != "nearest"
-    if sized and not whole:
-        wanted = _uncropped_size(shape, two_sides(options.size), options.aspect)
-        wanted = wanted if swapped else wanted[::-1]
-        least = tuple(max(1, int(side * _REDUCING_GAP)) for side in wanted)
-        image.draft(options.mode, least)
-    factor = next(k for k in (1, 2, 4, 8) if -(-stored[0] // k) == image.size[0])
-    image.load()
-    if orientation in _FLIPPED:
-        image = ImageOps.exif_transpose(image)
-    before = (
-        (own - whole / factor) * is_reversed
-        for own, whole, is_reversed in zip(
-            image.size[::-1], shape, _FLIPPED.get(orientation, (0, 0)), strict=True
-        )
-    )
-    return image, Scale(shape, factor, tuple(before))
-
-
-def _uncropped_size(shape, size, aspect):
-    """Return the size of the whole image after resizing the part that is kept."""
-    if aspect == "stretch":
-        return size
-    scales = [side / whole for side, whole in zip(size, shape, strict=True)]
-    scale = max(scales) if aspect == "crop" else min(scales)
-    return tuple(scale * whole for whole in shape)
-
-
-def _to_grey_or_mode(image, options):
-    """Convert an image of more than 8 bits to floats, any other to the mode.
-
-    Pillow has more than 8 bits in grey images alone.
-
-    Returns
-    -------
-    image : Pillow image
-    levels : Levels or None
-    """
-    if image.mode.startswith("I") or image.mode == "F":
-        return _to_shares(image, options)
-    return _to_mode(_to_eight_bits(image), options), None
-
-
-def _to_eight_bits(image):
-    """Convert an image of 8 bits to L, LA, RGB or RGBA."""
-    alpha = "A" if "transparency" in image.info else ""
-    modes = {"P": "RGB" + alpha, "L": "L" + alpha, "RGB": "RGB" + alpha, "1": "L"}
-    modes |= {"LA": "LA", "La": "LA", "PA": "RGBA", "RGBA": "RGBA", "RGBa": "RGBA"}
-    mode = modes.get(image.mode, "RGB")  # CMYK, YCbCr, LAB and HSV
-    return image if image.mode == mode else image.convert(mode)
-
-
-def _to_shares(image, options):
-    """Convert an image of more than 8 bits to one of floats, white as 1."""
-    from PIL import Image
-
-    values, least = np.asarray(image, dtype=np.float64), 65535.0
-    if image.mode == "F":
-        least = 1.0
-    # older releases of Pillow read 16-bit files as 32-bit integers
-    elif image.mode == "I" and image.format is None:
-        least = 255.0
-    finite = values[np.isfinite(values)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
-    window = window_of(low, high, options.black, options.white, least)
-    shares = np.nan_to_num(window.shares(values))
-    return Image.fromarray(shares.astype(np.float32)), Levels(low, high, window)
-
-
-def _to_mode(image, options):
-    """Convert L, LA, RGB or RGBA to the requested mode, with a background."""
-    from PIL import Image
-
-    if image.mode in ("LA", "RGBA") and options.mode != "RGBA":
-        behind = _grey(image.size, options.background, "RGBA")
-        image = Image.alpha_composite(behind, image.convert("RGBA"))
-    return image if image.mode == options.mode else image.convert(options.mode)
-
-
-def _grey(size, share, mode):
-    """Return an opaque image of a single grey level."""
-    from PIL import Image
-
-    return Image.new("L", size, round(255 * share)).convert(mode)
-
-
-def _to_size(image, scale, options):
-    """Resize an upright image to the requested size."""
-    from PIL import Image
-
-    size, place = two_sides(options.size), (0, 0)
-    inner, part = size, (0, 0, *scale.shape)
-    if options.aspect == "crop":
-        part = central_box(scale.shape, size)
-    elif options.aspect == "pad":
-        top, left, *inner = inner_place(scale.shape, size)
-        place = (left, top)
-    image, box = _crop(image, scale, *part)
-    image = image.resize(
-        tuple(inner[::-1]),
-        Image.Resampling[options.interpolation.upper()],
-        box=box,
-        reducing_gap=_REDUCING_GAP,
-    )
-    if tuple(inner) == size:
-        return image
-    frame = _grey(size[::-1], options.fill, options.mode)
-    if image.mode == "F":
-        frame = Image.new("F", size[::-1], options.fill)
-    frame.paste(image, place)
-    return frame
-
-
-def _crop(image, scale, top, left, height, width):
-    """Crop a part of an image to whole pixels; also return its box in the crop."""
-    upper, side = (
-        before + part / scale.factor
-        for before, part in zip(scale.before, (top, left), strict=True)
-    )
-    lower, far = upper + height / scale.factor, side + width / scale.factor
-    x, y = math.floor(side), math.floor(upper)
-    end = min(image.width, math.ceil(far)), min(image.height, math.ceil(lower))
-    if (x, y, *end) != (0, 0, *image.size):
-        image = image.crop((x, y, *end))
-    box = (side - x, upper - y, min(far - x, image.width), min(lower - y, image.height))
-    return image, box
-
-
-def _to_array(image, options):
-    """Return an image, of shares of white or of the requested mode, as an array."""
-    pixels, is_byte = np.asarray(image), options.dtype == np.uint8
-    if image.mode == "F":
-        grey = pixels.clip(0, 1)  # bicubic interpolation goes beyond
-        grey = np.round(255 * grey).astype(np.uint8) if is_byte else grey
-        opaque = np.full_like(grey, 255 if is_byte else 1)
-        pixels = np.dstack([grey, grey, grey, opaque][: MODES[options.mode]])
-    elif not is_byte:
-        pixels = pixels / np.float32(255)
-    return pixels.reshape(*pixels.shape[:2], -1)

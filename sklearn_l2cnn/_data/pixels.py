@@ -69,10 +69,10 @@ def channel_statistics(images, rows, weight):
         variance = np.maximum(variance - np.square(drift), 0.0)
         mean = center + drift
     white = white_of(images)
-    return _finite(mean / white, variance / white**2)
+    return finite_moments(mean / white, variance / white**2)
 
 
-def _finite(mean, variance):
+def finite_moments(mean, variance):
     """Return the statistics of pixels, or raise where they are no numbers."""
     if not (np.isfinite(mean).all() and np.isfinite(variance).all()):
         raise ValueError(
@@ -80,6 +80,37 @@ def _finite(mean, variance):
             "overflows float64. Divide X by a constant first."
         )
     return mean, variance
+
+
+def check_result(result, images, name):
+    """Raise where finite images were turned into numbers that are not.
+
+    Parameters
+    ----------
+    result, images : Tensor
+    name : str
+        Who computed the result.
+    """
+    # a sum is finite unless there is something to find, or it overflows
+    if not result.is_floating_point() or torch.isfinite(result.sum()):
+        return
+    if not torch.isfinite(result).all():
+        raise ValueError(
+            f"{name} gives NaN or a value too large for dtype({dtype_name(result)!r}): "
+            f"the largest magnitude of the images is {largest_magnitude(images):.3g}. "
+            "Look for pixels that are not pixels, or divide X by a constant first."
+        )
+
+
+def power_of_two(magnitudes):
+    """Return the largest power of two that is no larger, by which a division is exact.
+
+    Parameters
+    ----------
+    magnitudes : Tensor of float64
+        Positive.
+    """
+    return magnitudes / (2 * torch.frexp(magnitudes).mantissa)
 
 
 def _moments_of_bytes(images, rows, share):
@@ -154,7 +185,7 @@ def merge_statistics(old, new):
         step = mean - old_mean
         drifted = old_variance + share * np.square(step)
         both = old_mean + share * step, (1 - share) * drifted + share * variance
-    return old_weight + weight, *_finite(*both)
+    return old_weight + weight, *finite_moments(*both)
 
 
 def unit_of(images):

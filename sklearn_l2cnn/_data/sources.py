@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sklearn_l2cnn._data.arrays import is_tensor, tensor_to_numpy
+from sklearn_l2cnn._data.arrays import holds_numbers, is_tensor, tensor_to_numpy
 from sklearn_l2cnn._data.data_sets import refuse_data_set
 from sklearn_l2cnn._data.files import describe_source, is_file, is_pil
 
@@ -92,6 +92,11 @@ def _is_image(source):
 
 
 def check_source(source, row):
+    if _is_image(source) and not holds_numbers(source):
+        raise ValueError(
+            f"Row {row} of X is an array of dtype {source.dtype}; real numbers were "
+            f"expected. Pass {_advice(source)}."
+        )
     if not is_file(source) and not _is_image(source):
         raise ValueError(
             f"Row {row} of X is {source!r:.60}, of type {type(source).__name__}; a "
@@ -99,6 +104,13 @@ def check_source(source, row):
             f"channels), or a dict with one of them as {' or '.join(map(repr, _KEYS))} "
             "was expected."
         )
+
+
+def _advice(array):
+    """Say how an array that holds no real numbers becomes one that does."""
+    if array.dtype.kind == "c":
+        return "image.real, or np.abs(image) for magnitudes"
+    return "image.astype(float) if its values are numbers"
 
 
 def load_repeated(sources):
@@ -116,6 +128,8 @@ def ranges_of(sources):
     ranges = {}
     for source in sources:
         if not isinstance(source, np.ndarray) or source.dtype in (np.uint8, bool):
+            continue
+        if not holds_numbers(source):  # which its row is told when it is read
             continue
         finite, is_float = source[np.isfinite(source)], source.dtype.kind == "f"
         low, high = ranges.get(is_float, (0.0, 0.0))

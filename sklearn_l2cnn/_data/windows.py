@@ -1,5 +1,6 @@
 """Which values are black and which are white, in images of more than 8 bits."""
 
+import math
 import warnings
 from typing import NamedTuple
 
@@ -22,7 +23,10 @@ class Window(NamedTuple):
 
     def shares(self, values):
         """Return floats, an array or a tensor, as shares of white from 0 to 1."""
-        return ((values - self.black) / (self.white - self.black)).clip(0, 1)
+        black, white = self
+        if math.isinf(white - black):  # halves are far enough from the largest number
+            values, black, white = values / 2, black / 2, white / 2
+        return ((values - black) / (white - black)).clip(0, 1)
 
     def __str__(self):
         return f"black={self.black:g} and white={self.white:g}"

@@ -87,6 +87,12 @@ def accelerator():
     return _with_index(named)
 
 
+def kinds_of_devices():
+    """Return the kinds of devices that this machine has, such as ``"cpu"``."""
+    named = _named_by_torch()
+    return ("cpu",) if named is None else ("cpu", named.type)
+
+
 def _named_by_torch():
     """Return the accelerator that torch has found, of whatever kind, or None."""
     if not hasattr(torch, "accelerator"):  # before torch 2.6

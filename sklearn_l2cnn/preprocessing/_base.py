@@ -9,8 +9,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_l2cnn._data.arrays import give_back, origin_of
 from sklearn_l2cnn._data.images import as_images, in_form, ndim_of, pixel_names
-from sklearn_l2cnn._data.pixels import chunks, unit_of, warn_about_units
+from sklearn_l2cnn._data.pixels import (
+    check_result,
+    chunks,
+    unit_of,
+    warn_about_units,
+)
 from sklearn_l2cnn._data.validation import check_images, check_weight, read_images
+from sklearn_l2cnn._utils.defaults import usual_defaults
 from sklearn_l2cnn._utils.estimators import (
     ParametersMixin,
     all_or_nothing,
@@ -63,7 +69,7 @@ class ImageTransformer(ParametersMixin, RowsInFramesMixin, BaseEstimator):
         -------
         self : object
         """
-        with all_or_nothing(self):
+        with usual_defaults(), all_or_nothing(self):
             return self._fit(X, sample_weight, first=True)
 
     def transform(self, X):
@@ -80,14 +86,17 @@ class ImageTransformer(ParametersMixin, RowsInFramesMixin, BaseEstimator):
             In the form of X: rows for rows, images for images. ``set_output`` makes
             data frames of rows; images stay arrays.
         """
-        check_is_fitted(self)
-        check_same_namespace(X, self, attribute="_origin_", method="transform")
-        channels_in, channels_out = self._channel_positions()
-        images = check_images(self, X, channels=channels_in)
-        if self._checks_units:
-            warn_about_units(images, self._unit_)
-        images = self._apply(self._transform, images)
-        return give_back(in_form(images, self._ndim_out(ndim_of(X)), channels_out), X)
+        with usual_defaults():
+            check_is_fitted(self)
+            check_same_namespace(X, self, attribute="_origin_", method="transform")
+            channels_in, channels_out = self._channel_positions()
+            images = check_images(self, X, channels=channels_in)
+            if self._checks_units:
+                warn_about_units(images, self._unit_)
+            images = self._apply(self._transform, images)
+            return give_back(
+                in_form(images, self._ndim_out(ndim_of(X)), channels_out), X
+            )
 
     def get_feature_names_out(self, input_features=None):
         """Get output feature names, in the order of the values in a flattened image.
@@ -161,6 +170,7 @@ class ImageTransformer(ParametersMixin, RowsInFramesMixin, BaseEstimator):
         result = None
         for rows in chunks(len(images), images.shape[1:]):
             chunk = function(images[rows].clone().permute(0, 3, 1, 2))
+            check_result(chunk, images[rows], type(self).__name__)
             chunk = chunk.permute(0, 2, 3, 1)
             if result is None:
                 result = chunk.new_empty((len(images), *chunk.shape[1:]))
@@ -200,13 +210,14 @@ class InvertibleMixin:
             In the form of X: rows for rows, images for images. Images that were uint8
             before they were transformed to floats are floats in [0, 1].
         """
-        check_is_fitted(self)
-        channels_in, channels_out = self._channel_positions()
-        images = as_images(
-            X, channels=channels_out, expected=self.output_shape_, estimator=self
-        )
-        images = self._apply(self._inverse_transform, images)
-        return give_back(in_form(images, self._ndim_in(ndim_of(X)), channels_in), X)
+        with usual_defaults():
+            check_is_fitted(self)
+            channels_in, channels_out = self._channel_positions()
+            images = as_images(
+                X, channels=channels_out, expected=self.output_shape_, estimator=self
+            )
+            images = self._apply(self._inverse_transform, images)
+            return give_back(in_form(images, self._ndim_in(ndim_of(X)), channels_in), X)
 
     def _inverse_transform(self, images):
         return images
@@ -239,5 +250,5 @@ class PartialFitMixin(OneToOneFeatureMixin):
         self : object
         """
         first = not hasattr(self, "image_shape_")
-        with all_or_nothing(self):
+        with usual_defaults(), all_or_nothing(self):
             return self._fit(X, sample_weight, first)

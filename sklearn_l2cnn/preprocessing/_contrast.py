@@ -5,9 +5,18 @@ from numbers import Integral, Real
 import torch
 from sklearn.base import OneToOneFeatureMixin
 
-from sklearn_l2cnn._data.pixels import as_float64, as_floats_like, cast_like, white_of
+from sklearn_l2cnn._data.pixels import (
+    as_float64,
+    as_floats_like,
+    cast_like,
+    power_of_two,
+    white_of,
+)
 from sklearn_l2cnn._utils.sklearn_compat import Interval
 from sklearn_l2cnn.preprocessing._base import FORM, ImageTransformer
+
+# The least contrast of an image, as a share of its largest value: less is rounding.
+_LEAST = 1e-15
 
 
 class ContrastNormalizer(OneToOneFeatureMixin, ImageTransformer):
@@ -80,15 +89,25 @@ class ContrastNormalizer(OneToOneFeatureMixin, ImageTransformer):
                 f"expected, such as {self.window + 1}."
             )
         values = as_float64(images)
+        # in a unit in which no square overflows, and as distances to a pixel of the
+        # image, which are exactly 0 in flat ones
+        largest = values.abs().amax(dim=(1, 2, 3), keepdim=True)
+        unit = power_of_two(largest.clamp_min(self.epsilon))
+        values = values / unit
         if self.window is None:
+            values = values - values[:, :1, :1, :1]
             values = values - values.mean(dim=(1, 2, 3), keepdim=True)
             variance = values.square().mean(dim=(1, 2, 3), keepdim=True)
         else:
+            values = values - values[:, :, :1, :1]
             mean = _gaussian_blur(values, self.window)
             square = _gaussian_blur(values.square(), self.window)
             variance = (square - mean.square()).clamp_min(0).mean(1, keepdim=True)
             values = values - mean
-        return as_floats_like(values / (variance + self.epsilon**2).sqrt(), images)
+        # a number over a tensor would be its reciprocal first, which may overflow
+        least = torch.full_like(unit, self.epsilon) / unit
+        scale = (variance + least.square()).sqrt()
+        return as_floats_like(values / scale.clamp_min(_LEAST), images)
 
 
 def _gaussian_blur(images, window):

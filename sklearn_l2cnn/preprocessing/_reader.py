@@ -1,8 +1,10 @@
 """Reading images from files, bytes, Pillow images or arrays into one array."""
 
+import logging
 import os
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import chain
 from numbers import Integral, Real
 
@@ -11,7 +13,8 @@ import torch
 from joblib import effective_n_jobs
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_l2cnn._data.files import MODES, ReadOptions, is_file, read_image
+from sklearn_l2cnn._data.decoding import MODES
+from sklearn_l2cnn._data.files import ReadOptions, is_file, read_image
 from sklearn_l2cnn._data.framing import ASPECTS, two_sides
 from sklearn_l2cnn._data.images import as_images
 from sklearn_l2cnn._data.pixels import as_float64, cast_like, white_of
@@ -23,6 +26,7 @@ from sklearn_l2cnn._data.sources import (
 )
 from sklearn_l2cnn._data.validation import check_weight
 from sklearn_l2cnn._data.windows import Levels, Window, warn_about_windows, window_of
+from sklearn_l2cnn._utils.defaults import usual_defaults
 from sklearn_l2cnn._utils.estimators import set_attributes
 from sklearn_l2cnn._utils.sklearn_compat import Interval, Options, StrOptions
 from sklearn_l2cnn.preprocessing._base import FORM, NUMBER, ImageTransformer
@@ -92,13 +96,16 @@ class ImageReader(ImageTransformer):
         links, raise an error. None is the working directory and allows any path.
 
     on_error : {"raise", "fill"}, default="raise"
-        How to treat images that cannot be read: raise an error, or list them in a
-        warning and replace each with an image of the value `fill`.
+        How to treat images that cannot be read: raise an error that names the row, or
+        list them in a warning and replace each with an image of the value `fill`. Only
+        regular files are opened, no pipes or devices. Images with NaN cannot be read.
 
     max_pixels : int, default=89478485
-        Largest number of pixels in a file. Larger images raise an error before they are
-        decoded, since small files can decode to huge images. The default is that of
-        Pillow.
+        Largest number of pixels in a file, and the most memory for decoding it: 4 bytes
+        for each, 358 MB. Others raise an error before they are decoded, since small
+        files can decode to huge images. Most formats need no more than these 4 bytes;
+        WebP, AVIF, JPEG 2000 and progressive JPEG need up to 28, and may then have
+        fewer pixels. Every thread needs as much. The default is that of Pillow.
 
     n_jobs : int, default=None
         Number of threads that read files. None means 1 unless in a
@@ -223,19 +230,22 @@ class ImageReader(ImageTransformer):
             Of `dtype`. With ``channels="first"`` (n, channels, height, width). If X is
             one array, in the form of X.
         """
-        check_is_fitted(self)
-        sources = sources_of(X)
-        if sources is None and hasattr(self, "image_shape_"):
-            return super().transform(X)
-        if sources is None:  # one array, after a fit to files
-            images = as_images(X, image_shape=self.image_shape, channels=self.channels)
-            found = self._apply(self._transform, images).numpy()
-        else:
-            validate_data(
-                self, X=X, reset=False, skip_check_array=True, ensure_2d=False
-            )
-            found = self._read(sources)
-        return found if self.channels == "last" else found.transpose(0, 3, 1, 2)
+        with usual_defaults():
+            check_is_fitted(self)
+            sources = sources_of(X)
+            if sources is None and hasattr(self, "image_shape_"):
+                return super().transform(X)
+            if sources is None:  # one array, after a fit to files
+                images = as_images(
+                    X, image_shape=self.image_shape, channels=self.channels
+                )
+                found = self._apply(self._transform, images).numpy()
+            else:
+                validate_data(
+                    self, X=X, reset=False, skip_check_array=True, ensure_2d=False
+                )
+                found = self._read(sources)
+            return found if self.channels == "last" else found.transpose(0, 3, 1, 2)
 
     def _fit(self, X, sample_weight, first):
         if None not in (self.black, self.white) and not self.black < self.white:
@@ -348,13 +358,18 @@ class ImageReader(ImageTransformer):
                     images[row], found = self._read_one(sources[row], row, options)
                     levels.append(found)
                 except (OSError, ValueError) as error:
+                    if self.on_error == "raise" and is_file(sources[row]):
+                        raise _with_row(error, row) from error
                     if self.on_error == "raise":
                         raise
                     failures.append(f"row {row}: {error}")
             return failures, levels
 
-        starts = range(0, len(sources), _FILES)
-        with ThreadPoolExecutor(effective_n_jobs(self.n_jobs)) as threads:
+        starts, n_threads = (
+            range(0, len(sources), _FILES),
+            effective_n_jobs(self.n_jobs),
+        )
+        with _pillow_is_quiet(), ThreadPoolExecutor(n_threads) as threads:
             # in the order of the rows; the first failure cancels what has not begun
             read_parts = list(threads.map(read, starts))
         failures, levels = map(chain.from_iterable, zip(*read_parts, strict=True))
@@ -393,3 +408,33 @@ class ImageReader(ImageTransformer):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []  # the output is of `dtype`
         return tags
+
+
+def _with_row(error, row):
+    """Return an error of a source as one of the same kind that names its row as well.
+
+    A number of the system is kept, which tells one kind of OSError from another.
+    """
+    if isinstance(error, ValueError):
+        return ValueError(f"Row {row} of X: {error}")
+    found = OSError(f"Row {row} of X: {error}")
+    if type(error).__module__ == "builtins":
+        found = type(error)(*found.args)
+    found.errno = error.errno
+    return found
+
+
+@contextmanager
+def _pillow_is_quiet():
+    """Leave out what Pillow warns of, which names no row: metadata and sizes.
+
+    What it logs goes to handlers that a user has set, and else nowhere.
+    """
+    log, silence = logging.getLogger("PIL"), logging.NullHandler()
+    log.addHandler(silence)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+            yield
+    finally:
+        log.removeHandler(silence)

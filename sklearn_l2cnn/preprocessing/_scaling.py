@@ -1,5 +1,7 @@
 """Scaling of pixels to a range."""
 
+import math
+
 import numpy as np
 import torch
 
@@ -120,7 +122,11 @@ def _check_range(limits, name):
 def _rescale(images, source, target):
     """Map [a, b] linearly to [a', b'], with slope 1 if a range has no width."""
     (low, high), (new_low, new_high) = source, target
-    slope = 1.0
-    if high > low and new_high > new_low:
-        slope = (new_high - new_low) / (high - low)
-    return as_floats_like(new_low + (as_float64(images) - low) * slope, images)
+    values = as_float64(images)
+    if high == low or new_high == new_low:
+        return as_floats_like(new_low + (values - low), images)
+    # the width of a range may be larger than the largest number, that of a half is not
+    part = 0.5 if math.inf in (high - low, new_high - new_low) else 1.0
+    shares = (part * values - part * low) / (part * high - part * low)
+    new = part * new_low + shares * (part * new_high - part * new_low)
+    return as_floats_like(new / part, images)

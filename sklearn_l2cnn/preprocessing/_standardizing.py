@@ -1,5 +1,7 @@
 """Standardisation of channels or pixels to mean 0 and standard deviation 1."""
 
+import copy
+
 import numpy as np
 import torch
 from sklearn.preprocessing import StandardScaler
@@ -10,6 +12,7 @@ from sklearn_l2cnn._data.pixels import (
     as_floats_like,
     channel_statistics,
     chunks,
+    finite_moments,
     merge_statistics,
 )
 from sklearn_l2cnn.preprocessing._base import (
@@ -154,17 +157,18 @@ class PixelStandardizer(_Standardizer):
     """
 
     def _learn(self, images, weight, first):
-        if first:
-            self._scaler_ = StandardScaler()
+        scaler = StandardScaler() if first else copy.deepcopy(self._scaler_)
         rows = np.flatnonzero(weight > 0)
         for part in chunks(len(rows), images.shape[1:]):
             flat = on_host(as_float64(images[rows[part]]).flatten(1))
             # the weighted variance of a constant pixel may be rounded to below zero
-            with np.errstate(invalid="ignore"):
-                self._scaler_.partial_fit(flat, sample_weight=weight[rows[part]])
+            with np.errstate(invalid="ignore", over="ignore"):
+                scaler.partial_fit(flat, sample_weight=weight[rows[part]])
+        mean, variance = finite_moments(scaler.mean_, scaler.var_)
         return {
-            "n_samples_seen_": float(np.max(self._scaler_.n_samples_seen_)),
-            "mean_": self._scaler_.mean_.reshape(images.shape[1:]),
-            "var_": self._scaler_.var_.clip(0).reshape(images.shape[1:]),
-            "scale_": self._scaler_.scale_.reshape(images.shape[1:]),
+            "_scaler_": scaler,
+            "n_samples_seen_": float(np.max(scaler.n_samples_seen_)),
+            "mean_": mean.reshape(images.shape[1:]),
+            "var_": variance.clip(0).reshape(images.shape[1:]),
+            "scale_": scaler.scale_.reshape(images.shape[1:]),
         }

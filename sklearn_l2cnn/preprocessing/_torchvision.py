@@ -1,9 +1,9 @@
 """Transforms of torchvision as steps of a pipeline."""
 
 import torch
-from sklearn.utils import check_random_state
 
-from sklearn_l2cnn._utils.seeds import seeded
+from sklearn_l2cnn._data.pixels import check_result
+from sklearn_l2cnn._utils.seeds import draw_seeds, seeded
 from sklearn_l2cnn.preprocessing._base import FORM, ImageTransformer
 
 
@@ -91,17 +91,17 @@ class TorchvisionTransformer(ImageTransformer):
         super().__init__(image_shape=image_shape, channels=channels)
 
     def _learn(self, images, weight, first):
-        generator = check_random_state(self.random_state)
-        return {"seed_": int(generator.randint(2**31 - 1))}
+        [seed] = draw_seeds(self.random_state, 1)
+        return {"seed_": seed}
 
     def _apply(self, change, images):
         # not in chunks, for which a transform would draw different random numbers
         images = images.permute(0, 3, 1, 2)
-        # func may work in place
-        images = images.clone(memory_format=torch.contiguous_format)
+        # func may work in place, on a copy
         with seeded(self.seed_, images.device):
-            images = change(images)
-        return images.permute(0, 2, 3, 1)
+            changed = change(images.clone(memory_format=torch.contiguous_format))
+        check_result(changed, images, type(self).__name__)
+        return changed.permute(0, 2, 3, 1)
 
     def _transform(self, images):
         if self.func is None:

@@ -6,7 +6,12 @@ import numpy as np
 import torch
 
 from sklearn_l2cnn._data.arrays import as_tensor, on_host
-from sklearn_l2cnn._data.pixels import as_float64, as_floats_like, chunks
+from sklearn_l2cnn._data.pixels import (
+    as_float64,
+    as_floats_like,
+    chunks,
+    finite_moments,
+)
 from sklearn_l2cnn._utils.sklearn_compat import Interval
 from sklearn_l2cnn.preprocessing._base import FORM, ImageTransformer, PartialFitMixin
 from sklearn_l2cnn.preprocessing._geometry import pad_axis
@@ -115,14 +120,17 @@ class PatchWhitener(PartialFitMixin, ImageTransformer):
             shares = as_tensor(weight[rows[part]]).to(patches.device)
             shares = shares.repeat_interleave(patches.shape[2])
             new = _moments(patches.swapaxes(1, 2).flatten(0, 1), shares)
-            moments = new if moments is None else _merge_moments(moments, new)
+            with np.errstate(over="ignore", invalid="ignore"):
+                moments = new if moments is None else _merge_moments(moments, new)
+        finite_moments(*moments[1:])
         learnt = dict(zip(names, moments, strict=True))
         return {**learnt, "filters_": self._whitening(learnt["covariance_"])}
 
     def _whitening(self, covariance):
         """Return the rows of the whitening matrix for the middle pixel of a patch."""
         values, vectors = np.linalg.eigh(covariance)
-        values = values.clip(0) + self.epsilon * values.clip(0).mean()
+        with np.errstate(over="ignore"):  # of an infinite ridge nothing is left
+            values = values.clip(0) + self.epsilon * values.clip(0).mean()
         roots = np.where(values > 0, values, 1.0) ** -0.5
         height, width = self._sides()
         middle = (height // 2) * width + width // 2

@@ -122,6 +122,31 @@ def test_exif_orientation(tmp_path, orientation, size):
     assert far(found, expected) <= 12
 
 
+@pytest.mark.parametrize("ending", ["png", "tiff", "webp"])
+@pytest.mark.parametrize("orientation", [3, 5, 6, 7, 8])
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+def test_exif_orientation_of_other_formats(
+    tmp_path, ending, orientation, interpolation
+):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"lossless": True} if ending == "webp" else {}
+    lying = Image.fromarray(picture((12, 18)))
+    path = saved(lying, tmp_path, ending, exif=exif, **options)
+    upright = {3: 2, 5: None, 6: 3, 7: None, 8: 1}[orientation]
+    X = np.asarray(lying)
+    X = X.swapaxes(0, 1) if upright is None else np.rot90(X, upright)
+    X = np.rot90(X, 2) if orientation == 7 else X
+    half = X.shape[0] // 2, X.shape[1] // 2
+    reader = ImageReader(half, interpolation=interpolation)
+    [found] = ImageReader(X.shape[:2]).fit_transform(path)
+    assert np.array_equal(found, X)
+    [found], [expected] = (
+        reader.fit_transform(x) for x in (path, [Image.fromarray(X.copy())])
+    )
+    assert far(found, expected) <= 1
+
+
 def test_large_jpegs_are_decoded_at_a_fraction_of_their_size(tmp_path, monkeypatch):
     image = RGB.resize((1600, 1200), Image.Resampling.BICUBIC)
     path = saved(image, tmp_path, "jpg", quality=95)

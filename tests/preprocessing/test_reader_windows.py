@@ -134,3 +134,10 @@ def test_a_window_without_width_raises():
     assert ImageReader(black=300).fit(TWELVE // 50).white_ == 1023
     assert ImageReader(white=-7).fit(TWELVE).black_ == -8
     assert ImageReader().fit(np.full((2, 3, 3), -4.0)).white_ == -3
+
+
+@pytest.mark.filterwarnings("ignore:Values from .* were taken as grey")
+def test_a_window_wider_than_the_largest_number():
+    image = np.array([[-1.5e308, 0, 1.5e308]])
+    found = ImageReader((1, 3), "L").fit_transform([image, image])
+    assert found[0].ravel().tolist() == [0, 128, 255]
