@@ -41,7 +41,7 @@ from sklearn_l2cnn._search.results import (
     weight_for,
     within_one_standard_error,
 )
-from sklearn_l2cnn._training.net import Diverged
+from sklearn_l2cnn._training.divergence import Diverged
 from sklearn_l2cnn._utils.estimators import fitted_attributes
 from sklearn_l2cnn._utils.sklearn_compat import (
     callback_context,

@@ -123,6 +123,20 @@ def _unknown(device):
     )
 
 
+def kinds_with_autocast():
+    """Return the kinds of devices on which the caller lets torch lower its precision.
+
+    Returns
+    -------
+    kinds : list of str
+    """
+    return [
+        kind
+        for kind in ("cpu", "cuda", "mps", "xpu")
+        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    ]
+
+
 @cache
 def _computes(kind):
     """Try whether a device learns as a CPU does: a step of a small network."""

@@ -25,6 +25,7 @@ from sklearn_l2cnn._utils.sklearn_compat import (
     check_feature_names_in,
     fit_context,
 )
+from sklearn_l2cnn._utils.surroundings import undisturbed
 from sklearn_l2cnn._utils.trace import blank_image
 from sklearn_l2cnn.feature_extraction._backbone import Backbone
 from sklearn_l2cnn.feature_extraction._places import (
@@ -227,6 +228,7 @@ class CNNFeatures(WrappingMixin, TransformerMixin, BaseEstimator):
             self.layers_ = [place.label for place in self._places_]
         return self
 
+    @undisturbed()
     def transform(self, X):
         """Return the features of images.
 

@@ -10,6 +10,7 @@ from torch import nn
 from sklearn_l2cnn._data.arrays import on_host
 from sklearn_l2cnn._data.framing import two_sides
 from sklearn_l2cnn._utils.sklearn_compat import Interval, StrOptions, validate_params
+from sklearn_l2cnn._utils.surroundings import undisturbed
 from sklearn_l2cnn._utils.trace import at_rest, chosen_layer
 from sklearn_l2cnn.inspection._inside import look_inside
 from sklearn_l2cnn.inspection._saliency import (
@@ -37,6 +38,7 @@ _SIDES = [_COUNT, tuple, list, None]
     },
     prefer_skip_nested_validation=True,
 )
+@undisturbed()
 def saliency(
     estimator,
     X,
@@ -143,13 +145,13 @@ def saliency(
 
 @contextmanager
 def _recording_gradients(module, device):
-    """Record gradients in any mode of torch; restore network and torch afterwards."""
+    """Record gradients; restore network and torch afterwards."""
     cudnn = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.benchmark
     # sums in the same order every time
     cudnn.deterministic, cudnn.benchmark = True, False
     try:
-        with at_rest(module), torch.inference_mode(False), torch.enable_grad():
+        with at_rest(module):
             yield
     finally:
         cudnn.deterministic, cudnn.benchmark = before
