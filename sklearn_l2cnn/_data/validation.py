@@ -2,7 +2,7 @@
 
 import copy
 import math
-from numbers import Integral
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
@@ -228,8 +228,12 @@ def check_weight(sample_weight, images, suffix=""):
     -------
     weight : ndarray of float64 of shape (n,)
     """
+    name = f"sample_weight{suffix}"
+    sample_weight = without_namespace(sample_weight)
+    if sample_weight is not None:
+        _refuse_what_is_no_number(sample_weight, name)
     weight = check_sample_weight(
-        without_namespace(sample_weight),
+        sample_weight,
         np.zeros((len(images), 1)),
         dtype=np.float64,
         ensure_non_negative=True,
@@ -237,9 +241,30 @@ def check_weight(sample_weight, images, suffix=""):
     if not weight.any():
         raise ValueError(
             f"Sample weights must contain at least one non-zero number: all "
-            f"{len(weight)} values of sample_weight{suffix} are zero."
+            f"{len(weight)} values of {name} are zero."
+        )
+    with np.errstate(over="ignore"):
+        total = weight.sum()
+    if not np.isfinite(total):
+        raise ValueError(
+            f"The sum of {name} overflows: it has values up to {weight.max():.3g}. "
+            "Divide them by a constant, which has no effect on what is learnt."
         )
     return weight
+
+
+def _refuse_what_is_no_number(weight, name):
+    """Raise where weights are text, dates, complex or other objects."""
+    values = np.asarray(weight)
+    if holds_numbers(values):
+        return
+    values = values.astype(object).flat
+    wrong = [value for value in values if not isinstance(value, Real)]
+    if wrong:
+        raise ValueError(
+            f"{name} holds {wrong[0]!r}, of the type {type(wrong[0]).__name__}; a "
+            "number >= 0 was expected for each image."
+        )
 
 
 def encode_labels(y, weight, classes, name):

@@ -194,7 +194,14 @@ def _check_classes(classes, earlier):
                 "that will ever come, for example np.unique(y) of the whole data."
             )
         return earlier.classes
-    classes = on_host(unique_labels(without_namespace(classes)))
+    classes = without_namespace(classes)
+    shape = np.shape(classes)
+    if len(shape) != 1 or not shape[0]:
+        raise ValueError(
+            f"classes has shape {shape}; all labels that will ever come were expected, "
+            "of shape (n_classes,), for example np.unique(y) of the whole data."
+        )
+    classes = on_host(unique_labels(classes))
     if earlier is not None and not np.array_equal(classes, earlier.classes):
         raise ValueError(
             f"classes={classes.tolist()} is not the same as on the last call to "

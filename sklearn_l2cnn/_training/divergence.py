@@ -60,7 +60,8 @@ def check_kept(net, data):
     X, _ = data.valid or (data.X, data.y)
     places = np.linspace(0, len(X) - 1, min(len(X), _LOOKED_AT)).astype(int)
     rows = torch.from_numpy(places).to(X.images.device)
-    chunks = rows.split(net.batch_size)  # a training has the memory for these
+    # a training has the memory for as many as in a batch
+    chunks = rows.split(min(net.batch_size, _LOOKED_AT))
     lost = [
         without_probabilities(net.evaluation_step((X.take(chunk), None)))
         for chunk in chunks

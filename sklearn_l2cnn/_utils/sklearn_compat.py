@@ -18,11 +18,11 @@ from sklearn.utils._array_api import get_namespace_and_device
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import (
     HasMethods,
-    Interval,
     Options,
     StrOptions,
     validate_params,
 )
+from sklearn.utils._param_validation import Interval as _Interval
 from sklearn.utils._set_output import (
     _wrap_data_with_container as wrap_data_with_container,
 )
@@ -54,6 +54,14 @@ try:
     from sklearn.utils._array_api import move_to
 except ImportError:
     move_to = None  # before scikit-learn 1.8
+
+
+class Interval(_Interval):
+    """An interval of numbers, of which True and False are none."""
+
+    def is_satisfied_by(self, val):
+        """Say whether a value is a number of the interval."""
+        return not isinstance(val, bool) and super().is_satisfied_by(val)
 
 
 def fit_context(*, prefer_skip_nested_validation):
