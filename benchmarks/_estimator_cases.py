@@ -173,6 +173,7 @@ BAD = {
     "image_shape": [(0, 4), (4,), (4, 4, 1, 1), (1e3, 1e3), (10**6, 10**6), "4x4"],
     "lr_schedule": ["step", nothing],
     "n_iter_no_change": [0, -1, 1.5],
+    "max_epochs": [0, -1, True, 1.5, "many", np.nan, None, np.int8(1)],
 }
 # Of these a number of epochs or images would take for ever.
 NO_LARGE = {"max_epochs"}
@@ -225,7 +226,7 @@ def parameters(draw, good, bad, strange):
     """Draw some parameters; strange ones are of the wrong kind, or any number."""
     names = sorted(good.keys() | bad.keys())
     chosen = {}
-    for name in draw.some_of(names, 4):
+    for name in draw.some_of(names, draw.one_of([2, 4, 8])):
         values = good.get(name, [])
         if (strange and draw.chance(0.5)) or not values:
             values = bad.get(name, [])

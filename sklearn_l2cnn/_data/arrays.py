@@ -156,6 +156,17 @@ def on_host(values):
     return np.asarray(without_namespace(values))
 
 
+def one_array(values, name):
+    """Return values as a numpy array, or raise where they differ in shape."""
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} has members that differ in shape; one value for each image was "
+            "expected."
+        ) from error
+
+
 def as_tensor(array):
     """Return an array as a tensor that shares its memory, and is only to be read."""
     if is_tensor(array):

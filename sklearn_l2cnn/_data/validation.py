@@ -9,7 +9,12 @@ import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_X_y, validate_data
 
-from sklearn_l2cnn._data.arrays import holds_numbers, origin_of, without_namespace
+from sklearn_l2cnn._data.arrays import (
+    holds_numbers,
+    one_array,
+    origin_of,
+    without_namespace,
+)
 from sklearn_l2cnn._data.data_sets import refuse_data_set
 from sklearn_l2cnn._data.images import as_images, describe
 from sklearn_l2cnn._utils.estimators import set_attributes
@@ -189,7 +194,7 @@ def check_targets(estimator, y, sample_weight, images, suffix=""):
             "takes the label of every image as y, an array-like of shape (n,)."
         )
     check_consistent_length(images, y)
-    shape = np.asarray(y).shape
+    shape = one_array(y, f"y{suffix}").shape
     if len(shape) == 2 and shape[1] > 1:
         raise ValueError(
             f"Multioutput target data is not supported: y{suffix} has shape {shape}, "
@@ -255,7 +260,7 @@ def check_weight(sample_weight, images, suffix=""):
 
 def _refuse_what_is_no_number(weight, name):
     """Raise where weights are text, dates, complex or other objects."""
-    values = np.asarray(weight)
+    values = one_array(weight, name)
     if holds_numbers(values):
         return
     values = values.astype(object).flat
@@ -282,7 +287,13 @@ def encode_labels(y, weight, classes, name):
     -------
     labels : ndarray of int of shape (n,)
     """
-    labels = np.searchsorted(classes, y)
+    try:
+        labels = np.searchsorted(classes, y)
+    except TypeError as error:
+        raise ValueError(
+            f"{name} has labels of another kind than the classes: {y[:3].tolist()} are "
+            f"of the dtype {y.dtype}, {classes[:3].tolist()} of {classes.dtype}."
+        ) from error
     labels[labels == len(classes)] = 0
     unknown = (classes[labels] != y) & (weight > 0)
     if unknown.any():

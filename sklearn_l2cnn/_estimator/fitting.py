@@ -27,6 +27,7 @@ from sklearn_l2cnn._estimator.network import (
     net_parameters,
     on_device,
 )
+from sklearn_l2cnn._estimator.parameters import as_floats
 from sklearn_l2cnn._training.callbacks import EpochTasks
 from sklearn_l2cnn._training.freezing import freeze
 from sklearn_l2cnn._training.progress import EpochLines
@@ -160,7 +161,7 @@ def partial_fit(clf, X, y, classes, sample_weight):
         net.frozen.let(net.module_, trained=True)
         net.follow_callbacks(clf.callbacks)
         net.follow(
-            lr=clf.lr,
+            lr=as_floats(clf.lr),
             frozen=freeze(net.module_, clf.freeze),
             **net_parameters(clf, summary, train, torch.device(net.device)),
         )

@@ -7,7 +7,7 @@ import torch
 
 from sklearn_l2cnn._data.weights import class_factors, normalized_weights
 from sklearn_l2cnn._estimator.optimizers import check_optimizer, optimizer_parameters
-from sklearn_l2cnn._estimator.parameters import objective_of
+from sklearn_l2cnn._estimator.parameters import as_floats, objective_of
 from sklearn_l2cnn._training.batches import (
     TrainingTensors,
     auto_batch_size,
@@ -116,7 +116,7 @@ def _new_net(clf, network, data, device):
         generator=np.random.RandomState(data.order_seed),
         frozen=freeze(network, clf.freeze),
         n_classes=n_classes,
-        lr=clf.lr,
+        lr=as_floats(clf.lr),
         max_epochs=epochs_of(clf, data.train),
         classes=np.arange(n_classes),
         callbacks=list(clf.callbacks or ()),

@@ -41,7 +41,7 @@ def optimizer_parameters(clf):
     if getattr(optimizer, "func", optimizer) in _FUSED and not _HOW & set(given):
         options["optimizer__fused"] = True  # one call for all parameters
     if "momentum" in taken - set(given):
-        options["optimizer__momentum"] = clf.momentum
+        options["optimizer__momentum"] = float(clf.momentum)
     return {"optimizer": optimizer, **options}
 
 

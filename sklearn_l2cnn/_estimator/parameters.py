@@ -83,14 +83,24 @@ def objective_of(clf):
     check_strengths(clf.activity_alpha, "activity_alpha")
     return Objective(
         penalty=build_penalty(clf.penalty, vars(clf)),
-        alpha=clf.alpha,
+        alpha=as_floats(clf.alpha),
         penalize=clf.penalize,
         decoupled=clf.optimizer in DECOUPLED,
-        activity_alpha=clf.activity_alpha,
-        max_norm=clf.max_norm,
-        label_smoothing=clf.label_smoothing,
-        gradient_clip=clf.gradient_clip,
+        activity_alpha=as_floats(clf.activity_alpha),
+        max_norm=as_floats(clf.max_norm),
+        label_smoothing=as_floats(clf.label_smoothing),
+        gradient_clip=as_floats(clf.gradient_clip),
     )
+
+
+def as_floats(value):
+    """Return a number, or those of a mapping, as floats; None as it is.
+
+    torch takes neither fractions nor whole numbers of more than 64 bits.
+    """
+    if isinstance(value, Mapping):
+        return {key: float(number) for key, number in value.items()}
+    return None if value is None else float(value)
 
 
 # The largest float32, which most networks compute in.

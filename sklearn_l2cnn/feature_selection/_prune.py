@@ -181,7 +181,7 @@ def _chosen(links, layers):
 
 def _small(norms, threshold, fraction):
     """Return a mask of the filters whose norms are too small."""
-    small = norms <= threshold
+    small = norms <= float(threshold)  # a whole number may be too large for torch
     # 0.29 * 100 is a little less than 29
     n_least = math.floor(fraction * len(norms) + 1e-9)
     small[norms.argsort(stable=True)[:n_least]] = True

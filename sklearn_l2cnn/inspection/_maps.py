@@ -10,7 +10,11 @@ from torch import nn
 from sklearn_l2cnn._data.arrays import on_host
 from sklearn_l2cnn._data.framing import two_sides
 from sklearn_l2cnn._utils.sklearn_compat import Interval, StrOptions, validate_params
-from sklearn_l2cnn._utils.surroundings import undisturbed
+from sklearn_l2cnn._utils.surroundings import (
+    allowed_threads,
+    torch_threads,
+    undisturbed,
+)
 from sklearn_l2cnn._utils.trace import at_rest, chosen_layer
 from sklearn_l2cnn.inspection._inside import look_inside
 from sklearn_l2cnn.inspection._saliency import (
@@ -151,7 +155,7 @@ def _recording_gradients(module, device):
     # sums in the same order every time
     cudnn.deterministic, cudnn.benchmark = True, False
     try:
-        with at_rest(module):
+        with at_rest(module), torch_threads(allowed_threads()):
             yield
     finally:
         cudnn.deterministic, cudnn.benchmark = before
