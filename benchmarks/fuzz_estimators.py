@@ -123,7 +123,7 @@ class Case:
     def call(self, name, function, arguments=()):
         """Call a function, and look at all but its result."""
         before, contents = world(), [content(value) for value in arguments]
-        around = self.draw.one_of(WORLDS) if self.draw.chance(0.1) else nullcontext
+        around = self.draw.one_of(WORLDS) if self.draw.chance(0.2) else nullcontext
         result = error = None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -173,12 +173,38 @@ class Case:
             check_result(name, result, self.estimator, n)
             if not fits and not was_fitted:
                 raise Finding(f"{name} of an estimator that is not fitted")
+            if name in ON_IMAGES:
+                self.predict_again(name, arguments, result)
         if fits and error is None:
             self.remember()
+            if name == "fit" and not was_fitted:
+                self.fit_again(arguments, named)
         elif is_fitted(self.estimator) != was_fitted:
             raise Finding(f"{name} that fails leaves the estimator fitted")
         elif was_fitted and error is not None:
             self.compare(name)
+
+    def fit_again(self, arguments, named):
+        """Raise where a clone learns something else, with nothing being set."""
+        inner = getattr(self.estimator, "estimator", self.estimator)
+        seed = getattr(inner, "random_state", None)
+        if not isinstance(seed, int) or self.draw.chance(0.7):
+            return
+        self.told.append("fit of a clone")
+        before, self.estimator = self.estimator, clone(self.estimator)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.estimator.fit(*arguments, **named)
+        self.compare("another fit")
+        self.estimator = before
+
+    def predict_again(self, name, arguments, result):
+        """Raise where a prediction comes out otherwise with nothing being set."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            again = getattr(self.estimator, name)(*arguments)
+        if not np.array_equal(np.asarray(again), np.asarray(result)):
+            raise Finding(f"{name} comes out otherwise the second time")
 
     def outputs(self):
         """Return what a fitted estimator says of good images, or why not."""
@@ -189,9 +215,12 @@ class Case:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                return [getattr(self.estimator, method)(X) for method in methods]
+                results = [getattr(self.estimator, method)(X) for method in methods]
             except (ValueError, TypeError) as error:
                 return str(error)
+        for method, result in zip(methods, results, strict=True):
+            check_result(method, result, self.estimator, _length(X))
+        return results
 
     def remember(self):
         self.expected = self.outputs()

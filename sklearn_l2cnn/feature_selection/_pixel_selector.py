@@ -18,6 +18,7 @@ from sklearn_l2cnn._data.weights import normalized_weights
 from sklearn_l2cnn._estimator.wrapping import WrappingMixin
 from sklearn_l2cnn._training.chunks import predict_logits
 from sklearn_l2cnn._utils.devices import widest_float
+from sklearn_l2cnn._utils.errors import check_finite
 from sklearn_l2cnn._utils.estimators import all_or_nothing
 from sklearn_l2cnn._utils.sklearn_compat import (
     HasMethods,
@@ -328,7 +329,9 @@ class PixelSelector(RowsInFramesMixin, WrappingMixin, SelectorMixin, BaseEstimat
         device = torch.device(clf.net_.device)
         share = (weight / weight.sum()).to(device, widest_float(device))
         given = data.images, data.rows, labels, share
-        return contributions(clf.net_, *given, self.n_steps).sum(dim=0)
+        importances = contributions(clf.net_, *given, self.n_steps).sum(dim=0)
+        check_finite(importances, "The importances of the pixels")
+        return importances
 
     def _checked_fill_value(self, images):
         """Return `fill_value`; raise if the dtype of the images cannot represent it."""

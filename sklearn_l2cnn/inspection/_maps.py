@@ -9,6 +9,7 @@ from torch import nn
 
 from sklearn_l2cnn._data.arrays import on_host
 from sklearn_l2cnn._data.framing import two_sides
+from sklearn_l2cnn._utils.errors import check_finite
 from sklearn_l2cnn._utils.sklearn_compat import Interval, StrOptions, validate_params
 from sklearn_l2cnn._utils.surroundings import (
     allowed_threads,
@@ -143,6 +144,7 @@ def saliency(
         else:
             patch, stride = _window(inputs.shape[2:], patch, stride)
             maps = occlusion(module, inputs, baseline, targets, patch, stride)
+    check_finite(maps, "The maps")
     # numpy has no bfloat16
     return on_host(maps if maps.dtype == torch.float64 else maps.float())
 

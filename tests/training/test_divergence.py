@@ -3,11 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.frozen import FrozenEstimator
 from skorch.callbacks import Callback
 from torch import nn
 
 from sklearn_l2cnn import L2CNNClassifierCV
 from sklearn_l2cnn._training.divergence import Diverged, without_probabilities
+from sklearn_l2cnn.feature_extraction import CNNFeatures
+from sklearn_l2cnn.feature_selection import PixelSelector
+from sklearn_l2cnn.inspection import saliency
 from tests.conftest import quick, tiny
 
 KEPT = r"diverged in epoch \d+: the network that it ends with gives \d+ of \d+ images"
@@ -116,3 +120,21 @@ def test_images_beyond_all_numbers_are_named(images, method):
     with pytest.raises(ValueError, match=message):
         getattr(clf, method)(X)
     assert np.isfinite(clf.predict_proba(np.delete(X, [2, 5], axis=0))).all()
+
+
+def test_numbers_out_of_a_network_beyond_all_numbers_are_errors(images):
+    """Its logits are finite, but not their derivatives."""
+    X, y = np.zeros((24, 6, 6)), images[1]
+    clf = quick().fit(X, y)
+    with torch.no_grad():
+        for layer, bias in ((0, 1e-30), (3, 0)):
+            clf.module_[layer].weight.mul_(1e27)
+            clf.module_[layer].bias.fill_(bias)
+    frozen = FrozenEstimator(clf)
+    assert np.isfinite(clf.decision_function(X)).all()
+    with pytest.raises(ValueError, match="importances of the pixels are not finite"):
+        PixelSelector(frozen).fit(X, y)
+    with pytest.raises(ValueError, match="The maps are not finite"):
+        saliency(clf, X, method="gradient")
+    with pytest.raises(ValueError, match="The features are not finite"):
+        CNNFeatures(frozen).fit(X).transform(X + 1e20)
