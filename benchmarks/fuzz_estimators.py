@@ -38,6 +38,7 @@ from benchmarks._estimator_cases import (
     Draw,
     data,
     estimator,
+    labels,
     parameters,
     tiny,
 )
@@ -56,6 +57,8 @@ from sklearn_l2cnn.inspection import saliency
 
 PREDICTIONS = "predict", "predict_proba", "predict_log_proba", "decision_function"
 ON_IMAGES = (*PREDICTIONS, "transform")
+# How a process that runs cases is started, before seed, start, stop and step.
+COMMAND = ["-m", "benchmarks.fuzz_estimators", "--worker"]
 # A case that takes so many seconds is a finding.
 MOST_SECONDS = 120
 
@@ -67,6 +70,15 @@ WORLDS = [
     lambda: warnings.catch_warnings(action="error"),
     lambda: np.errstate(all="raise"),
 ]
+
+
+def can_dispatch():
+    """Say whether arrays of other libraries may be passed on as they are.
+
+    scipy decides when it is imported; scikit-learn before 1.8 fails at lists then.
+    """
+    version = tuple(map(int, sklearn.__version__.split(".")[:2]))
+    return os.environ.get("SCIPY_ARRAY_API") == "1" and version >= (1, 8)
 
 
 class Case:
@@ -91,8 +103,7 @@ class Case:
         )
         self.good = data(draw, self.shape, strange=False)
         self.expected = None
-        # scipy decides when it is imported whether it takes other arrays than numpy's
-        self.dispatch = draw.chance(0.15) and os.environ.get("SCIPY_ARRAY_API") == "1"
+        self.dispatch = draw.chance(0.15) and can_dispatch()
 
     def is_strange(self):
         return self.draw.chance(self.strange)
@@ -255,7 +266,9 @@ def predict(case):
 
 
 def score(case):
-    case.method("score", *case.data()[:2])
+    X, _, _ = case.data()
+    # what is strange about labels is a matter of scikit-learn's metrics
+    case.method("score", X, labels(case.draw, _length(X) or 1))
 
 
 def set_params(case):
@@ -338,7 +351,10 @@ def _short(value):
 
 
 def _length(X):
-    return len(X) if hasattr(X, "__len__") else None
+    try:
+        return len(X)
+    except TypeError:  # a number, a generator
+        return None
 
 
 def _equal(one, other):
@@ -370,7 +386,8 @@ def run_case(seed, number):
     def too_long(*_):
         raise TooLong(f"takes more than {MOST_SECONDS} s")
 
-    if hasattr(signal, "SIGALRM"):
+    alarms = hasattr(signal, "SIGALRM")
+    if alarms:
         signal.signal(signal.SIGALRM, too_long)
         signal.alarm(MOST_SECONDS)
     case = Case(seed, number)
@@ -383,7 +400,7 @@ def run_case(seed, number):
         where = f"{last.filename}:{last.lineno}"
         return f"{type(error).__name__} outside of a call: {where}: {error}", case.told
     finally:
-        if hasattr(signal, "SIGALRM"):
+        if alarms:
             signal.alarm(0)
     return None, case.told
 
@@ -412,13 +429,7 @@ def in_a_process(seed, numbers):
     findings = {}
     while numbers:
         bounds = map(str, (seed, numbers.start, numbers.stop, numbers.step))
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks.fuzz_estimators",
-            "--worker",
-            *bounds,
-        ]
+        command = [sys.executable, *COMMAND, *bounds]
         at = numbers[0]
         options = {"env": os.environ | {"SCIPY_ARRAY_API": "1"}, "text": True}
         with subprocess.Popen(command, stdout=subprocess.PIPE, **options) as process:
