@@ -353,7 +353,7 @@ def _short(value):
 def _length(X):
     try:
         return len(X)
-    except TypeError:  # a number, a generator
+    except (TypeError, RuntimeError):  # a number, a generator, a nested tensor
         return None
 
 
