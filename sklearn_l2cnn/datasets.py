@@ -14,13 +14,14 @@ from pathlib import Path
 
 import numpy as np
 from sklearn.datasets import load_digits
-from sklearn.utils import Bunch, check_random_state
+from sklearn.utils import Bunch
 
 from sklearn_l2cnn._data.decoding import MODES
 from sklearn_l2cnn._data.files import ReadOptions, read_image
 from sklearn_l2cnn._data.framing import ASPECTS, two_sides
 from sklearn_l2cnn._data.images import pixel_names
 from sklearn_l2cnn._data.windows import warn_about_windows
+from sklearn_l2cnn._utils.seeds import random_state_of
 from sklearn_l2cnn._utils.sklearn_compat import Interval, StrOptions, validate_params
 
 __all__ = [
@@ -271,7 +272,8 @@ def make_shapes(n=300, size=16, noise=0.1, *, random_state=None, return_X_y=Fals
         Standard deviation of the Gaussian noise, where white is 1.
     random_state : int, RandomState instance or None, default=None
         Determines positions, sizes and noise. Pass an int for reproducible output
-        across multiple function calls.
+        across multiple function calls; None takes fresh entropy from the operating
+        system, and leaves numpy's global generator alone.
     return_X_y : bool, default=False
         Whether to return ``(images, target)`` instead of a Bunch.
 
@@ -292,7 +294,7 @@ def make_shapes(n=300, size=16, noise=0.1, *, random_state=None, return_X_y=Fals
     """
     if size < 8:
         raise ValueError(f"size={size} is too small; at least 8 is required.")
-    rng = check_random_state(random_state)
+    rng = random_state_of(random_state)
     names = ["disc", "square", "triangle", "cross"]
     target = np.arange(n) % len(names)
     radius = rng.randint(3, max(4, size // 4 + 1), size=n)[:, np.newaxis, np.newaxis]

@@ -281,6 +281,19 @@ def test_pixels_of_each_shape():
     assert rows[21:] == 2 * ["..###.."] + 3 * ["#######"] + 2 * ["..###.."]
 
 
+def test_shapes_leave_the_global_generator_alone():
+    before = np.random.get_state()[1].copy()
+    one, other = make_shapes(4), make_shapes(4)
+    assert np.array_equal(np.random.get_state()[1], before)
+    assert not np.array_equal(one.images, other.images)
+    generator = np.random.RandomState(0)
+    assert np.array_equal(
+        make_shapes(4, random_state=generator).images,
+        make_shapes(4, random_state=0).images,
+    )
+    assert generator.randint(1 << 30) != np.random.RandomState(0).randint(1 << 30)
+
+
 def test_shapes_are_seeded_noisy_and_learnable():
     one, other = (make_shapes(40, random_state=0) for _ in range(2))
     assert np.array_equal(one.images, other.images)

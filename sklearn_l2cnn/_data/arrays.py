@@ -14,6 +14,8 @@ from sklearn import get_config
 from sklearn_l2cnn._utils.devices import widest_float
 from sklearn_l2cnn._utils.sklearn_compat import moved_to_namespace_of
 
+_WIDE = torch.float16, torch.float32, torch.float64, torch.complex64, torch.complex128
+
 
 def is_tensor(array):
     """Say whether an array is torch's."""
@@ -51,6 +53,7 @@ def as_tensor_if_dispatched(X):
     if not is_dispatched(X):
         return None
     if is_tensor(X):
+        refuse_tensor_without_numbers(X)
         has_float64 = widest_float(X.device) == torch.float64
         return X.detach() if has_float64 else X.detach().cpu()
     try:
@@ -96,9 +99,50 @@ def tensor_to_numpy(X):
     """Turn a torch tensor into the numpy array it stands for, leave the rest alone."""
     if not is_tensor(X):
         return X
-    X = X.detach().cpu()
-    # numpy has no bfloat16; every value of it is a float32
-    return (X.float() if X.dtype == torch.bfloat16 else X).numpy()
+    refuse_tensor_without_numbers(X)
+    X = X.detach().cpu().resolve_conj().resolve_neg()
+    if X.dtype not in _WIDE and (X.is_floating_point() or X.is_complex()):
+        # numpy has no bfloat16, no float of 8 bits, no half a complex number; all of
+        # these are float32, or twice as much
+        X = X.to(torch.complex64 if X.is_complex() else torch.float32)
+    return X.numpy()
+
+
+def refuse_tensor_without_numbers(X):
+    """Raise where a tensor is no array of numbers in the memory of a device.
+
+    Parameters
+    ----------
+    X : object
+        All else but tensors is left alone.
+    """
+    found = why_without_numbers(X) if is_tensor(X) else None
+    if found is not None:
+        what, advice = found
+        raise TypeError(
+            f"A {what} came, and a plain one was expected, or a numpy array. {advice}"
+        )
+
+
+def why_without_numbers(tensor):
+    """Say what a tensor is that is no plain one, and what to make of it.
+
+    Returns
+    -------
+    what, advice : str, or None where it is a plain one
+    """
+    if tensor.is_nested:
+        return "nested tensor", "Pass torch.stack(X.unbind()), if all are of one size."
+    if tensor.is_meta:
+        return (
+            "tensor of the device 'meta', without values",
+            "It has a shape alone.",
+        )
+    if tensor.is_quantized:
+        return "quantized tensor", "Pass X.dequantize()."
+    if tensor.layout != torch.strided:
+        return f"tensor of the layout {tensor.layout}", "Pass X.to_dense()."
+    return None
 
 
 def without_namespace(values):
@@ -110,6 +154,17 @@ def without_namespace(values):
 def on_host(values):
     """Return values as a numpy array, wherever they are."""
     return np.asarray(without_namespace(values))
+
+
+def one_array(values, name):
+    """Return values as a numpy array, or raise where they differ in shape."""
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} has members that differ in shape; one value for each image was "
+            "expected."
+        ) from error
 
 
 def as_tensor(array):

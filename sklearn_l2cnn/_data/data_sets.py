@@ -5,7 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from sklearn_l2cnn._data.arrays import is_sparse, is_tensor
+from sklearn_l2cnn._data.arrays import (
+    is_sparse,
+    is_tensor,
+    refuse_tensor_without_numbers,
+)
 from sklearn_l2cnn._data.files import is_file
 
 _READ = (
@@ -18,12 +22,15 @@ _FIRST = " torch has channels first: pass channels='first' for colours."
 def refuse_data_set(X, name="X"):
     """Raise where X is no array-like but a data set, and say what to type.
 
+    Or a tensor without numbers, which fails at whatever is asked of it.
+
     Parameters
     ----------
     X : object
     name : str, default="X"
         What the message calls X.
     """
+    refuse_tensor_without_numbers(X)
     typed = _what_to_type(X, name)
     if typed:
         raise TypeError(

@@ -2,14 +2,19 @@
 
 import copy
 import math
-from numbers import Integral
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_consistent_length, check_X_y, validate_data
 
-from sklearn_l2cnn._data.arrays import holds_numbers, origin_of, without_namespace
+from sklearn_l2cnn._data.arrays import (
+    holds_numbers,
+    one_array,
+    origin_of,
+    without_namespace,
+)
 from sklearn_l2cnn._data.data_sets import refuse_data_set
 from sklearn_l2cnn._data.images import as_images, describe
 from sklearn_l2cnn._utils.estimators import set_attributes
@@ -189,7 +194,7 @@ def check_targets(estimator, y, sample_weight, images, suffix=""):
             "takes the label of every image as y, an array-like of shape (n,)."
         )
     check_consistent_length(images, y)
-    shape = np.asarray(y).shape
+    shape = one_array(y, f"y{suffix}").shape
     if len(shape) == 2 and shape[1] > 1:
         raise ValueError(
             f"Multioutput target data is not supported: y{suffix} has shape {shape}, "
@@ -228,8 +233,12 @@ def check_weight(sample_weight, images, suffix=""):
     -------
     weight : ndarray of float64 of shape (n,)
     """
+    name = f"sample_weight{suffix}"
+    sample_weight = without_namespace(sample_weight)
+    if sample_weight is not None:
+        _refuse_what_is_no_number(sample_weight, name)
     weight = check_sample_weight(
-        without_namespace(sample_weight),
+        sample_weight,
         np.zeros((len(images), 1)),
         dtype=np.float64,
         ensure_non_negative=True,
@@ -237,9 +246,30 @@ def check_weight(sample_weight, images, suffix=""):
     if not weight.any():
         raise ValueError(
             f"Sample weights must contain at least one non-zero number: all "
-            f"{len(weight)} values of sample_weight{suffix} are zero."
+            f"{len(weight)} values of {name} are zero."
+        )
+    with np.errstate(over="ignore"):
+        total = weight.sum()
+    if not np.isfinite(total):
+        raise ValueError(
+            f"The sum of {name} overflows: it has values up to {weight.max():.3g}. "
+            "Divide them by a constant, which has no effect on what is learnt."
         )
     return weight
+
+
+def _refuse_what_is_no_number(weight, name):
+    """Raise where weights are text, dates, complex or other objects."""
+    values = one_array(weight, name)
+    if holds_numbers(values):
+        return
+    values = values.astype(object).flat
+    wrong = [value for value in values if not isinstance(value, Real)]
+    if wrong:
+        raise ValueError(
+            f"{name} holds {wrong[0]!r}, of the type {type(wrong[0]).__name__}; a "
+            "number >= 0 was expected for each image."
+        )
 
 
 def encode_labels(y, weight, classes, name):
@@ -257,7 +287,13 @@ def encode_labels(y, weight, classes, name):
     -------
     labels : ndarray of int of shape (n,)
     """
-    labels = np.searchsorted(classes, y)
+    try:
+        labels = np.searchsorted(classes, y)
+    except TypeError as error:
+        raise ValueError(
+            f"{name} has labels of another kind than the classes: {y[:3].tolist()} are "
+            f"of the dtype {y.dtype}, {classes[:3].tolist()} of {classes.dtype}."
+        ) from error
     labels[labels == len(classes)] = 0
     unknown = (classes[labels] != y) & (weight > 0)
     if unknown.any():

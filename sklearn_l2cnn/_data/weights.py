@@ -1,22 +1,32 @@
 """Sample weights, class weights and the held-out fraction."""
 
 import math
+from numbers import Real
 
 import numpy as np
 import torch
 from sklearn.utils.class_weight import compute_class_weight
 
 
-def normalized_weights(weight):
-    """Scale weights to mean 1, as float32.
+def normalized_weights(weight, factors=1.0):
+    """Scale weights, times factors, to mean 1, as float32.
 
     float32 hides the rounding of float64: weights that are multiples of each other
     come out bit for bit the same.
     """
+    with np.errstate(over="ignore"):
+        weight = weight * factors
+        total = weight.sum()
     if not weight.any():
         raise ValueError(
             "Sample weights times class_weight are zero for every image: class_weight "
             "must leave at least one class of y a positive weight."
+        )
+    if not np.isfinite(total):
+        raise ValueError(
+            "Sample weights times class_weight overflow: their largest product is "
+            f"{weight.max():.3g}. Divide one of the two by a constant, which has no "
+            "effect on what is learnt."
         )
     weight = weight / weight.max()
     return (weight * (len(weight) / weight.sum())).astype(np.float32)
@@ -41,15 +51,13 @@ def class_factors(class_weight, classes, mass):
         factors = np.ones(len(classes))
         factors[present] = mass.sum() / (present.sum() * mass[present])
         return factors
-    factors = compute_class_weight(class_weight, classes=classes, y=classes)
-    wrong = ~((factors >= 0) & np.isfinite(factors))
-    if wrong.any():
-        label, factor = classes[wrong].tolist()[0], factors[wrong].tolist()[0]
-        raise ValueError(
-            f"class_weight gives the class {label!r} the weight {factor!r}; finite "
-            "numbers >= 0 were expected, 0 to leave a class out."
-        )
-    return factors
+    for label, factor in (class_weight or {}).items():
+        if not isinstance(factor, Real) or not 0 <= factor < math.inf:
+            raise ValueError(
+                f"class_weight gives the class {label!r} the weight {factor!r}; finite "
+                "numbers >= 0 were expected, 0 to leave a class out."
+            )
+    return compute_class_weight(class_weight, classes=classes, y=classes)
 
 
 def entropy(mass):

@@ -27,6 +27,7 @@ from sklearn_l2cnn._estimator.network import (
     net_parameters,
     on_device,
 )
+from sklearn_l2cnn._estimator.parameters import as_floats
 from sklearn_l2cnn._training.callbacks import EpochTasks
 from sklearn_l2cnn._training.freezing import freeze
 from sklearn_l2cnn._training.progress import EpochLines
@@ -160,7 +161,7 @@ def partial_fit(clf, X, y, classes, sample_weight):
         net.frozen.let(net.module_, trained=True)
         net.follow_callbacks(clf.callbacks)
         net.follow(
-            lr=clf.lr,
+            lr=as_floats(clf.lr),
             frozen=freeze(net.module_, clf.freeze),
             **net_parameters(clf, summary, train, torch.device(net.device)),
         )
@@ -194,7 +195,14 @@ def _check_classes(classes, earlier):
                 "that will ever come, for example np.unique(y) of the whole data."
             )
         return earlier.classes
-    classes = on_host(unique_labels(without_namespace(classes)))
+    classes = without_namespace(classes)
+    shape = np.shape(classes)
+    if len(shape) != 1 or not shape[0]:
+        raise ValueError(
+            f"classes has shape {shape}; all labels that will ever come were expected, "
+            "of shape (n_classes,), for example np.unique(y) of the whole data."
+        )
+    classes = on_host(unique_labels(classes))
     if earlier is not None and not np.array_equal(classes, earlier.classes):
         raise ValueError(
             f"classes={classes.tolist()} is not the same as on the last call to "

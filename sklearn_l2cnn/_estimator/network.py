@@ -1,16 +1,13 @@
 """The net of a fit, and its data on the device."""
 
 import copy
-import inspect
 
 import numpy as np
 import torch
 
 from sklearn_l2cnn._data.weights import class_factors, normalized_weights
-from sklearn_l2cnn._estimator.parameters import (
-    OPTIMIZERS,
-    objective_of,
-)
+from sklearn_l2cnn._estimator.optimizers import check_optimizer, optimizer_parameters
+from sklearn_l2cnn._estimator.parameters import as_floats, objective_of
 from sklearn_l2cnn._training.batches import (
     TrainingTensors,
     auto_batch_size,
@@ -34,8 +31,6 @@ from sklearn_l2cnn.augmentation import plan_for, views_for
 # What a new network is made by.
 NETWORK_PARAMETERS = ("architecture", "dropout", "pretrained")
 
-_FUSED = torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD
-_HOW = {"fused", "foreach", "differentiable", "dampening"}
 _RATES = {"cosine": CosineRate, "onecycle": OneCycleRate, "plateau": PlateauRate}
 
 
@@ -61,7 +56,9 @@ def build_net(clf, data, device, start=None):
         else:
             network = copy.deepcopy(start.module_)
             start.frozen.let(network, trained=True)
-        return _new_net(clf, network, data, device).initialize()
+        net = _new_net(clf, network, data, device).initialize()
+    check_optimizer(net.optimizer_, clf.optimizer, net.module_)
+    return net
 
 
 def new_network(clf, image_shape, n_classes):
@@ -119,14 +116,14 @@ def _new_net(clf, network, data, device):
         generator=np.random.RandomState(data.order_seed),
         frozen=freeze(network, clf.freeze),
         n_classes=n_classes,
-        lr=clf.lr,
+        lr=as_floats(clf.lr),
         max_epochs=epochs_of(clf, data.train),
         classes=np.arange(n_classes),
         callbacks=list(clf.callbacks or ()),
         verbose=int(clf.verbose),
         device=str(device),
         **net_parameters(clf, data.summary, data.train, device),
-        **_optimizer_parameters(clf),
+        **optimizer_parameters(clf),
     )
 
 
@@ -156,21 +153,6 @@ def _batch_size_of(clf, train):
     if clf.batch_size != "auto":
         return int(clf.batch_size)
     return auto_batch_size(len(train.rows))
-
-
-def _optimizer_parameters(clf):
-    optimizer, options = OPTIMIZERS.get(clf.optimizer, clf.optimizer), {}
-    given = getattr(optimizer, "keywords", {})  # of a functools.partial
-    if "lr" in given:
-        raise ValueError(
-            f"optimizer={clf.optimizer!r} has a learning rate of its own, and lr="
-            f"{clf.lr!r} is another. Leave it out there and give lr={given['lr']!r}."
-        )
-    if getattr(optimizer, "func", optimizer) in _FUSED and not _HOW & set(given):
-        options["optimizer__fused"] = True  # one call for all parameters
-    if "momentum" in set(inspect.signature(optimizer).parameters) - set(given):
-        options["optimizer__momentum"] = clf.momentum
-    return {"optimizer": optimizer, **options}
 
 
 def fit_callbacks(clf, net):
@@ -205,7 +187,7 @@ def on_device(clf, net, summary, train, valid=None):
     factors = class_factors(clf.class_weight, summary.classes, summary.class_mass)
 
     def tensors(image_set):
-        weight = normalized_weights(image_set.weight * factors[image_set.labels])
+        weight = normalized_weights(image_set.weight, factors[image_set.labels])
         return resident(image_set, weight, *pixels)
 
     X, y = tensors(train)

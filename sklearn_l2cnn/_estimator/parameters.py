@@ -8,6 +8,7 @@ from numbers import Integral, Real
 import torch
 from sklearn.metrics import get_scorer_names
 
+from sklearn_l2cnn._estimator.optimizers import DECOUPLED, OPTIMIZERS
 from sklearn_l2cnn._training.regularization import Objective
 from sklearn_l2cnn._utils.sklearn_compat import (
     HasMethods,
@@ -21,15 +22,6 @@ _NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
 _POSITIVE = Interval(Real, 0, None, closed="neither")
 _COUNT = Interval(Integral, 1, None, closed="left")
 _SHARE = Interval(Real, 0, 1, closed="left")
-
-OPTIMIZERS = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.Adam,
-    "sgd": torch.optim.SGD,
-    "sgdw": torch.optim.SGD,
-}
-# With these the penalty acts on the update rather than on the loss.
-DECOUPLED = ("adamw", "sgdw")
 
 CONSTRAINTS = {
     "alpha": [_NOT_NEGATIVE, Mapping],
@@ -91,23 +83,43 @@ def objective_of(clf):
     check_strengths(clf.activity_alpha, "activity_alpha")
     return Objective(
         penalty=build_penalty(clf.penalty, vars(clf)),
-        alpha=clf.alpha,
+        alpha=as_floats(clf.alpha),
         penalize=clf.penalize,
         decoupled=clf.optimizer in DECOUPLED,
-        activity_alpha=clf.activity_alpha,
-        max_norm=clf.max_norm,
-        label_smoothing=clf.label_smoothing,
-        gradient_clip=clf.gradient_clip,
+        activity_alpha=as_floats(clf.activity_alpha),
+        max_norm=as_floats(clf.max_norm),
+        label_smoothing=as_floats(clf.label_smoothing),
+        gradient_clip=as_floats(clf.gradient_clip),
     )
 
 
+def as_floats(value):
+    """Return a number, or those of a mapping, as floats; None as it is.
+
+    torch takes neither fractions nor whole numbers of more than 64 bits.
+    """
+    if isinstance(value, Mapping):
+        return {key: float(number) for key, number in value.items()}
+    return None if value is None else float(value)
+
+
+# The largest float32, which most networks compute in.
+_LARGEST = torch.finfo(torch.float32).max
+
+
 def check_strengths(value, name):
-    """Raise where a mapping is not one from names of layers to strengths."""
+    """Raise where a number is too large, or a mapping not of layers to strengths."""
     if not isinstance(value, Mapping):
+        if value > _LARGEST:
+            raise ValueError(
+                f"{name}={value!r} is larger than any float32, and a network computes "
+                f"in these. At most {_LARGEST:.3g} was expected; 1 is a lot already."
+            )
         return
     expected = (
         "Something like {'conv1': 0.001, 'dense*': 0.01} was expected: a mapping from "
-        "names of layers, or patterns of them, to numbers >= 0"
+        "names of layers, or patterns of them, to numbers from 0 to "
+        f"{_LARGEST:.3g}"
     )
     if not value:
         raise ValueError(f"{name}={{}} is empty. {expected}; 0 is no penalty.")
@@ -115,5 +127,5 @@ def check_strengths(value, name):
         if not isinstance(pattern, str):
             raise ValueError(f"{name} has {pattern!r} as a name. {expected}.")
         number = isinstance(strength, Real) and not isinstance(strength, bool)
-        if not number or not 0 <= strength < math.inf:
+        if not number or not 0 <= strength <= _LARGEST:
             raise ValueError(f"{name} has {pattern!r}: {strength!r}. {expected}.")

@@ -1,6 +1,5 @@
 """What a fitted classifier says of images: labels, probabilities, logits."""
 
-import torch
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_l2cnn._data.arrays import give_back, give_back_numbers, on_host
@@ -8,6 +7,7 @@ from sklearn_l2cnn._data.pixels import warn_about_units
 from sklearn_l2cnn._data.validation import check_images
 from sklearn_l2cnn._training.chunks import predict_logits
 from sklearn_l2cnn._utils.sklearn_compat import check_same_namespace
+from sklearn_l2cnn._utils.surroundings import undisturbed
 from sklearn_l2cnn.augmentation import views_for
 
 
@@ -26,9 +26,9 @@ class PredictionMixin:
         -------
         y : ndarray of shape (n,)
         """
-        best = self._logits(X, "predict").argmax(dim=1)
         # by way of the host: not every device has the dtype of the labels
-        return give_back_numbers(self._summary_.classes[on_host(best)], X)
+        best = self._of_logits(X, "predict", lambda one: on_host(one.argmax(dim=1)))
+        return give_back_numbers(self._summary_.classes[best], X)
 
     def predict_proba(self, X):
         """Predict the probability of every class.
@@ -43,8 +43,9 @@ class PredictionMixin:
         probabilities : ndarray of shape (n, n_classes)
             In the dtype that the network computes in, the columns as in `classes_`.
         """
-        logits = self._logits(X, "predict_proba")
-        return give_back(torch.softmax(logits, dim=1), X)
+        return self._of_logits(
+            X, "predict_proba", lambda logits: give_back(logits.softmax(dim=1), X)
+        )
 
     def predict_log_proba(self, X):
         """Predict the logarithm of the probability of every class.
@@ -58,8 +59,11 @@ class PredictionMixin:
         -------
         log_probabilities : ndarray of shape (n, n_classes)
         """
-        logits = self._logits(X, "predict_log_proba")
-        return give_back(torch.log_softmax(logits, dim=1), X)
+        return self._of_logits(
+            X,
+            "predict_log_proba",
+            lambda logits: give_back(logits.log_softmax(dim=1), X),
+        )
 
     def decision_function(self, X):
         """Return the logits of the network.
@@ -74,22 +78,20 @@ class PredictionMixin:
         scores : ndarray of shape (n,) or (n, n_classes)
             For two classes their difference: positive where the second is predicted.
         """
-        logits = self._logits(X, "decision_function")
-        if logits.shape[1] == 2:
-            logits = logits[:, 1] - logits[:, 0]
-        elif logits.shape[1] == 1:
-            logits = logits[:, 0]
-        return give_back(logits, X)
+        return self._of_logits(
+            X, "decision_function", lambda logits: give_back(_scores(logits), X)
+        )
 
-    def _logits(self, X, method):
-        """Return the logits of validated images as a tensor, where the network is."""
+    def _of_logits(self, X, method, function):
+        """Return what a function makes of the logits of validated images, a tensor."""
         check_is_fitted(self)
         check_same_namespace(X, self, attribute="channel_mean_", method=method)
-        images = check_images(self, X)
-        logits = predict_logits(self.net_, images, views_for(self.tta))
-        # pixels that are no numbers once they are standardised have raised by now
-        warn_about_units(images, self._summary_.unit)
-        return logits
+        with undisturbed():
+            images = check_images(self, X)
+            logits = predict_logits(self.net_, images, views_for(self.tta))
+            # pixels that are no numbers once they are standardised have raised by now
+            warn_about_units(images, self._summary_.unit)
+            return function(logits)
 
     @property
     def module_(self):
@@ -106,3 +108,11 @@ class PredictionMixin:
     def device_(self):
         """The device the network is on."""
         return str(self.net_.device)
+
+
+def _scores(logits):
+    """Return logits as scikit-learn has them: of one or two classes a single score."""
+    n_classes = logits.shape[1]
+    if n_classes > 2:
+        return logits
+    return logits[:, 1] - logits[:, 0] if n_classes == 2 else logits[:, 0]

@@ -45,8 +45,11 @@ def check_alphas(alphas):
         )
     if np.ndim(alphas) == 1 and any(isinstance(one, Mapping) for one in alphas):
         return _mappings(alphas)
+    alphas = on_host(alphas)
+    if alphas.dtype.kind not in "iufO":
+        raise ValueError(f"alphas={alphas.tolist()!r} holds no numbers. {expected}.")
     alphas = check_array(
-        on_host(alphas),
+        alphas,
         ensure_2d=False,
         ensure_min_samples=0,
         input_name="alphas",
@@ -54,6 +57,7 @@ def check_alphas(alphas):
     )
     if alphas.ndim != 1 or not len(alphas):
         raise ValueError(f"alphas has shape {alphas.shape}. {expected}.")
+    check_strengths(float(alphas.max()), "alphas")
     if (alphas < 0).any():
         negative = alphas[alphas < 0][:10].tolist()
         raise ValueError(f"alphas holds negative numbers: {negative}. {expected}.")

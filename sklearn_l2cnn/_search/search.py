@@ -41,7 +41,7 @@ from sklearn_l2cnn._search.results import (
     weight_for,
     within_one_standard_error,
 )
-from sklearn_l2cnn._training.net import Diverged
+from sklearn_l2cnn._training.divergence import Diverged
 from sklearn_l2cnn._utils.estimators import fitted_attributes
 from sklearn_l2cnn._utils.sklearn_compat import (
     callback_context,
@@ -196,16 +196,33 @@ def _metadata(clf, scorers, given, weight, groups, params):
 def _folds(clf, X, y, params):
     """Return the rows that each fold trains on, and those that it is scored on."""
     splitter = check_cv(clf.cv, y, classifier=True)
-    rows = np.arange(len(y))  # a splitter may give masks
-    folds = [
-        tuple(rows[part] for part in fold) for fold in splitter.split(X, y, **params)
-    ]
+    splits = enumerate(splitter.split(X, y, **params))
+    folds = [_rows_of_fold(number, split, len(y)) for number, split in splits]
     if len(folds) < (needed := 1 + clf.one_standard_error):
         raise ValueError(
             f"cv={clf.cv!r} makes {len(folds)} folds, {needed} or more were expected"
             f"{': the scores of one have no standard deviation' if needed > 1 else ''}."
         )
     return folds
+
+
+def _rows_of_fold(number, split, n_samples):
+    """Return the rows of a fold as positions; a splitter may give masks."""
+    rows, parts = np.arange(n_samples), tuple(split)
+    try:
+        found = [rows[part] for part in parts]
+    except IndexError as error:
+        raise ValueError(
+            f"cv gives fold {number} rows that there are not ({error}). Positions "
+            f"from 0 to {n_samples - 1} were expected, or masks of so many rows."
+        ) from error
+    if len(found) != 2 or any(part.ndim != 1 or not len(part) for part in found):
+        raise ValueError(
+            f"cv gives fold {number} parts of the shapes {[*map(np.shape, parts)]}; "
+            "two were expected, the rows to train on and those to be scored on, "
+            "neither of them empty."
+        )
+    return tuple(found)
 
 
 def _measured(scorers, params, X, y, folds, classifier, fold):

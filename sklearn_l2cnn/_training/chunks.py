@@ -13,6 +13,7 @@ from itertools import takewhile
 import torch
 
 from sklearn_l2cnn._training.batches import to_tensor
+from sklearn_l2cnn._training.divergence import check_logits
 from sklearn_l2cnn._training.evaluation import evaluation_program
 from sklearn_l2cnn._training.forward import lowered, network_input
 from sklearn_l2cnn._training.rowwise import RowByRow
@@ -26,6 +27,7 @@ from sklearn_l2cnn._training.upload import Upload
 from sklearn_l2cnn._utils.layers import calls_others, without_hooks
 from sklearn_l2cnn._utils.operations import on_meta, run, values_of, work
 from sklearn_l2cnn._utils.state import remembered
+from sklearn_l2cnn._utils.surroundings import allowed_threads
 
 _MOST_ROWS = 256
 # Numbers that an operation makes of a chunk; more leave the cache.
@@ -270,7 +272,7 @@ def over_chunks(
         with mode():
             return compute(where, network_input(chunk, *pixels))
 
-    threads = net.threads or torch.get_num_threads()
+    threads = net.threads or allowed_threads()
     if device.type != "cpu":
         return list(map(of_chunk, chunks_of(n_rows, known.tried_sizes(net))))
     sizes = [1] if n_rows == 1 else known.tried_sizes(net)
@@ -345,6 +347,7 @@ def predict_logits(net, images, views=((),)):
     logits = torch.cat(
         over_chunks(net, images, of_chunk, known=known, mode=nullcontext, spread=True)
     )
+    check_logits(logits, images)
     # numpy has no bfloat16, and probabilities of half precision are of little use
     return logits if logits.dtype == torch.float64 else logits.float()
 

@@ -4,7 +4,6 @@ import copy
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
-import numpy as np
 import torch
 from skorch.callbacks import EpochTimer
 from skorch.utils import TeeGenerator
@@ -24,6 +23,7 @@ from sklearn_l2cnn._training.callbacks import (
     missing_score,
     take_back_rates,
 )
+from sklearn_l2cnn._training.divergence import check_epoch, check_kept
 from sklearn_l2cnn._training.forward import network_input
 from sklearn_l2cnn._training.predicting_net import PredictingNet, move
 from sklearn_l2cnn._training.records import (
@@ -46,10 +46,6 @@ _FOLLOWED = (
     *("lr", "mean", "scale", "objective", "frozen", "augment", "lower", "batch_size"),
     *("threads", "record"),
 )
-
-
-class Diverged(ValueError):
-    """Training left the finite numbers."""
 
 
 class Net(PredictingNet):
@@ -198,6 +194,8 @@ class Net(PredictingNet):
             if not self.stopped_by_callback_:
                 self.interrupted_ = len(self.history) - self.n_earlier_
         self.notify("on_train_end", X=data.X, y=data.y)
+        if self.interrupted_ is None:
+            check_kept(self, data)
 
     def begin(self, data):
         """Tell the callbacks, which may load a history of earlier epochs.
@@ -262,7 +260,7 @@ class Net(PredictingNet):
         totals = losses.totals(means.reshape(len(means), -1))
         data_loss, *activity = (totals / len(train)).tolist()
         record_training(self.history, data_loss, sum(activity, float(penalty)))
-        self.check_finite(norms)
+        check_epoch(self.history, norms, self.module_, self.lr)
         if valid is not None:
             means = scores.sum(axis=0) / len(valid)
             record_validation(self.history, *means.tolist())
@@ -356,18 +354,6 @@ class Net(PredictingNet):
         """Return the norms of all parameters, as a tensor."""
         norms = torch._foreach_norm([p.detach() for p in self.module_.parameters()])
         return torch.stack([norm.to(self.dtype) for norm in norms])
-
-    def check_finite(self, norms):
-        """Raise where the loss, or one of these norms, is no finite number any more."""
-        if not np.isfinite([self.history[-1, "train_loss"], *norms]).all():
-            raise Diverged(
-                f"Training diverged in epoch {len(self.history)}: the loss is "
-                f"{self.history[-1, 'train_loss']} (data loss "
-                f"{self.history[-1, 'train_data_loss']}, penalty "
-                f"{self.history[-1, 'train_penalty']}). Lower lr (it is {self.lr:g}), "
-                "lower alpha if the penalty is what grows, keep standardize=True, or "
-                "look for extreme pixels or sample weights."
-            )
 
     # -- devices and copies -----------------------------------------------------------
 

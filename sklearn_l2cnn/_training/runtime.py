@@ -1,4 +1,4 @@
-"""Leaving the world as it was found: generators, threads, defaults of torch."""
+"""Seeds, threads and precision of what is computed."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ import threading
 import warnings
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import cache
 
 import torch
@@ -14,15 +14,15 @@ from sklearn.exceptions import EfficiencyWarning
 
 from sklearn_l2cnn._utils.devices import computes_bfloat16, generators_of, name_of
 from sklearn_l2cnn._utils.seeds import seeded
+from sklearn_l2cnn._utils.surroundings import torch_threads, undisturbed
 
 
 @contextmanager
 def isolated(seed, device, threads=None):
     """Seed all global generators, fix what a result may depend on, restore both.
 
-    Inside, numpy's, random's and torch's global generators follow from `seed`, tensors
-    are float32 unless said otherwise, gradients are on, and torch computes in one
-    thread where the device is a CPU: the order in which a convolution's gradient is
+    Inside, numpy's, random's and torch's global generators follow from `seed`, and all
+    else is as `undisturbed` has it: the order in which a convolution's gradient is
     summed depends on the number of threads, and with it the last bit of every weight.
     Outside, nothing has changed.
 
@@ -39,15 +39,8 @@ def isolated(seed, device, threads=None):
     threads : int
     """
     keep_memory()
-    with seeded(seed, device), ExitStack() as restore:
-        restore.callback(torch.set_default_dtype, torch.get_default_dtype())
-        threads = threads or torch.get_num_threads()
-        if device.type == "cpu":
-            restore.enter_context(torch_threads(1))
-        restore.enter_context(torch.inference_mode(False))
-        restore.enter_context(torch.enable_grad())
-        torch.set_default_dtype(torch.float32)
-        yield threads
+    with undisturbed() as allowed, seeded(seed, device):
+        yield threads or allowed
 
 
 @cache
@@ -59,7 +52,7 @@ def keep_memory():
     network. It raises the threshold, to 62 MiB at most, once a block of half that size
     has come back.
     """
-    torch.empty(31 << 20, dtype=torch.uint8)
+    torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
 
 
 class _SoonerTurns:
@@ -137,17 +130,6 @@ def _compute_alone():
     torch.set_num_threads(1)
 
 
-@contextmanager
-def torch_threads(number):
-    """Let torch use so many threads, and as many as before afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def each_in_one_thread(function, items, threads):
     """Call a function on items, each in a thread in which torch has no other.
 
@@ -213,7 +195,8 @@ def autocast(dtype, device):
     """
     if dtype is None:
         return nullcontext()
-    return torch.autocast(device.type, dtype=dtype)
+    # a caller who is in such a context keeps what it has cast: weights of earlier steps
+    return torch.autocast(device.type, dtype=dtype, cache_enabled=False)
 
 
 _drawing = threading.Lock()

@@ -87,12 +87,6 @@ def accelerator():
     return _with_index(named)
 
 
-def kinds_of_devices():
-    """Return the kinds of devices that this machine has, such as ``"cpu"``."""
-    named = _named_by_torch()
-    return ("cpu",) if named is None else ("cpu", named.type)
-
-
 def _named_by_torch():
     """Return the accelerator that torch has found, of whatever kind, or None."""
     if not hasattr(torch, "accelerator"):  # before torch 2.6
@@ -127,6 +121,20 @@ def _unknown(device):
         f"device={str(device)!r} is not a device that this estimator knows: 'auto', "
         "'cpu', 'cuda' or 'cuda:N' was expected, or an accelerator that torch sees."
     )
+
+
+def kinds_with_autocast():
+    """Return the kinds of devices on which the caller lets torch lower its precision.
+
+    Returns
+    -------
+    kinds : list of str
+    """
+    return [
+        kind
+        for kind in ("cpu", "cuda", "mps", "xpu")
+        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    ]
 
 
 @cache

@@ -1,4 +1,6 @@
-"""What an error says, for the messages of others."""
+"""What errors say."""
+
+import torch
 
 
 def first_line(error):
@@ -11,3 +13,21 @@ def first_line(error):
     ('too large', 'KeyError')
     """
     return [*str(error).splitlines(), type(error).__name__][0]
+
+
+def check_finite(values, what):
+    """Raise where numbers that come out of a network are not finite.
+
+    Parameters
+    ----------
+    values : Tensor
+    what : str
+        What they are, in the plural.
+    """
+    # a sum is finite, without a copy, unless there is something to find or it overflows
+    if not torch.isfinite(values.sum()) and not torch.isfinite(values).all():
+        raise ValueError(
+            f"{what} are not finite: the network has gone astray, or the pixels are "
+            "far beyond those of its training. Fit again with a lower lr, or divide "
+            "the pixels by a constant."
+        )

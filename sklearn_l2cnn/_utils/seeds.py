@@ -70,6 +70,18 @@ def draw_seeds(random_state, n_seeds):
     -------
     seeds : list of int
     """
-    if not isinstance(random_state, np.random.RandomState):
-        random_state = np.random.RandomState(random_state)
-    return random_state.randint(np.iinfo(np.int32).max, size=n_seeds).tolist()
+    numbers = random_state_of(random_state)
+    return numbers.randint(np.iinfo(np.int32).max, size=n_seeds).tolist()
+
+
+def random_state_of(random_state):
+    """Return the generator of numpy that a `random_state` parameter stands for.
+
+    Parameters
+    ----------
+    random_state : int, RandomState instance or None
+        None draws from the operating system, never from numpy's global generator.
+    """
+    if isinstance(random_state, np.random.RandomState):
+        return random_state
+    return np.random.RandomState(random_state)

@@ -10,20 +10,19 @@ import inspect
 import warnings
 from types import SimpleNamespace
 
-from sklearn.base import TransformerMixin
+from sklearn.base import TransformerMixin, _fit_context
 from sklearn.base import _clone_parametrized as clone_parametrized
-from sklearn.base import _fit_context as fit_context
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._array_api import get_namespace_and_device
 from sklearn.utils._optional_dependencies import check_matplotlib_support
 from sklearn.utils._param_validation import (
     HasMethods,
-    Interval,
     Options,
     StrOptions,
     validate_params,
 )
+from sklearn.utils._param_validation import Interval as _Interval
 from sklearn.utils._set_output import (
     _wrap_data_with_container as wrap_data_with_container,
 )
@@ -32,6 +31,8 @@ from sklearn.utils.validation import _check_feature_names_in as check_feature_na
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import _num_features as num_features
 from sklearn.utils.validation import _num_samples as num_samples
+
+from sklearn_l2cnn._utils.surroundings import undisturbed
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -53,6 +54,22 @@ try:
     from sklearn.utils._array_api import move_to
 except ImportError:
     move_to = None  # before scikit-learn 1.8
+
+
+class Interval(_Interval):
+    """An interval of numbers, of which True and False are none."""
+
+    def is_satisfied_by(self, val):
+        """Say whether a value is a number of the interval."""
+        return not isinstance(val, bool) and super().is_satisfied_by(val)
+
+
+def fit_context(*, prefer_skip_nested_validation):
+    """Let a ``fit`` validate parameters as scikit-learn does, and be `undisturbed`."""
+    validated = _fit_context(
+        prefer_skip_nested_validation=prefer_skip_nested_validation
+    )
+    return lambda fit: undisturbed()(validated(fit))
 
 
 def moved_to_namespace_of(like, array, on_host):

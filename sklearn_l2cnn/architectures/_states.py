@@ -6,6 +6,7 @@ import warnings
 
 import torch
 
+from sklearn_l2cnn._data.arrays import why_without_numbers
 from sklearn_l2cnn._utils.errors import first_line
 from sklearn_l2cnn.architectures._heads import last_layer
 
@@ -48,7 +49,8 @@ def read_state(path):
     except Exception as error:  # torch, zipfile and pickle raise errors of many types
         raise ValueError(
             f"pretrained={os.fspath(path)!r} could not be read as a state dict of "
-            f"torch: {first_line(error)}"
+            f"torch: {first_line(error)}. A file written by "
+            "torch.save(network.state_dict(), path) was expected."
         ) from error
     named = isinstance(state, dict) and state
     if not named or not all(
@@ -65,6 +67,9 @@ def read_state(path):
 
 def mismatches(network, state):
     """List the entries in which a network and a state differ, except the last layer."""
+    found = _values_that_are_none(network, state)
+    if found:
+        return found
     name, _ = last_layer(network)
     own = _without(network.state_dict(), name)
     # batch norms in old files lack the number of batches
@@ -76,6 +81,20 @@ def mismatches(network, state):
         shapes = tuple(given[key].shape), tuple(own[key].shape)
         if shapes[0] != shapes[1]:
             found.append("{} has shape {}, not {}".format(key, *shapes))
+    return found
+
+
+def _values_that_are_none(network, state):
+    """List the entries whose values a network cannot have."""
+    own, found = network.state_dict(), []
+    for key in sorted(own.keys() & state.keys()):
+        without = why_without_numbers(state[key])
+        if without is not None:
+            found.append(f"{key} is a {without[0]}")
+        elif state[key].is_complex() and not own[key].is_complex():
+            found.append(f"{key} is complex")
+        elif state[key].is_floating_point() and state[key].isnan().any():
+            found.append(f"{key} holds nan")
     return found
 
 

@@ -18,6 +18,7 @@ from sklearn_l2cnn._estimator.network import new_network
 from sklearn_l2cnn._estimator.wrapping import WrappingMixin
 from sklearn_l2cnn._training.chunks import known_of, over_chunks
 from sklearn_l2cnn._training.runtime import autocast, isolated
+from sklearn_l2cnn._utils.errors import check_finite
 from sklearn_l2cnn._utils.estimators import all_or_nothing
 from sklearn_l2cnn._utils.sklearn_compat import (
     HasMethods,
@@ -25,6 +26,7 @@ from sklearn_l2cnn._utils.sklearn_compat import (
     check_feature_names_in,
     fit_context,
 )
+from sklearn_l2cnn._utils.surroundings import undisturbed
 from sklearn_l2cnn._utils.trace import blank_image
 from sklearn_l2cnn.feature_extraction._backbone import Backbone
 from sklearn_l2cnn.feature_extraction._places import (
@@ -227,6 +229,7 @@ class CNNFeatures(WrappingMixin, TransformerMixin, BaseEstimator):
             self.layers_ = [place.label for place in self._places_]
         return self
 
+    @undisturbed()
     def transform(self, X):
         """Return the features of images.
 
@@ -262,6 +265,7 @@ class CNNFeatures(WrappingMixin, TransformerMixin, BaseEstimator):
         known = known_of(net, images)  # before `recording_places` adds hooks
         with recording_places(self._places_, net.module_) as values_of:
             over_chunks(net, images, of_chunk, known=known)
+        check_finite(features, "The features")
         return give_back(features, X)
 
     def get_feature_names_out(self, input_features=None):

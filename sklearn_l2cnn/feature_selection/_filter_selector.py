@@ -167,11 +167,11 @@ class FilterSelector(DocumentationMixin, ClassifierMixin, BaseEstimator):
     predict_log_proba = PredictionMixin.predict_log_proba
     decision_function = PredictionMixin.decision_function
 
-    def _logits(self, X, method):
+    def _of_logits(self, X, method, function):
         check_is_fitted(self)
         # here, so that the error names this class
         check_same_namespace(X, self, attribute="_origin_", method=method)
-        return self.estimator_._logits(X, method)
+        return self.estimator_._of_logits(X, method, function)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

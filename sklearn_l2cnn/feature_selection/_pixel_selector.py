@@ -18,6 +18,7 @@ from sklearn_l2cnn._data.weights import normalized_weights
 from sklearn_l2cnn._estimator.wrapping import WrappingMixin
 from sklearn_l2cnn._training.chunks import predict_logits
 from sklearn_l2cnn._utils.devices import widest_float
+from sklearn_l2cnn._utils.errors import check_finite
 from sklearn_l2cnn._utils.estimators import all_or_nothing
 from sklearn_l2cnn._utils.sklearn_compat import (
     HasMethods,
@@ -29,6 +30,7 @@ from sklearn_l2cnn._utils.sklearn_compat import (
     fit_context,
     num_features,
 )
+from sklearn_l2cnn._utils.surroundings import undisturbed
 from sklearn_l2cnn.feature_selection._contributions import contributions
 
 
@@ -193,6 +195,7 @@ class PixelSelector(RowsInFramesMixin, WrappingMixin, SelectorMixin, BaseEstimat
             self._on_host_ = {"importances": on_host(importances)}
         return self
 
+    @undisturbed()
     def transform(self, X):
         """Return the selected pixels of images, or images with only these pixels.
 
@@ -221,6 +224,7 @@ class PixelSelector(RowsInFramesMixin, WrappingMixin, SelectorMixin, BaseEstimat
         images = images.masked_fill(others, self._checked_fill_value(images))
         return give_back(in_form(images, ndim_of(X), clf.channels), X)
 
+    @undisturbed()
     def inverse_transform(self, X):
         """Return images with the selected pixels, and `fill_value` in the others.
 
@@ -324,9 +328,10 @@ class PixelSelector(RowsInFramesMixin, WrappingMixin, SelectorMixin, BaseEstimat
         labels = torch.as_tensor(data.labels).to(clf.net_.device)
         device = torch.device(clf.net_.device)
         share = (weight / weight.sum()).to(device, widest_float(device))
-        with torch.inference_mode(False), torch.enable_grad():
-            given = data.images, data.rows, labels, share
-            return contributions(clf.net_, *given, self.n_steps).sum(dim=0)
+        given = data.images, data.rows, labels, share
+        importances = contributions(clf.net_, *given, self.n_steps).sum(dim=0)
+        check_finite(importances, "The importances of the pixels")
+        return importances
 
     def _checked_fill_value(self, images):
         """Return `fill_value`; raise if the dtype of the images cannot represent it."""

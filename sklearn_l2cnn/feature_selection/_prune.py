@@ -13,6 +13,7 @@ from sklearn_l2cnn._classifier import L2CNNClassifier
 from sklearn_l2cnn._training.runtime import isolated
 from sklearn_l2cnn._utils.layer_names import by_pattern, layer_of
 from sklearn_l2cnn._utils.sklearn_compat import Interval, validate_params
+from sklearn_l2cnn._utils.surroundings import undisturbed
 from sklearn_l2cnn._utils.unwrapping import FROZEN, unwrap
 from sklearn_l2cnn.feature_selection._links import find_links
 from sklearn_l2cnn.feature_selection._removal import filter_norms, remove, silence
@@ -28,6 +29,7 @@ CONSTRAINTS = {
     {"estimator": "no_validation", **CONSTRAINTS, "return_support": ["boolean"]},
     prefer_skip_nested_validation=True,
 )
+@undisturbed()
 def prune(estimator, *, threshold=0.0, fraction=0.0, layers=None, return_support=False):
     r"""Remove filters and units of a fitted network that have no effect, or little.
 
@@ -179,7 +181,7 @@ def _chosen(links, layers):
 
 def _small(norms, threshold, fraction):
     """Return a mask of the filters whose norms are too small."""
-    small = norms <= threshold
+    small = norms <= float(threshold)  # a whole number may be too large for torch
     # 0.29 * 100 is a little less than 29
     n_least = math.floor(fraction * len(norms) + 1e-9)
     small[norms.argsort(stable=True)[:n_least]] = True

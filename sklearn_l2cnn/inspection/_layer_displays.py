@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from sklearn_l2cnn._data.arrays import on_host
+from sklearn_l2cnn._utils.surroundings import undisturbed
 from sklearn_l2cnn._utils.trace import at_rest, chosen_layer, layer_outputs
 from sklearn_l2cnn.inspection._grid import (
     Grid,
@@ -63,6 +64,7 @@ class ActivationDisplay:
     layer: str = ""
 
     @classmethod
+    @undisturbed()
     def from_estimator(cls, estimator, X, *, layer=0, row=0, ax=None, **kwargs):
         """Run the network on an image and draw the output of a layer.
 
@@ -189,6 +191,7 @@ class FilterDisplay:
     layer: str = ""
 
     @classmethod
+    @undisturbed()
     def from_estimator(cls, estimator, *, layer=0, ax=None, **kwargs):
         """Draw the kernels of a convolution of a fitted network.
 

@@ -9,7 +9,13 @@ from torch import nn
 
 from sklearn_l2cnn._data.arrays import on_host
 from sklearn_l2cnn._data.framing import two_sides
+from sklearn_l2cnn._utils.errors import check_finite
 from sklearn_l2cnn._utils.sklearn_compat import Interval, StrOptions, validate_params
+from sklearn_l2cnn._utils.surroundings import (
+    allowed_threads,
+    torch_threads,
+    undisturbed,
+)
 from sklearn_l2cnn._utils.trace import at_rest, chosen_layer
 from sklearn_l2cnn.inspection._inside import look_inside
 from sklearn_l2cnn.inspection._saliency import (
@@ -37,6 +43,7 @@ _SIDES = [_COUNT, tuple, list, None]
     },
     prefer_skip_nested_validation=True,
 )
+@undisturbed()
 def saliency(
     estimator,
     X,
@@ -137,19 +144,20 @@ def saliency(
         else:
             patch, stride = _window(inputs.shape[2:], patch, stride)
             maps = occlusion(module, inputs, baseline, targets, patch, stride)
+    check_finite(maps, "The maps")
     # numpy has no bfloat16
     return on_host(maps if maps.dtype == torch.float64 else maps.float())
 
 
 @contextmanager
 def _recording_gradients(module, device):
-    """Record gradients in any mode of torch; restore network and torch afterwards."""
+    """Record gradients; restore network and torch afterwards."""
     cudnn = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.benchmark
     # sums in the same order every time
     cudnn.deterministic, cudnn.benchmark = True, False
     try:
-        with at_rest(module), torch.inference_mode(False), torch.enable_grad():
+        with at_rest(module), torch_threads(allowed_threads()):
             yield
     finally:
         cudnn.deterministic, cudnn.benchmark = before

@@ -16,7 +16,7 @@ from sklearn_l2cnn._data.pixels import (
     warn_about_units,
 )
 from sklearn_l2cnn._data.validation import check_images, check_weight, read_images
-from sklearn_l2cnn._utils.defaults import usual_defaults
+from sklearn_l2cnn._utils.surroundings import usual_defaults
 from sklearn_l2cnn._utils.estimators import (
     ParametersMixin,
     all_or_nothing,

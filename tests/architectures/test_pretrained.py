@@ -167,6 +167,24 @@ def test_invalid_state_raises(tmp_path, content, message, name):
         build_network(name, (1, 8, 8), 3, pretrained=path)
 
 
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (lambda one: one.to(torch.complex64) * 1j, "weight is complex"),
+        (lambda one: one.to("meta"), "weight is a .* 'meta', without"),
+        (lambda one: one * torch.nan, "weight holds nan"),
+        (lambda one: one.to_sparse(), "weight is a .* layout torch.sparse_coo"),
+    ],
+)
+@pytest.mark.parametrize("layer", ["0", "3"])
+def test_values_that_a_network_cannot_have_are_named(tmp_path, change, message, layer):
+    state = tiny((1, 4, 4), 2).state_dict()
+    state[f"{layer}.weight"] = change(state[f"{layer}.weight"])
+    torch.save(state, tmp_path / "state.pt")
+    with pytest.raises(ValueError, match=rf"{layer}\.{message}"):
+        build_network(tiny, (1, 4, 4), 2, pretrained=tmp_path / "state.pt")
+
+
 def test_file_with_code_raises(tmp_path):
     torch.save({"weight": print}, tmp_path / "weights.pth")
     with pytest.raises(ValueError, match="could not be read"):

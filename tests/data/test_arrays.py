@@ -1,5 +1,7 @@
 """Arrays of other libraries: torch's tensors go in and come out where they are."""
 
+import warnings
+
 import array_api_strict
 import numpy as np
 import pytest
@@ -28,6 +30,77 @@ def dispatch():
     """Switch scikit-learn's array API dispatch on."""
     with config_context(array_api_dispatch=True):
         yield
+
+
+# -- tensors that are no arrays -------------------------------------------------------
+
+
+def quantized():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, which is to lose them
+        return torch.quantize_per_tensor(torch.rand(4, 3, 3), 0.1, 0, torch.quint8)
+
+
+def nested():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch, that they are a prototype
+        return torch.nested.nested_tensor([torch.rand(3, 3) for _ in range(4)])
+
+
+ODD = {
+    "nested": (nested, "nested tensor.*torch.stack"),
+    "meta": (lambda: torch.empty((4, 3, 3), device="meta"), "device 'meta'"),
+    "sparse": (
+        lambda: torch.eye(4, 9).to_sparse(),
+        "torch.sparse_coo.*to_dense",
+    ),
+    "quantized": (quantized, r"quantized tensor came.*dequantize\(\)"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD)
+@pytest.mark.parametrize("dispatched", [False, True])
+@pytest.mark.parametrize("what", ["X", "y", "sample_weight", "X_val", "predict"])
+def test_tensors_that_are_no_arrays_are_named(kind, dispatched, what):
+    make, message = ODD[kind]
+    given = {"X": np.eye(4, 9), "y": np.array([0, 1, 0, 1])}
+    clf = quick()
+    with config_context(array_api_dispatch=dispatched):
+        if what == "predict":
+            clf.fit(torch.eye(4, 9), torch.tensor(given["y"]))
+            if dispatched and kind == "meta":  # newer releases of scikit-learn's own
+                message = f"the same device|{message}"
+            with pytest.raises((TypeError, ValueError), match=message):
+                clf.predict(make())
+            return
+        given |= {what: make()} | ({"y_val": given["y"]} if what == "X_val" else {})
+        with pytest.raises(TypeError, match=message):
+            clf.fit(**given)
+    assert not hasattr(clf, "net_")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda X: X.requires_grad_(),
+        lambda X: torch.complex(X, -X).conj().imag,
+        lambda X: X.to(torch.float8_e4m3fn),
+        lambda X: X.bfloat16(),
+        list,
+    ],
+)
+def test_tensors_that_numpy_does_not_know_are_numbers_all_the_same(change):
+    X, y = torch.arange(36.0).reshape(4, 3, 3) // 8, [0, 1, 0, 1]
+    expected = quick().fit(X, y).predict_proba(X)
+    X = change(X.clone())
+    assert np.array_equal(quick().fit(X, y).predict_proba(X), expected)
+
+
+def test_labels_may_require_a_gradient():
+    X, y = np.eye(4, 9), torch.tensor([0.0, 1, 0, 1], requires_grad=True)
+    assert quick().fit(X, y).classes_.tolist() == [0, 1]
+    with config_context(array_api_dispatch=True):
+        assert quick().fit(X, y).classes_.tolist() == [0, 1]
 
 
 # -- the door -------------------------------------------------------------------------

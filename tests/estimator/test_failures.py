@@ -42,6 +42,11 @@ def test_a_batch_norm_needs_more_than_one_image(digits):
     "parameters",
     [
         {"alpha": -1},
+        {"alpha": True},
+        {"activity_alpha": True},
+        {"lr": True},
+        {"max_epochs": True},
+        {"threads": True},
         {"alpha": "strong"},
         {"penalty": "l3"},
         {"penalty": object()},
@@ -150,6 +155,22 @@ def test_wrong_data_are_named_and_nothing_stays_half_fitted(
     assert not [name for name in vars(clf) if name.endswith("_")]
     with pytest.raises(NotFittedError):
         clf.predict(np.zeros((1, 4)))
+
+
+@pytest.mark.parametrize("name", ["alpha", "activity_alpha"])
+@pytest.mark.parametrize("value", [1e39, {"*": 1e39}])
+def test_a_strength_beyond_float32_is_named(name, value):
+    clf = quick(**{name: value})
+    with pytest.raises(ValueError, match=rf"^{name}.*1e\+39.*3\.4e\+38"):
+        clf.fit(np.zeros((4, 4)), [0, 1, 0, 1])
+
+
+@pytest.mark.parametrize("classes", [[], 3, [[0, 1]], np.zeros((0, 2))])
+def test_classes_of_another_shape_are_named(classes):
+    clf = quick()
+    with pytest.raises(ValueError, match=r"classes has shape \(.*\(n_classes,\)"):
+        clf.partial_fit(np.zeros((4, 4)), [0, 1, 0, 1], classes=classes)
+    assert not hasattr(clf, "net_")
 
 
 def test_a_failed_fit_leaves_the_last_one_in_place(digits):

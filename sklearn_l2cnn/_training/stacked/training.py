@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from sklearn_l2cnn._training.batches import TrainingTensors
 from sklearn_l2cnn._training.callbacks import PlateauRate
-from sklearn_l2cnn._training.net import Diverged
+from sklearn_l2cnn._training.divergence import Diverged, check_epoch, check_kept
 from sklearn_l2cnn._training.records import (
     drop_unfinished_epoch,
     record_training,
@@ -281,14 +281,18 @@ class StackedTraining:
         net, data = self.nets[k], self.fold_of[k].data
         net.history.record("train_batch_count", len(self.fold_of[k]))
         record_training(net.history, float(total) / len(data.y), float(penalty))
-        try:
-            net.check_finite(norms)
-        except Diverged as error:
-            self.errors[k] = error
+        self._check(k, check_epoch, net.history, norms, net.module_, net.lr)
         if data.valid is not None:
             n = len(data.valid[1])
             net.history.record("valid_batch_count", math.ceil(n / net.batch_size))
             record_validation(net.history, *(scores / n).tolist())
+
+    def _check(self, k, check, *arguments):
+        """Keep what a check raises as the end of a network."""
+        try:
+            check(*arguments)
+        except Diverged as error:
+            self.errors[k] = error
 
     def _validate(self):
         """Return the summed losses and what is right, of shape (n_chunks, K, 2)."""
@@ -318,6 +322,7 @@ class StackedTraining:
             drop_unfinished_epoch(net.history)
             if self.errors[k] is None:
                 self._notify("on_train_end", k)
+                self._check(k, check_kept, net, self.fold_of[k].data)
         kept = [place for place, k in enumerate(self.active) if k not in leaving]
         memory = self._memory(kept)
         self.active = [self.active[place] for place in kept]
