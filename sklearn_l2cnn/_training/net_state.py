@@ -38,18 +38,13 @@ def state_of_net(net):
     for name in _DTYPES:
         attributes[name] = _name_of(attributes[name])
     height, width, depth = net.image_shape
-    network = net.module_
-    shape = (depth, height, width), net.n_classes
-    recipe = recipe_of(
-        network, net.made_by["architecture"], net.made_by["dropout"], *shape
-    )
+    made_by, shape = net.made_by, ((depth, height, width), net.n_classes)
+    recipe = recipe_of(net.module_, made_by["architecture"], made_by["dropout"], *shape)
     optimizer = net.optimizer_
     return {
         **attributes,
+        **state_of_network(net.module_, recipe),
         "history": [dict(row) for row in net.history_],
-        "network": on_cpu(network) if recipe is None else tuple(recipe),
-        "weights": None if recipe is None else in_arrays(network.state_dict()),
-        "untrained": [n for n, p in network.named_parameters() if not p.requires_grad],
         "memory": None if optimizer is None else in_arrays(optimizer.state_dict()),
     }
 
@@ -72,14 +67,10 @@ def parts_of_state(state):
         The state dict of the optimizer; None if there is none.
     """
     others = dict(state)
-    names = "history", "network", "weights", "untrained", "memory"
-    history, network, weights, untrained, memory = map(others.pop, names)
+    history, memory = map(others.pop, ("history", "memory"))
+    network = network_of_state(others)
     for name in _DTYPES:
         others[name] = others[name] and getattr(torch, others[name])
-    if weights is not None:
-        network = Recipe(*network).made(in_tensors(weights))
-    for name in untrained:
-        network.get_parameter(name).requires_grad_(False)
     others["history_"] = History()
     others["history_"].extend(history)
     # skorch's own rule
@@ -90,6 +81,36 @@ def parts_of_state(state):
         network,
         None if memory is None else in_tensors(memory),
     )
+
+
+def state_of_network(network, recipe):
+    """Return what a network is made of again, by `network_of_state`.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    recipe : Recipe or None
+
+    Returns
+    -------
+    state : dict
+    """
+    named = network.named_parameters()
+    return {
+        "network": _on_cpu(network) if recipe is None else tuple(recipe),
+        "weights": None if recipe is None else in_arrays(network.state_dict()),
+        "untrained": [name for name, weight in named if not weight.requires_grad],
+    }
+
+
+def network_of_state(state):
+    """Make a network of a state, from which what describes it is taken out."""
+    network, weights, untrained = map(state.pop, ("network", "weights", "untrained"))
+    if weights is not None:
+        network = Recipe(*network).made(in_tensors(weights))
+    for name in untrained:
+        network.get_parameter(name).requires_grad_(False)
+    return network
 
 
 def recall(optimizer, memory):
@@ -112,7 +133,7 @@ def _name_of(dtype):
     return None if dtype is None else str(dtype).removeprefix("torch.")
 
 
-def on_cpu(module):
+def _on_cpu(module):
     """Return a network on the CPU, where any machine can load it: a copy if need be."""
     if all(t.device.type == "cpu" for t in module.state_dict().values()):
         return module
