@@ -28,7 +28,10 @@ _PUBLIC = {
         "StandardScaler",
     ),
     "sklearn.svm": ("SVC",),
-    "torch.optim": None,
+    "torch.optim": (
+        *("ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "NAdam"),
+        *("RAdam", "RMSprop", "Rprop", "SGD"),
+    ),
 }
 
 # What estimators are made of, by the name that files know it by: files are read by
