@@ -19,7 +19,6 @@ from sklearn_l2cnn._estimator.data import (
     training_data,
 )
 from sklearn_l2cnn._estimator.network import (
-    NETWORK_PARAMETERS,
     build_net,
     check_network,
     epochs_of,
@@ -125,6 +124,7 @@ def train_network(clf, data, devices, start=None, callbacks=()):
         tensors = on_device(clf, net, data.summary, data.train, data.valid)
         net.train(tensors, net.max_epochs, fit_callbacks(clf, net), callbacks)
         net.offload()
+        net.begin_memory()
         free_memory(device)
         return Fitted(data.summary, net)
 
@@ -264,7 +264,6 @@ def attributes_of(clf, fitted, origin):
     losses = [row["valid_loss"] for row in rows]
     return {
         **_summary_attributes(clf, fitted.summary, origin),
-        "_network_made_by_": {name: vars(clf)[name] for name in NETWORK_PARAMETERS},
         "net_": fitted.net,
         "n_epochs_": len(history),
         "loss_curve_": [row["train_loss"] for row in history],

@@ -83,7 +83,7 @@ def check_network(clf, what):
     what : str
         What trains it further.
     """
-    made_by, now = clf._network_made_by_, vars(clf)
+    made_by, now = clf.net_.made_by, vars(clf)
     changed = [
         name
         for name, value in made_by.items()
@@ -116,6 +116,7 @@ def _new_net(clf, network, data, device):
         generator=np.random.RandomState(data.order_seed),
         frozen=freeze(network, clf.freeze),
         n_classes=n_classes,
+        made_by={name: vars(clf)[name] for name in NETWORK_PARAMETERS},
         lr=as_floats(clf.lr),
         max_epochs=epochs_of(clf, data.train),
         classes=np.arange(n_classes),

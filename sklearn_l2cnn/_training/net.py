@@ -25,6 +25,7 @@ from sklearn_l2cnn._training.callbacks import (
 )
 from sklearn_l2cnn._training.divergence import check_epoch, check_kept
 from sklearn_l2cnn._training.forward import network_input
+from sklearn_l2cnn._training.net_state import recall
 from sklearn_l2cnn._training.predicting_net import PredictingNet, move
 from sklearn_l2cnn._training.records import (
     drop_unfinished_epoch,
@@ -70,6 +71,8 @@ class Net(PredictingNet):
     augment : Plan or None
         How batches are varied in training.
     n_classes : int
+    made_by : dict
+        The parameters of a classifier that the module was made by.
     threads : int, default=None
         How many work on a batch; None is torch's number.
     record : bool, default=True
@@ -87,6 +90,7 @@ class Net(PredictingNet):
         frozen,
         augment,
         n_classes,
+        made_by,
         threads=None,
         record=True,
         **kwargs,
@@ -97,6 +101,7 @@ class Net(PredictingNet):
         self.frozen = frozen
         self.augment = augment
         self.n_classes = n_classes
+        self.made_by = made_by
         self.threads = threads
         self.record = record
         self.n_earlier_, self.interrupted_, self.all_callbacks_ = 0, None, None
@@ -361,22 +366,19 @@ class Net(PredictingNet):
         """Bring what the optimizer remembers to where the network is."""
         if torch.device(self.device).type != "cpu" and self.optimizer_.state:
             # by torch's own rules: some counts of steps stay on the CPU
-            self.optimizer_.load_state_dict(self.optimizer_.state_dict())
+            recall(self.optimizer_, self.optimizer_.state_dict())
 
     def offload(self):
         """Let network and optimizer wait on the CPU."""
         move(self.module_, torch.device("cpu"))
         self.bring_memory()
 
-    def __getstate__(self):
-        # skorch keeps what it was given and what it trains: here that is one object,
-        # and a pickle would hold it twice
-        # and callbacks of a training are not of what it trains
-        return {**super().__getstate__(), "module": None, "all_callbacks_": None}
-
-    def __setstate__(self, state):
-        super().__setstate__(state)
-        vars(self)["module"] = self.module_
+    def begin_memory(self):
+        """Let the optimizer forget what it remembers, but not its rates."""
+        rates = self.optimizer_.state_dict()["param_groups"]
+        self.initialize_optimizer()
+        new = self.optimizer_.state_dict()
+        self.optimizer_.load_state_dict({**new, "param_groups": rates})
 
     def snapshot(self):
         """Return a net with a copy of the network, for looking at while this trains."""
@@ -436,7 +438,7 @@ class Net(PredictingNet):
         """Go back to what `training_state` returned."""
         (module, optimizer, generator, n_epochs), parameters = state
         self.module_.load_state_dict(module)
-        self.optimizer_.load_state_dict(optimizer)
+        recall(self.optimizer_, optimizer)
         self.generator.set_state(generator)
         del self.history[n_epochs:]
         self.frozen.let(self.module_, trained=True)

@@ -5,11 +5,14 @@ from collections.abc import Mapping
 import torch
 from skorch import NeuralNetClassifier
 from skorch.dataset import Dataset
+from skorch.utils import get_map_location
 
 from sklearn_l2cnn._data.images import as_images
 from sklearn_l2cnn._data.pixels import warn_about_units
 from sklearn_l2cnn._training.batches import OrderedBatches, Resident, to_tensor
 from sklearn_l2cnn._training.forward import forward_of, logits_of, pixel_map
+from sklearn_l2cnn._training.net_state import parts_of_state, recall, state_of_net
+from sklearn_l2cnn._utils.layers import contiguous
 
 
 class PredictingNet(NeuralNetClassifier):
@@ -109,8 +112,33 @@ class PredictingNet(NeuralNetClassifier):
         """Bring the network to the device, where it waits on the CPU."""
         move(self.module_, torch.device(self.device))
 
+    def __getstate__(self):
+        return state_of_net(self)
+
+    def __setstate__(self, state):
+        given, found, network, memory = parts_of_state(state)
+        # callbacks begin anew where they are initialised
+        begun = {**given, "callbacks": [], "device": "cpu"}
+        begun["optimizer"] = given["optimizer"] or torch.optim.SGD  # of a trimmed net
+        self.__init__(network, **begun)
+        self.initialize()
+        device = str(get_map_location(given["device"]))
+        vars(self).update(given, **found, device=device)
+        if memory is None:
+            self.optimizer_ = None
+        else:
+            recall(self.optimizer_, memory)
+
 
 def move(module, device):
-    """Move a network that is not there yet: moving marks its weights as changed."""
-    if any(p.device != device for p in module.parameters()):
-        module.to(device)
+    """Move a network that is not there yet: moving marks its weights as changed.
+
+    Away from CPUs its weights are channels last, which kernels would make of them anew
+    in every call.
+    """
+    if all(p.device == device for p in module.parameters()):
+        return
+    if device.type == "cpu":
+        contiguous(module.to(device))
+    else:
+        module.to(device, memory_format=torch.channels_last)

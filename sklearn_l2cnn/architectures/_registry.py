@@ -7,6 +7,7 @@ import os
 import torch
 
 from sklearn_l2cnn._utils.errors import first_line
+from sklearn_l2cnn._utils.layers import contiguous
 from sklearn_l2cnn.architectures._heads import dropout_layers, set_dropout
 from sklearn_l2cnn.architectures._logits import SHAPE_ERRORS, ensure_logits
 from sklearn_l2cnn.architectures._plain import plain
@@ -74,7 +75,7 @@ def build_network(
     Returns
     -------
     network : torch.nn.Module
-        In the memory format channels last, with all lazy layers initialised.
+        With all lazy layers initialised, and contiguous weights.
     """
     shape, named = (input_shape, n_classes), isinstance(architecture, str)
     of_torchvision = named and architecture not in ARCHITECTURES
@@ -84,7 +85,7 @@ def build_network(
         _apply_dropout(network, architecture, dropout)
         if not isinstance(pretrained, bool):
             network = _with_state(network, architecture, shape, dropout, pretrained)
-    return network.to(memory_format=torch.channels_last)
+    return contiguous(network)
 
 
 def _make_network(architecture, shape, published):

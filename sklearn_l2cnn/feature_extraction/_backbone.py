@@ -1,7 +1,5 @@
 """An estimator around a network with given weights, which is not trained."""
 
-import copy
-
 import numpy as np
 from sklearn.base import BaseEstimator
 from skorch.utils import get_map_location
@@ -12,11 +10,13 @@ from sklearn_l2cnn._data.validation import check_weight, read_images
 from sklearn_l2cnn._estimator.data import DataSummary, statistics_of
 from sklearn_l2cnn._estimator.prediction import PredictionMixin
 from sklearn_l2cnn._training.net import Net
+from sklearn_l2cnn._training.net_state import network_of_state, state_of_network
 from sklearn_l2cnn._training.runtime import isolated
 from sklearn_l2cnn._utils.devices import resolve_device
 from sklearn_l2cnn._utils.estimators import set_attributes
 from sklearn_l2cnn._utils.layers import compute_dtype
 from sklearn_l2cnn.architectures import build_backbone
+from sklearn_l2cnn.architectures._recipe import Recipe, recipe_of
 
 
 class EvaluationNet:
@@ -28,16 +28,19 @@ class EvaluationNet:
     mean, scale : ndarray of shape (channels,)
         Mean and standard deviation that standardise each channel.
     device : torch.device
+    recipe : Recipe or None
+        What the module is made by.
     """
 
     lower = threads = None
 
-    def __init__(self, module, mean, scale, device):
+    def __init__(self, module, mean, scale, device, recipe):
         self.module_ = module
         self.mean = mean
         self.scale = scale
         self.dtype = compute_dtype(module)
         self.device = str(device)
+        self.recipe = recipe
 
     pixels = Net.pixels
 
@@ -47,13 +50,16 @@ class EvaluationNet:
 
     def __getstate__(self):
         state = dict(vars(self))
-        if self.device != "cpu":
-            # on the CPU, so that machines without this device can load it
-            state["module_"] = copy.deepcopy(self.module_).cpu()
-        return state
+        network = state_of_network(state.pop("module_"), self.recipe)
+        return {**state, **network, "recipe": None, "dtype": None}
 
     def __setstate__(self, state):
-        vars(self).update(state)
+        state = dict(state)
+        recipe = state["weights"] and Recipe(*state["network"])
+        network = network_of_state(state)
+        vars(self).update(
+            state, module_=network, recipe=recipe, dtype=compute_dtype(network)
+        )
         self.device = str(get_map_location(self.device))
 
 
@@ -102,7 +108,8 @@ class Backbone(BaseEstimator):
             statistics = statistics_of(data)
         self._summary_ = DataSummary(info, None, unit_of(images), None, statistics)
         pixels = self._summary_.pixels(self.standardize)
-        self.net_ = EvaluationNet(network.eval(), *pixels, device)
+        recipe = recipe_of(network.eval(), self.architecture, None, shape, 2)
+        self.net_ = EvaluationNet(network, *pixels, device, recipe)
         return self
 
     module_ = PredictionMixin.module_

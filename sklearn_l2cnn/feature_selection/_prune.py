@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_l2cnn._classifier import L2CNNClassifier
 from sklearn_l2cnn._training.runtime import isolated
 from sklearn_l2cnn._utils.layer_names import by_pattern, layer_of
+from sklearn_l2cnn._utils.layers import contiguous
 from sklearn_l2cnn._utils.sklearn_compat import Interval, validate_params
 from sklearn_l2cnn._utils.surroundings import undisturbed
 from sklearn_l2cnn._utils.unwrapping import FROZEN, unwrap
@@ -154,7 +155,7 @@ def _in_float64(network):
         weight = f"{layer_of(name)}.weight"
         tensor.data = tensor.data.to(*before.get(name) or before[weight])
         tensor.grad = None
-    network.to(memory_format=torch.channels_last)
+    contiguous(network)
 
 
 def _chosen(links, layers):

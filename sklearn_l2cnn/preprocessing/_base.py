@@ -16,7 +16,6 @@ from sklearn_l2cnn._data.pixels import (
     warn_about_units,
 )
 from sklearn_l2cnn._data.validation import check_images, check_weight, read_images
-from sklearn_l2cnn._utils.surroundings import usual_defaults
 from sklearn_l2cnn._utils.estimators import (
     ParametersMixin,
     all_or_nothing,
@@ -30,6 +29,7 @@ from sklearn_l2cnn._utils.sklearn_compat import (
     check_same_namespace,
     fit_context,
 )
+from sklearn_l2cnn._utils.surroundings import usual_defaults
 
 NUMBER = [Interval(Real, None, None, closed="neither")]
 IMAGE_SHAPE = {"image_shape": [tuple, list, None]}

@@ -26,9 +26,9 @@ from sklearn_l2cnn._data.sources import (
 )
 from sklearn_l2cnn._data.validation import check_weight
 from sklearn_l2cnn._data.windows import Levels, Window, warn_about_windows, window_of
-from sklearn_l2cnn._utils.surroundings import usual_defaults
 from sklearn_l2cnn._utils.estimators import set_attributes
 from sklearn_l2cnn._utils.sklearn_compat import Interval, Options, StrOptions
+from sklearn_l2cnn._utils.surroundings import usual_defaults
 from sklearn_l2cnn.preprocessing._base import FORM, NUMBER, ImageTransformer
 from sklearn_l2cnn.preprocessing._colour import convert_channels
 from sklearn_l2cnn.preprocessing._geometry import INTERPOLATIONS, SIZE, resize_to

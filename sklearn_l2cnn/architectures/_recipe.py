@@ -1,0 +1,147 @@
+"""Networks by name, made again without their weights."""
+
+from itertools import product
+from typing import NamedTuple
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from sklearn_l2cnn._utils.layers import contiguous
+from sklearn_l2cnn._utils.seeds import generators_kept
+from sklearn_l2cnn._utils.state import state_of
+from sklearn_l2cnn.architectures._heads import replace_layer, set_dropout
+from sklearn_l2cnn.architectures._registry import ARCHITECTURES
+from sklearn_l2cnn.architectures._torchvision import (
+    adapt,
+    published_network,
+    torchvision_network,
+)
+
+# Attributes of layers that say how large they are; filters may have been pruned.
+_SIZES = (
+    *("in_channels", "out_channels", "groups"),
+    *("in_features", "out_features", "num_features"),
+)
+
+
+class Recipe(NamedTuple):
+    """What a named network is made by, except for its weights.
+
+    Attributes
+    ----------
+    architecture : str
+        One of `list_architectures`.
+    input_shape : tuple of int
+        ``(channels, height, width)``.
+    n_classes : int
+    dropout : float or None
+    published : bool, default=False
+        Whether it has the first layers that it is published with.
+    removed : str, default=""
+        The name of a layer that does nothing any more, the head of a backbone.
+    sizes : tuple of (str, int), default=()
+        Attributes of its layers that have changed since, by name.
+    """
+
+    architecture: str
+    input_shape: tuple
+    n_classes: int
+    dropout: object
+    published: bool = False
+    removed: str = ""
+    sizes: tuple = ()
+
+    def made(self, weights):
+        """Return the network with weights, which it takes over.
+
+        Parameters
+        ----------
+        weights : dict of Tensor
+            Its state dict.
+        """
+        network = self._bare()
+        missing = {name for name, _ in network.named_parameters()} - set(weights)
+        if missing:
+            raise ValueError(f"There are no weights of {min(missing)}.")
+        for name, values in weights.items():
+            owner, _, own = name.rpartition(".")
+            layer = network.get_submodule(owner)
+            if own in layer._parameters:
+                layer.register_parameter(own, torch.nn.Parameter(values))
+            elif own in layer._buffers:
+                layer.register_buffer(own, values)
+            else:
+                raise ValueError(f"The network has no weights of the name {name}.")
+        return contiguous(network)
+
+    def _bare(self):
+        """Return the network with weights that take no memory, on the device meta."""
+        name, *shape = self[:3]
+        with generators_kept(), torch.device("cpu"), _Unallocated():
+            if name in ARCHITECTURES:
+                network = ARCHITECTURES[name](*shape)
+            elif self.published:
+                network = adapt(published_network(name, shape[0]), *shape, keep=True)
+            else:
+                network = torchvision_network(name, *shape)
+            if self.dropout is not None:
+                set_dropout(network, self.dropout)
+        if self.removed:
+            replace_layer(network, self.removed, torch.nn.Identity())
+        for attribute, size in self.sizes:
+            layer, _, own = attribute.rpartition(".")
+            setattr(network.get_submodule(layer), own, size)
+        return network
+
+
+class _Unallocated(TorchFunctionMode):
+    """Let what layers begin with as memory without values take none."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func is torch.empty:
+            kwargs = {**kwargs, "device": "meta"}
+        return func(*args, **kwargs)
+
+
+def recipe_of(network, architecture, dropout, input_shape, n_classes):
+    """Return the recipe that makes a network, None if there is none.
+
+    None is what networks are of which the user has the class, and those that were
+    changed in other ways than by weights and pruning since they were made.
+    """
+    if not isinstance(architecture, str):
+        return None
+    layers = network.named_modules()
+    removed = [name for name, layer in layers if type(layer) is torch.nn.Identity]
+    for published, layer in product((False, True), ("", *removed)):
+        recipe = Recipe(architecture, input_shape, n_classes, dropout, published, layer)
+        recipe = recipe._replace(sizes=_changed_sizes(recipe._bare(), network))
+        if _makes(recipe, network):
+            return recipe
+    return None
+
+
+def _changed_sizes(bare, network):
+    before = dict(bare.named_modules())
+    return tuple(
+        (f"{name}.{size}", value)
+        for name, layer in network.named_modules()
+        for size in _SIZES
+        if (value := vars(layer).get(size)) != vars(before.get(name, layer)).get(size)
+    )
+
+
+def _makes(recipe, network):
+    """Say whether a recipe makes a network that does the same, with its weights."""
+    weights = {k: v.detach().to("meta") for k, v in network.state_dict().items()}
+    try:
+        made = recipe.made(weights)
+    except (ValueError, AttributeError):
+        return False
+    # what training changes
+    for ours, theirs in zip(made.modules(), network.modules(), strict=False):
+        ours.training = theirs.training
+    for ours, theirs in zip(made.parameters(), network.parameters(), strict=False):
+        ours.requires_grad_(theirs.requires_grad)
+    return state_of(made).content == state_of(network).content
