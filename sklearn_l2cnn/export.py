@@ -180,7 +180,8 @@ def to_onnx(estimator, path=None, *, X=None, opset=None, tolerance=1e-5):
     if is_pipeline:
         model = _converted(inner, X, opset)
     else:
-        model = graph_of(inner._graph_source(), _two(X), who, opset)
+        source = inner._graph_source()
+        model = graph_of(source, _two(X), who, opset, inner._graph_advice)
     if tolerance is None:
         return _written(model, path, lambda model: None)
     expected = _answers(estimator, X, model)
@@ -280,10 +281,7 @@ def _advice(estimator):
             "The network computes in bfloat16, and the graph in float32: with "
             "tolerance=0.05 that is no error."
         )
-    return (
-        "Another opset, or another release of onnxruntime, may be nearer; tolerance "
-        "says how much is allowed."
-    )
+    return getattr(estimator, "_off_advice", "")
 
 
 def _written(model, path, check):

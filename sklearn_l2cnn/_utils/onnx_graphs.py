@@ -71,7 +71,7 @@ def label_values(classes):
     return values.astype(np.int64 if values.dtype.kind in "biuf" else str)
 
 
-def graph_of(source, X, who, opset=None):
+def graph_of(source, X, who, opset=None, advice=""):
     """Return a module as a graph for any number of images.
 
     Parameters
@@ -83,6 +83,8 @@ def graph_of(source, X, who, opset=None):
         What the messages say is exported.
     opset : int, default=None
         Version of ONNX's operators; None is what torch chooses.
+    advice : str, default=""
+        What the messages say may be done.
 
     Returns
     -------
@@ -90,7 +92,8 @@ def graph_of(source, X, who, opset=None):
     """
     needed("onnx")
     needed("onnxscript")
-    n = torch.export.Dim("n")
+    # torch tells a single image apart, and a graph cannot: it is tried on one
+    n = torch.export.Dim("n", min=2)
     try:
         with _quiet():
             program = torch.onnx.export(
@@ -106,7 +109,7 @@ def graph_of(source, X, who, opset=None):
     except torch.onnx.OnnxExporterError as error:
         reason = first_line(error.__cause__ or error)
         raise ValueError(
-            f"{who} has no ONNX graph: torch cannot export it ({reason})."
+            f"{who} has no ONNX graph, torch cannot export it: {reason} {advice}"
         ) from error
     model = program.model_proto
     _strip(model)

@@ -7,8 +7,9 @@ import torch
 
 from sklearn_l2cnn._utils.onnx_graphs import check_graph, graph_of
 
-# Images that a graph is tried on, when a pipeline is converted.
-_TRIED = 5
+# Images that a graph is tried on, when a pipeline is converted: of a few, rounding may
+# look the same by chance.
+_TRIED = 16
 
 
 class OnnxHooksMixin:
@@ -16,6 +17,13 @@ class OnnxHooksMixin:
 
     Estimators have `image_shape_`, and define `_graph_source` and `_as_X`.
     """
+
+    # What to do where there is no graph, and where it is off.
+    _graph_advice = (
+        "A network is exported without looking at values: no branch may depend on "
+        "them, and all must be computed by torch."
+    )
+    _off_advice = "Another opset, or release of onnxruntime, may be nearer."
 
     def onnx_parser(self):
         """Return the function by which skl2onnx learns the outputs of the graph.
@@ -63,9 +71,10 @@ class OnnxHooksMixin:
 
         def converter(scope, operator, container):
             X = self._example(operator.inputs)
-            model = graph_of(source, X, who, opset=container.target_opset)
+            opset = container.target_opset
+            model = graph_of(source, X, who, opset, self._graph_advice)
             expected = dict(zip(source.outputs, source.answers(X), strict=True))
-            check_graph(model, X, expected, who, advice=_ADVICE)
+            check_graph(model, X, expected, who, advice=self._off_advice)
             _embed(model, scope, operator, container)
 
         return converter
@@ -93,15 +102,10 @@ class OnnxHooksMixin:
         [dtype] = dtypes
         noise = np.random.RandomState(0).uniform(size=(_TRIED, *self.image_shape_))
         if dtype.kind != "f":
-            noise = (noise * (2 if dtype.kind == "b" else 128)).astype(int)
+            most = 1 if dtype.kind == "b" else np.iinfo(dtype).max
+            noise = (noise * min(most + 1, 256)).astype(int)
         X = self._as_X(torch.from_numpy(noise), len(kinds[0].shape.dim))
         return X.numpy().astype(dtype)
-
-
-_ADVICE = (
-    "Where the pixels are uint8, onnxruntime may round them otherwise: make floats of "
-    "them first, with PixelScaler()."
-)
 
 
 def _type_of(values):

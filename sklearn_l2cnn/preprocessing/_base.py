@@ -53,6 +53,14 @@ class ImageTransformer(
     _checks_units = False
     # Whether `transform` is nothing but `_transform`, in torch, without randomness.
     _is_module = True
+    _graph_advice = (
+        "Let the steps of the pipeline up to it prepare the images, pipeline[:k], and "
+        "convert those behind it, pipeline[k:]."
+    )
+    _off_advice = (
+        "Of uint8 pixels, onnxruntime may round the means otherwise: make floats of "
+        f"them first, with PixelScaler(). {_graph_advice}"
+    )
 
     def __init__(self, *, image_shape=None, channels="last"):
         self.image_shape = image_shape
@@ -194,8 +202,7 @@ class ImageTransformer(
         if not self._is_module:
             raise TypeError(
                 f"{type(self).__name__} is no torch module: it reads files, or calls "
-                "a function that is not known. Let the steps up to it prepare the "
-                "images, and convert those behind it, pipeline[k:]."
+                f"a function that is not known. {self._graph_advice}"
             )
         return WholeTransformer(copy.deepcopy(self)).eval()
 
