@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from torch import nn
 
+from benchmarks.bench_onnx import WANTED, one_network
 from sklearn_l2cnn import L2CNNClassifierCV, export
 from sklearn_l2cnn.architectures import list_architectures
 from sklearn_l2cnn.architectures._registry import ARCHITECTURES
@@ -399,3 +400,16 @@ def test_every_network_of_the_package_is_the_same_in_onnx(name, digits):
     proba = clf.predict_proba(X[100:140])
     np.testing.assert_allclose(output["probabilities"], proba, rtol=0, atol=1e-5)
     np.testing.assert_array_equal(output["label"], clf.predict(X[100:140]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", [name for name in list_architectures() if name not in ARCHITECTURES]
+)
+def test_every_network_of_torchvision_is_the_same_in_onnx(name):
+    needs_onnx()
+    figures = one_network(name, large_too=False)
+    if not figures:
+        pytest.skip("more parameters than a test trains")
+    [figure] = figures
+    assert figure.value < WANTED
