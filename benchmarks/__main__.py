@@ -25,6 +25,7 @@ from benchmarks import (
     bench_layers,
     bench_memory,
     bench_networks,
+    bench_onnx,
     bench_path,
     bench_patience,
     bench_precision,
@@ -52,8 +53,10 @@ BENCHMARKS = {
     "extraction": bench_extraction,
     "path": bench_path,
     "pruning": bench_pruning,
+    "onnx": bench_onnx,
 }
-LONG = {"keras", "networks"}  # processes that load TensorFlow; a resnet18 on a CPU
+# processes that load TensorFlow; a resnet18 on a CPU; all named networks
+LONG = {"keras", "networks", "onnx"}
 
 
 def main():

@@ -1,6 +1,7 @@
 """What all tests share: small data, quick networks, devices, few threads."""
 
 import os
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from torch import nn
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn._utils import turns
 from tests.pictures import picture
+
+# Doctests that need the extra "onnx", which the oldest releases have none of.
+EXAMPLES_OF_ONNX = {"sklearn_l2cnn.export.to_onnx"}
 
 # They are plugins, and change torch where they are imported.
 collect_ignore = ["pretended/cuda.py", "pretended/other.py"]
@@ -27,7 +31,7 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out what is long where a quick run is asked for."""
+    """Leave out what is long where a quick run is asked for, and what cannot run."""
     if config.getoption("quick"):
         kept, long = [], []
         for item in items:
@@ -35,6 +39,9 @@ def pytest_collection_modifyitems(config, items):
             (long if is_long else kept).append(item)
         config.hook.pytest_deselected(items=long)
         items[:] = kept
+    for item in items:
+        if item.name in EXAMPLES_OF_ONNX and not find_spec("onnx"):
+            item.add_marker(pytest.mark.skip(reason="onnx is not installed"))
 
 
 @pytest.fixture

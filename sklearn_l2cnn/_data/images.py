@@ -63,10 +63,37 @@ def as_images(
         shape = _matching_shape(tuple(X.shape), expected, channels, name, estimator)
     else:
         shape = _chosen_shape(tuple(X.shape), image_shape, channels, name)
+    return _laid_out(X, shape, channels)
+
+
+def traced_images(X, expected, channels):
+    """Return a tensor of numbers as images, with what torch can record as a graph.
+
+    It is `as_images` without a look at the values.
+
+    Parameters
+    ----------
+    X : Tensor
+        As a user gives it: images, or rows.
+    expected : tuple (height, width, channels)
+    channels : {"last", "first"}
+
+    Returns
+    -------
+    images : Tensor of shape (n, height, width, channels)
+        uint8, float32 or float64.
+    """
+    X = X.to(getattr(torch, _working_dtype(X)))
+    shape = _matching_shape(tuple(X.shape), expected, channels, "X", None)
+    return _laid_out(X, shape, channels)
+
+
+def _laid_out(X, shape, channels):
+    """Return a tensor of images of a shape as ``(n, height, width, channels)``."""
     if channels == "first" and X.ndim != 3:
         height, width, depth = shape
-        return X.reshape(len(X), depth, height, width).permute(0, 2, 3, 1)
-    return X.reshape(len(X), *shape)
+        return X.reshape(X.shape[0], depth, height, width).permute(0, 2, 3, 1)
+    return X.reshape(X.shape[0], *shape)
 
 
 def _as_numbers(X, name, estimator):
@@ -348,7 +375,7 @@ def in_form(images, ndim, channels):
         return images[..., 0].contiguous()
     if channels == "first":
         images = images.permute(0, 3, 1, 2)
-    return images.reshape(len(images), -1) if ndim == 2 else images.contiguous()
+    return images.flatten(1) if ndim == 2 else images.contiguous()
 
 
 def pixel_names(image_shape, channels):

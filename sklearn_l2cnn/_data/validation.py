@@ -16,7 +16,7 @@ from sklearn_l2cnn._data.arrays import (
     without_namespace,
 )
 from sklearn_l2cnn._data.data_sets import refuse_data_set
-from sklearn_l2cnn._data.images import as_images, describe
+from sklearn_l2cnn._data.images import as_images, describe, ndim_of
 from sklearn_l2cnn._utils.estimators import set_attributes
 from sklearn_l2cnn._utils.sklearn_compat import check_sample_weight
 
@@ -29,10 +29,13 @@ class InputInfo(NamedTuple):
     image_shape : tuple (height, width, channels)
     feature_names : ndarray of str or None
         Of the columns of a data frame.
+    ndim : int
+        Dimensions of X: 2 for rows.
     """
 
     image_shape: tuple
-    feature_names: object = None
+    feature_names: object
+    ndim: int
 
     def attributes(self):
         """Return the fitted attributes that say so, by name."""
@@ -97,7 +100,7 @@ def read_images(estimator, X, channels=None):
         estimator=estimator,
     )
     names = vars(twin).get("feature_names_in_")
-    return images, InputInfo(tuple(images.shape[1:]), names)
+    return images, InputInfo(tuple(images.shape[1:]), names, ndim_of(X))
 
 
 def check_images(estimator, X, info=None, name="X", channels=None):

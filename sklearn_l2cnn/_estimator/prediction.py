@@ -3,15 +3,19 @@
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_l2cnn._data.arrays import give_back, give_back_numbers, on_host
+from sklearn_l2cnn._data.images import in_form
 from sklearn_l2cnn._data.pixels import warn_about_units
 from sklearn_l2cnn._data.validation import check_images
+from sklearn_l2cnn._estimator.whole import LabelsAndProbabilities, whole_module
 from sklearn_l2cnn._training.chunks import predict_logits
+from sklearn_l2cnn._utils.onnx_graphs import GraphSource
+from sklearn_l2cnn._utils.onnx_hooks import OnnxHooksMixin
 from sklearn_l2cnn._utils.sklearn_compat import check_same_namespace
 from sklearn_l2cnn._utils.surroundings import undisturbed
 from sklearn_l2cnn.augmentation import views_for
 
 
-class PredictionMixin:
+class PredictionMixin(OnnxHooksMixin):
     """The methods and attributes of an estimator that has a ``net_``."""
 
     def predict(self, X):
@@ -92,6 +96,20 @@ class PredictionMixin:
             # pixels that are no numbers once they are standardised have raised by now
             warn_about_units(images, self._summary_.unit)
             return function(logits)
+
+    def _as_module(self, device="cpu"):
+        """Return the whole classifier as one torch module."""
+        return whole_module(self, device)
+
+    def _graph_source(self):
+        """Return what becomes an ONNX graph."""
+        check_is_fitted(self)
+        module = LabelsAndProbabilities(whole_module(self, plain=True)).eval()
+        return GraphSource(module, ("label", "probabilities"), self._summary_.classes)
+
+    def _as_X(self, images, ndim):
+        """Return images in the form of an X with so many dimensions."""
+        return in_form(images, ndim, self.channels)
 
     @property
     def module_(self):

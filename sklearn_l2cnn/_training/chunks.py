@@ -340,7 +340,7 @@ def predict_logits(net, images, views=((),)):
 
     def of_chunk(part, chunk):
         with torch.inference_mode():
-            output = _over_views(logits_of_chunk, chunk, views)
+            output = over_views(logits_of_chunk, chunk, views)
             return output[: part.stop - part.start]
 
     # outside of the mode, so that what a user gets can be computed with
@@ -352,7 +352,7 @@ def predict_logits(net, images, views=((),)):
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
-def _over_views(logits_of_images, images, views):
+def over_views(logits_of_images, images, views):
     """Average the probabilities over views of the images; return their logarithms."""
     if len(views) == 1:
         return logits_of_images(images)

@@ -11,6 +11,7 @@ from sklearn_l2cnn._utils.estimators import (
     features_of,
     set_attributes,
 )
+from sklearn_l2cnn._utils.onnx_hooks import OnnxHooksMixin
 from sklearn_l2cnn._utils.sklearn_compat import (
     HasMethods,
     check_same_namespace,
@@ -19,7 +20,9 @@ from sklearn_l2cnn._utils.sklearn_compat import (
 from sklearn_l2cnn.feature_selection._prune import CONSTRAINTS, check_classifier, prune
 
 
-class FilterSelector(DocumentationMixin, ClassifierMixin, BaseEstimator):
+class FilterSelector(
+    OnnxHooksMixin, DocumentationMixin, ClassifierMixin, BaseEstimator
+):
     """Classifier that selects the filters and units of its network.
 
     :meth:`fit` trains an :class:`~sklearn_l2cnn.L2CNNClassifier`, and :func:`prune`
@@ -172,6 +175,16 @@ class FilterSelector(DocumentationMixin, ClassifierMixin, BaseEstimator):
         # here, so that the error names this class
         check_same_namespace(X, self, attribute="_origin_", method=method)
         return self.estimator_._of_logits(X, method, function)
+
+    def _as_module(self, device="cpu"):
+        return self.estimator_._as_module(device)
+
+    def _graph_source(self):
+        check_is_fitted(self)
+        return self.estimator_._graph_source()
+
+    def _as_X(self, images, ndim):
+        return self.estimator_._as_X(images, ndim)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -1,5 +1,6 @@
 """Base class and mixins of the image transformers."""
 
+import copy
 from numbers import Real
 
 import numpy as np
@@ -8,7 +9,13 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_l2cnn._data.arrays import give_back, origin_of
-from sklearn_l2cnn._data.images import as_images, in_form, ndim_of, pixel_names
+from sklearn_l2cnn._data.images import (
+    as_images,
+    in_form,
+    ndim_of,
+    pixel_names,
+    traced_images,
+)
 from sklearn_l2cnn._data.pixels import (
     check_result,
     chunks,
@@ -21,6 +28,8 @@ from sklearn_l2cnn._utils.estimators import (
     all_or_nothing,
     set_attributes,
 )
+from sklearn_l2cnn._utils.onnx_graphs import GraphSource
+from sklearn_l2cnn._utils.onnx_hooks import OnnxHooksMixin
 from sklearn_l2cnn._utils.sklearn_compat import (
     Interval,
     RowsInFramesMixin,
@@ -36,7 +45,9 @@ IMAGE_SHAPE = {"image_shape": [tuple, list, None]}
 FORM = {**IMAGE_SHAPE, "channels": [StrOptions({"last", "first"})]}
 
 
-class ImageTransformer(ParametersMixin, RowsInFramesMixin, BaseEstimator):
+class ImageTransformer(
+    OnnxHooksMixin, ParametersMixin, RowsInFramesMixin, BaseEstimator
+):
     """Base class of the transformers, which return images in the form of X.
 
     Subclasses implement `_transform`, which takes and returns a tensor of shape
@@ -46,6 +57,16 @@ class ImageTransformer(ParametersMixin, RowsInFramesMixin, BaseEstimator):
     _parameter_constraints: dict = {**FORM}
     # Whether to warn about images in other units than those in fit.
     _checks_units = False
+    # Whether `transform` is nothing but `_transform`, in torch, without randomness.
+    _is_module = True
+    _graph_advice = (
+        "Let the steps of the pipeline up to it prepare the images, pipeline[:k], and "
+        "convert those behind it, pipeline[k:]."
+    )
+    _off_advice = (
+        "Of uint8 pixels, onnxruntime may round the means otherwise: make floats of "
+        f"them first, with PixelScaler(). {_graph_advice}"
+    )
 
     def __init__(self, *, image_shape=None, channels="last"):
         self.image_shape = image_shape
@@ -185,12 +206,54 @@ class ImageTransformer(ParametersMixin, RowsInFramesMixin, BaseEstimator):
         """Return the number of dimensions of the output for that of the input."""
         return ndim
 
+    def _as_module(self, device="cpu"):
+        """Return the transformer as a torch module, from X to what becomes of it."""
+        check_is_fitted(self)
+        if not self._is_module:
+            raise TypeError(
+                f"{type(self).__name__} is no torch module: it reads files, or calls "
+                f"a function that is not known. {self._graph_advice}"
+            )
+        return WholeTransformer(copy.deepcopy(self)).eval()
+
+    def _graph_source(self):
+        """Return what becomes an ONNX graph."""
+        return GraphSource(self._as_module(), ("variable",))
+
+    def _as_X(self, images, ndim):
+        """Return images in the form of an X with so many dimensions."""
+        return in_form(images, ndim, self._channel_positions()[0])
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.array_api_support = True
         return tags
+
+
+class WholeTransformer(torch.nn.Module):
+    """What a transformer does to a batch, with nothing but torch.
+
+    Parameters
+    ----------
+    transformer : ImageTransformer
+        Fitted; it is taken, not copied.
+    """
+
+    def __init__(self, transformer):
+        super().__init__()
+        self.transformer = transformer
+
+    def forward(self, X):
+        """Return what becomes of a tensor of images, or of rows."""
+        transformer = self.transformer
+        channels_in, channels_out = transformer._channel_positions()
+        images = traced_images(X, transformer.image_shape_, channels_in)
+        # a copy, as `transform` makes it: `_transform` may work in place
+        images = transformer._transform(images.clone().permute(0, 3, 1, 2))
+        ndim = transformer._ndim_out(X.ndim)
+        return in_form(images.permute(0, 2, 3, 1), ndim, channels_out)
 
 
 class InvertibleMixin:

@@ -178,6 +178,7 @@ class ImageReader(ImageTransformer):
         "n_jobs": [Integral, None],
         **FORM,
     }
+    _is_module = False
 
     def __init__(
         self,

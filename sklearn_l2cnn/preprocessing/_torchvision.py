@@ -75,6 +75,7 @@ class TorchvisionTransformer(ImageTransformer):
         "random_state": ["random_state"],
         **FORM,
     }
+    _is_module = False
 
     def __init__(
         self,

@@ -3,13 +3,18 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_digits
+
+from sklearn_l2cnn import L2CNNClassifier
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 # What an example may need that is no dependency of the tests.
 OPTIONAL = {"torch.utils.tensorboard", "mlflow", "wandb", "optuna"}
+README = DOCS.parent / "README.md"
 
 
 def sections():
@@ -40,3 +45,19 @@ def test_examples_run(examples, tmp_path, monkeypatch):
     names = {"X": digits.images[:300], "y": digits.target[:300]}
     for example in examples:
         exec(compile(example, "an example of the docs", "exec"), names)
+
+
+def test_what_the_readme_shows_of_onnx_runs(tmp_path, monkeypatch):
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(name)
+    blocks = re.findall(r"(?s)```python\n(.*?)```", README.read_text())
+    [example] = [block for block in blocks if not block.startswith(">>>")]
+    digits = load_digits()
+    X, y = digits.images[:100], digits.target[:100]
+    clf = L2CNNClassifier(max_epochs=1, random_state=0).fit(X, y)
+    names = {"X": X, "clf": clf, "torch": torch}
+    monkeypatch.chdir(tmp_path)
+    exec(compile(example, "an example of the README", "exec"), names)
+    assert (tmp_path / "digits.onnx").exists()
+    proba = clf.predict_proba(X)
+    np.testing.assert_allclose(names["probabilities"], proba, rtol=0, atol=1e-6)

@@ -45,6 +45,7 @@ FLOORS = {
     "_classifier": 6,
     "_search": 6,
     "_classifier_cv": 7,
+    "export": 7,
     "feature_extraction": 7,
     "feature_selection": 7,
     "persistence": 7,
@@ -274,7 +275,10 @@ def test_modules_within_a_folder_do_not_go_round_in_circles():
     assert not [name for name in arrows if reaches(name, name, set())]
 
 
-@pytest.mark.parametrize("heavy", ["matplotlib", "pandas", "PIL", "torchvision"])
+@pytest.mark.parametrize(
+    "heavy",
+    ["matplotlib", "onnx", "onnxruntime", "pandas", "PIL", "skl2onnx", "torchvision"],
+)
 def test_heavy_libraries_are_imported_inside_functions(heavy):
     for path in FILES:
         for node in ast.parse(path.read_text()).body:
@@ -298,8 +302,8 @@ def test_every_library_that_is_imported_is_declared():
     project = tomllib.loads((TESTS.parent / "pyproject.toml").read_text())["project"]
     declared = {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]}
     names = {"sklearn": "scikit-learn", "PIL": "pillow"}
-    # pictures need the extra "plot", and data frames come from pandas
-    optional = {"matplotlib", "pandas"}
+    # pictures need the extra "plot", graphs "onnx", and data frames come from pandas
+    optional = {"matplotlib", "pandas", "onnx", "onnxruntime", "skl2onnx"}
     assert {names.get(name, name) for name in found} == declared | optional
     oldest = (TESTS / "oldest.txt").read_text()
     for line in [*project["dependencies"], *project["optional-dependencies"]["plot"]]:
