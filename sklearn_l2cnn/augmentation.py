@@ -14,7 +14,7 @@ import torch
 from sklearn.base import BaseEstimator
 
 from sklearn_l2cnn._data.framing import reflected
-from sklearn_l2cnn._utils.estimators import DocumentationMixin
+from sklearn_l2cnn._utils.estimators import EstimatorMixin
 from sklearn_l2cnn._utils.sklearn_compat import Interval
 
 __all__ = ["Augmentation"]
@@ -38,7 +38,7 @@ _SHARE = [Interval(Real, 0, 1, closed="left")]
 _AMOUNT = [Interval(Real, 0, None, closed="left")]
 
 
-class Augmentation(DocumentationMixin, BaseEstimator):
+class Augmentation(EstimatorMixin, BaseEstimator):
     """Strengths of augmentation, which can be tuned as in ``augment__rotate``.
 
     Passed to :class:`sklearn_l2cnn.L2CNNClassifier` as `augment`. The operations are

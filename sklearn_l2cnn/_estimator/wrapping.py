@@ -12,7 +12,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn_l2cnn._data.arrays import origin_of
 from sklearn_l2cnn._data.pixels import warn_about_units
 from sklearn_l2cnn._data.validation import check_images
-from sklearn_l2cnn._utils.estimators import DocumentationMixin, set_attributes
+from sklearn_l2cnn._utils.estimators import EstimatorMixin, set_attributes
 from sklearn_l2cnn._utils.sklearn_compat import check_same_namespace, routing_enabled
 from sklearn_l2cnn._utils.unwrapping import SEARCHES, unwrap
 
@@ -59,7 +59,7 @@ def _is_classifier_with_network(estimator):
     )
 
 
-class WrappingMixin(DocumentationMixin, MetaEstimatorMixin):
+class WrappingMixin(EstimatorMixin, MetaEstimatorMixin):
     """Methods of meta-estimators that train a classifier and use its network.
 
     Subclasses have the parameters `estimator` and `random_state`, define

@@ -116,6 +116,12 @@ class PredictingNet(NeuralNetClassifier):
         return state_of_net(self)
 
     def __setstate__(self, state):
+        if "network" not in state:
+            raise ValueError(
+                "A net that another release of sklearn_l2cnn has pickled cannot be "
+                "read by this one. Load the estimator with that release, and save it "
+                "with sklearn_l2cnn.persistence.save, or fit it anew."
+            )
         given, found, network, memory = parts_of_state(state)
         # callbacks begin anew where they are initialised
         begun = {**given, "callbacks": [], "device": "cpu"}

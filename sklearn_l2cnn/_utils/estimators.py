@@ -1,7 +1,9 @@
-"""Where the documentation of an estimator is, for its picture in a notebook."""
+"""What all estimators share: documentation, pickles, parameters of parameters."""
 
 import copy
 import inspect
+import sys
+import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -9,14 +11,24 @@ from sklearn.base import clone
 
 from sklearn_l2cnn._utils.sklearn_compat import clone_parametrized
 
+_RELEASE = "_sklearn_l2cnn_version"
 
-class DocumentationMixin:
-    """Link the picture of an estimator in a notebook to its docstring.
+
+def release():
+    """Return the version of this package."""
+    return sys.modules["sklearn_l2cnn"].__version__
+
+
+class EstimatorMixin:
+    """Link pictures in notebooks to docstrings, and name the release in pickles.
 
     scikit-learn asks for an address, puts it behind a question mark and behind the name
     of every parameter, and only where there is one shows what a parameter means. The
     docstring lies in the file that the class was loaded from: that is the address. A
     class of another package, derived from one of these, has none.
+
+    A pickle of another release may lack parameters: they take their defaults, with a
+    warning.
     """
 
     _doc_link_module = "sklearn_l2cnn"
@@ -28,6 +40,26 @@ class DocumentationMixin:
         except (OSError, TypeError):  # no file: an archive, an interpreter
             return {"address": ""}
         return {"address": path.as_uri() if path.is_file() else ""}
+
+    def __getstate__(self):
+        return {**super().__getstate__(), _RELEASE: release()}
+
+    def __setstate__(self, state):
+        state = dict(state)
+        written_by = state.pop(_RELEASE, None)
+        parameters = inspect.signature(type(self)).parameters
+        missing = [name for name in parameters if name not in state]
+        if missing:
+            by = f"sklearn_l2cnn {written_by}" if written_by else "an earlier release"
+            warnings.warn(
+                f"{type(self).__name__} was pickled by {by}; this is {release()}. "
+                f"{', '.join(missing)}: these parameters take their defaults. Where "
+                "something fails, load it with the release that wrote it, and save it "
+                "with sklearn_l2cnn.persistence.save, whose files later releases read.",
+                UserWarning,
+                stacklevel=2,
+            )
+        super().__setstate__({n: parameters[n].default for n in missing} | state)
 
 
 def set_attributes(estimator, attributes):
@@ -70,7 +102,7 @@ _ADVICE = {
 }
 
 
-class ParametersMixin(DocumentationMixin):
+class ParametersMixin(EstimatorMixin):
     """Parameters that have parameters: estimators, transforms, callbacks with a name.
 
     Transforms of torchvision have a `get_params` that means something else, with which

@@ -7,7 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_l2cnn._classifier import L2CNNClassifier
 from sklearn_l2cnn._estimator.prediction import PredictionMixin
 from sklearn_l2cnn._utils.estimators import (
-    DocumentationMixin,
+    EstimatorMixin,
     features_of,
     set_attributes,
 )
@@ -20,9 +20,7 @@ from sklearn_l2cnn._utils.sklearn_compat import (
 from sklearn_l2cnn.feature_selection._prune import CONSTRAINTS, check_classifier, prune
 
 
-class FilterSelector(
-    OnnxHooksMixin, DocumentationMixin, ClassifierMixin, BaseEstimator
-):
+class FilterSelector(OnnxHooksMixin, EstimatorMixin, ClassifierMixin, BaseEstimator):
     """Classifier that selects the filters and units of its network.
 
     :meth:`fit` trains an :class:`~sklearn_l2cnn.L2CNNClassifier`, and :func:`prune`

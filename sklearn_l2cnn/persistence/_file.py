@@ -1,7 +1,6 @@
 """The file: safetensors, with a document and a checksum in its header."""
 
 import hashlib
-import importlib
 import json
 import os
 import secrets
@@ -13,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from sklearn_l2cnn._utils.errors import first_line
+from sklearn_l2cnn._utils.estimators import release
 from sklearn_l2cnn.persistence._decoding import ModelFileError
 
 # Of the document. Files of later schemas are refused, those of earlier ones are read.
@@ -34,7 +34,7 @@ def write(path, document, arrays):
     header = {
         "format": "sklearn_l2cnn",
         "schema": str(SCHEMA),
-        "version": importlib.import_module("sklearn_l2cnn").__version__,
+        "version": release(),
         "document": text,
         "sha256": _digest(text, arrays.items()),
     }

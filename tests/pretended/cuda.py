@@ -55,7 +55,10 @@ def _install():
 
 
 def pytest_collection_modifyitems(items):
-    """Mark the tests that fail here and may."""
+    """Mark the tests that fail here and may.
+
+    Some of them pass on some processors: the device computes with the CPU's kernels.
+    """
     import pytest
 
     from tests.pretended.reasons import REASONS
@@ -64,7 +67,7 @@ def pytest_collection_modifyitems(items):
         for start, reason in REASONS.items():
             named = item.nodeid.removeprefix("tests/").startswith(start)
             if named and not (WHY_NOT or item.get_closest_marker("gpu")):
-                item.add_marker(pytest.mark.xfail(reason=reason))
+                item.add_marker(pytest.mark.xfail(reason=reason, strict=False))
 
 
 WHY_NOT = _install()

@@ -14,15 +14,20 @@ _CHUNKS = (
     "it asks for chunks of one image, or that networks that look across images see an "
     "image alone; on a device chunks have sixteen images at least"
 )
+_COMPANY = (
+    "the pretended device multiplies as torch does on a CPU, where bits may depend on "
+    "company; kernels that prevent it are called on CPUs alone"
+)
 _CPU = "it reads what is said of the CPU"
 _PICKLE = "a pickle shows which of two equal devices is the same object"
 
 # By the beginnings of the names of tests.
 REASONS = {
-    "feature_extraction/test_features.py::test_features_do_not_depend": _THREADS,
+    "feature_extraction/test_features.py::test_features_do_not_depend": _COMPANY,
     "feature_extraction/test_features.py::test_names_are_layers_and_indices": _HOST,
     "feature_extraction/test_features.py::test_the_last_hidden_layer_times": _HOST,
     "feature_extraction/test_features.py::test_transform_does_not_change": _PICKLE,
+    "feature_selection/test_filter_selector.py::test_check_estimator": _COMPANY,
     "feature_selection/test_pixel_selector.py::test_importances_are_those": _HOST,
     "feature_selection/test_pixel_selector.py::test_importances_do_not": _THREADS,
     "feature_selection/test_pixel_selector.py::test_importances_of_a_linear": _HOST,
@@ -30,6 +35,7 @@ REASONS = {
     "feature_selection/test_prune.py::test_any_sequence_loses_zero_filters": _HOST,
     "feature_selection/test_pruned_classifier.py::test_a_penalised_network": _HOST,
     "feature_selection/test_pruned_classifier.py::test_frozen_layers_stay": _HOST,
+    "feature_selection/test_pruned_classifier.py::test_layers_by_name": _HOST,
     "inspection/test_image_displays.py::test_activations_are_the_outputs": _HOST,
     "inspection/test_image_displays.py::test_grey_kernels_are_grey": _HOST,
     "inspection/test_inside.py::test_a_network_is_found_inside_of_wrappers": _HOST,
@@ -59,6 +65,8 @@ REASONS = {
     "training/stacked/test_same_answer.py::": _RATE,
     "training/test_activity.py::test_the_number_of_threads_does_not": _THREADS,
     "training/test_analysis.py::test_others_use_the_threads_of_torch": _THREADS,
+    "training/test_callbacks.py::test_a_training_ends_with_the_best": _HOST,
+    "training/test_callbacks.py::test_layers_that_are_trained_later": _HOST,
     "training/test_callbacks.py::test_a_net_is_pickled_while_it_trains": _HOST,
     "training/test_callbacks.py::test_one_cycle": _RATE,
     "training/test_callbacks.py::test_scores_of_skorch_do_not_change": _RATE,
@@ -70,6 +78,7 @@ REASONS = {
     "training/test_dropout.py::test_fits_agree_in_every_bit": _THREADS,
     "training/test_dropout.py::test_shards_of_a_batch_draw_apart": _THREADS,
     "training/test_precision.py::test_emulation_is_said": _CPU,
+    "training/test_rowwise.py::test_predictions_do_not_depend": _COMPANY,
     "training/test_regularization.py::test_a_strength_for_each_layer": _RATE,
     "training/test_regularization.py::test_everything_together_learns": _HOST,
     "training/test_regularization.py::test_penalize_all_reaches": _RATE,
