@@ -103,14 +103,14 @@ def check_result(result, images, name):
 
 
 def power_of_two(magnitudes):
-    """Return the largest power of two that is no larger, by which a division is exact.
+    """Return the nearest power of two below, up to rounding: division by it is exact.
 
     Parameters
     ----------
     magnitudes : Tensor of float64
         Positive.
     """
-    return magnitudes / (2 * torch.frexp(magnitudes).mantissa)
+    return torch.exp2(torch.floor(torch.log2(magnitudes)))  # which ONNX has as well
 
 
 def _moments_of_bytes(images, rows, share):

@@ -15,6 +15,7 @@ _MADE = {
     *("iterator_train", "iterator_valid", "dataset", "history_", "all_callbacks_"),
     *("initialized_", "init_context_", "virtual_params_", "prefixes_", "_modules"),
     *("_criteria", "_optimizers", "_params_to_validate", "cuda_dependent_attributes_"),
+    *("compile", "torch_load_kwargs"),
 }
 _DTYPES = "dtype", "lower"
 
@@ -66,7 +67,7 @@ def parts_of_state(state):
     memory : dict or None
         The state dict of the optimizer; None if there is none.
     """
-    others = dict(state)
+    others = {name: value for name, value in state.items() if name not in _MADE}
     history, memory = map(others.pop, ("history", "memory"))
     network = network_of_state(others)
     for name in _DTYPES:

@@ -64,7 +64,7 @@ def test_a_penalised_network_is_smaller_and_predicts_the_same(sparse, digits):
     # the classifier passed to prune does not change
     after = sparse.module_.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert sparse.net_.optimizer_.state
+    assert sparse.net_.optimizer_ is not pruned.net_.optimizer_
 
 
 def test_parameters_and_attributes_are_those_of_the_original(sparse):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import _fuzzing, fuzz_images, fuzz_transformers
+from benchmarks import _fuzzing, fuzz_files, fuzz_images, fuzz_transformers
 from sklearn_l2cnn._data import decoding
 from sklearn_l2cnn.preprocessing import ImageReader, PixelScaler
 from tests.conftest import linux
@@ -20,7 +20,7 @@ from tests.conftest import linux
 pytestmark = [linux, pytest.mark.long]
 
 
-@pytest.mark.parametrize("fuzzer", [fuzz_images, fuzz_transformers])
+@pytest.mark.parametrize("fuzzer", [fuzz_files, fuzz_images, fuzz_transformers])
 def test_a_few_hundred_cases_have_no_findings(fuzzer):
     assert _fuzzing.run(fuzzer.__name__, range(300), jobs=2) == []
 
@@ -185,3 +185,16 @@ def test_numbers_that_are_none_would_be_found(monkeypatch):
         "sklearn_l2cnn.preprocessing._base.check_result", lambda *arguments: None
     )
     assert any("NaN or infinity" in text for text in findings())
+
+
+def test_files_without_a_checksum_would_be_found(monkeypatch):
+    from sklearn_l2cnn.persistence import _file
+
+    monkeypatch.setattr(_file, "_digest", lambda text, arrays: "")
+    monkeypatch.setattr(fuzz_files, "_digest", lambda text, arrays: "")
+    fuzz_files.originals.cache_clear()
+    try:
+        found = [text for seed in range(0, 400, 2) for text in fuzz_files.case(seed)]
+    finally:
+        fuzz_files.originals.cache_clear()
+    assert "another estimator came" in found

@@ -113,7 +113,7 @@ def test_a_grid_that_nothing_decides(some, parameters, labels, reason):
         ([1e-3, 1e-2, 1e-3], "\\[0.001\\] more than once"),
         ([1e-3, np.nan], "NaN"),
         ([1e-3, np.inf], "infinity"),
-        (["much"], "could not convert"),
+        (["much"], "holds no numbers"),
         (1, "alphas"),
         (0.1, "alphas"),
         ([{"0": 1.0}, {"0": 1.0}], "more than once"),
@@ -180,8 +180,8 @@ def test_alphas_are_copied(some):
 
 
 def test_a_member_that_fails_in_another_process(some):
-    with pytest.warns(FitFailedWarning, match=r"alpha=1e\+60 in folds 0, 1"):
-        clf = quick([1e60, 1e-3], n_jobs=2, cv=2, **DIVERGES).fit(*some)
+    with pytest.warns(FitFailedWarning, match=r"alpha=1e\+38 in folds 0, 1"):
+        clf = quick([1e38, 1e-3], n_jobs=2, cv=2, **DIVERGES).fit(*some)
     assert clf.alpha_ == 1e-3
 
 
@@ -288,11 +288,11 @@ def test_a_training_that_diverges_leaves_the_others_alone(some):
     X, y = some
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        clf = quick([1e60, 1e-3, 0.1], **DIVERGES).fit(X, y)
+        clf = quick([1e38, 1e-3, 0.1], **DIVERGES).fit(X, y)
     [warning] = caught
     assert warning.category is FitFailedWarning
     said = str(warning.message)
-    assert "3 of 9 trainings" in said and "alpha=1e+60 in folds 0, 1, 2: " in said
+    assert "3 of 9 trainings" in said and "alpha=1e+38 in folds 0, 1, 2: " in said
     assert "Training diverged in epoch 1" in said and "alpha=0.1" not in said
     scores = clf.cv_results_["mean_test_score"]
     assert np.isnan(scores[0]) and not np.isnan(scores[1:]).any()
@@ -321,8 +321,8 @@ def test_an_alpha_that_fails_in_one_fold_is_not_the_best(some):
 
 def test_a_warm_path_goes_on_from_the_last_that_did_not_diverge(some):
     X, y = some
-    with pytest.warns(FitFailedWarning, match=r"3 of 9(.|\n)*alpha=1e\+60"):
-        clf = quick([0.1, 1e60, 1e-3], path="warm", **DIVERGES).fit(X, y)
+    with pytest.warns(FitFailedWarning, match=r"3 of 9(.|\n)*alpha=1e\+38"):
+        clf = quick([0.1, 1e38, 1e-3], path="warm", **DIVERGES).fit(X, y)
     well = quick([0.1, 1e-3], path="warm", **DIVERGES).fit(X, y)
     scores = clf.cv_results_["mean_test_score"][[0, 2]]
     assert np.array_equal(scores, well.cv_results_["mean_test_score"])
