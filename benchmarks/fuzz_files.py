@@ -75,7 +75,9 @@ def case(seed):
         path = os.path.join(folder, "model")
         harmful = bool(seed % 2)
         (_write_harmful if harmful else _write_damaged)(draw, path, whole)
-        with _fuzzing.little_memory(_MEMORY) as taken, warnings.catch_warnings():
+        # a document takes some ten times as much in memory as in a file
+        size = _MEMORY + 12 * os.path.getsize(path)
+        with _fuzzing.little_memory(size) as taken, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of releases of scikit-learn, for example
             try:
                 estimator = load(path)

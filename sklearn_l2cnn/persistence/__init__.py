@@ -69,7 +69,8 @@ def load(path, *, device="auto", architecture=None):
     """Load an estimator from a file of :func:`save`.
 
     Nothing in the file is executed: it names classes, and only those of a fixed list
-    are looked up. Where it asks for more memory than it has bytes, it is refused.
+    are looked up. The memory that it takes is in proportion to its size, whatever it
+    says.
 
     Parameters
     ----------
