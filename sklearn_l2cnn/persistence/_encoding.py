@@ -133,6 +133,8 @@ class Encoder:
             array, dtype = array.view(np.int64), array.dtype.str
         if array.dtype.kind not in "biuf":
             raise TypeError(_cannot(array, place))
+        if place in self.arrays:  # keys of a dict may be the same as texts
+            place = f"{place}/{len(self.arrays)}"
         self.arrays[place] = np.ascontiguousarray(array).reshape(array.shape)
         return {"array": [place, dtype]}
 

@@ -1,6 +1,7 @@
 """Which classes and functions a file may name; nothing else is ever looked up."""
 
 import importlib
+from collections.abc import Hashable
 from functools import cache
 
 # By module; None is every class and function that it exports.
@@ -62,7 +63,7 @@ def named(name):
 
 def name_of(value):
     """Return the name of a class or function in files, None if it has none."""
-    return _names().get(value)
+    return _names().get(value) if isinstance(value, Hashable) else None
 
 
 @cache

@@ -392,7 +392,8 @@ def test_no_device_that_is_not_there(fitted, path):
         load(path, device="cuda")
 
 
-def test_the_signature_of_an_unfitted_one(path):
-    clf = L2CNNClassifier(alpha=float("inf"), architecture="resnet18")
+def test_parameters_of_an_estimator_that_is_not_fitted(path):
+    weights = {1: np.float64(2), "1": np.float64(3), (2, None): {4.5}, b"x": slice(3)}
+    clf = L2CNNClassifier(alpha=float("inf"), class_weight=weights)
     save(clf, path)
     assert load(path).get_params() == clf.get_params()
