@@ -97,6 +97,8 @@ def whole_module(clf, device="cpu", plain=False):
     net, device = clf.net_, torch.device(device)
     # hooks watch what the classifier does, not its copies
     network = without_hooks(copy.deepcopy(net.module_)).requires_grad_(False)
+    # as images are: torch 2.4 exports what it believes of their layout
+    network.to(memory_format=torch.channels_last)
     dtype = torch.float32 if plain else net.dtype
     return WholeClassifier(
         network.to(dtype) if plain else network,

@@ -483,11 +483,22 @@ def test_an_epoch_waits_once(some, cuda, name):
 def test_models_are_parked_after_a_fit(some, cuda):
     clf = fitted(some)
     assert {p.device.type for p in clf.module_.parameters()} == {"cpu"}
+    clf.partial_fit(*some)
+    clf.net_.offload()
     clf.predict(some[0][:3])
     assert {p.device.type for p in clf.module_.parameters()} == {"cuda"}
-    state = clf.net_.optimizer_.state.values()
-    assert {t.device.type for each in state for t in each.values()} == {"cpu"}
+    state = clf.net_.optimizer_.state
+    assert {t.device.type for each in state.values() for t in each.values()} == {"cpu"}
     assert clf.device_ == str(cuda)
+    clf.partial_fit(*some)
+    for weight, memory in clf.net_.optimizer_.state.items():
+        assert weight.is_cuda
+        if weight.ndim == 4:
+            assert weight.is_contiguous(memory_format=torch.channels_last)
+        # kernels of all weights at once take them as they lie in memory
+        assert memory["exp_avg"].stride() == weight.stride()
+    clf.net_.offload()
+    assert all(p.is_contiguous() for p in clf.module_.parameters())
 
 
 @pytest.mark.gpu
