@@ -63,7 +63,7 @@ def compiled(graph):
     """Return a function of a network and images that does what a graph says."""
     code = graph.python_code("self")
     scope = dict(code.globals)
-    exec(code.src, scope)
+    exec(code.src, scope)  # noqa: S102  torch's own way from a graph to a function
     return scope["forward"]
 
 
