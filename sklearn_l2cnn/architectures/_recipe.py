@@ -7,6 +7,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from sklearn_l2cnn._utils.layers import contiguous
+from sklearn_l2cnn._utils.operations import on_meta
 from sklearn_l2cnn._utils.seeds import generators_kept
 from sklearn_l2cnn._utils.state import state_of
 from sklearn_l2cnn.architectures._heads import replace_layer, set_dropout
@@ -112,6 +113,7 @@ def recipe_of(network, architecture, dropout, input_shape, n_classes):
     """
     if not isinstance(architecture, str):
         return None
+    network = on_meta(network)  # wherever it lies
     layers = network.named_modules()
     removed = [name for name, layer in layers if type(layer) is torch.nn.Identity]
     for published, layer in product((False, True), ("", *removed)):
@@ -133,10 +135,9 @@ def _changed_sizes(bare, network):
 
 
 def _makes(recipe, network):
-    """Say whether a recipe makes a network that does the same, with its weights."""
-    weights = {k: v.detach().to("meta") for k, v in network.state_dict().items()}
+    """Say whether a recipe makes a network of no values that does the same."""
     try:
-        made = recipe.made(weights)
+        made = on_meta(recipe.made(network.state_dict()))
     except (ValueError, AttributeError):
         return False
     # what training changes
