@@ -61,22 +61,11 @@ class Recipe(NamedTuple):
             Its state dict.
         """
         network = self._bare()
-        missing = {name for name, _ in network.named_parameters()} - set(weights)
-        if missing:
-            raise ValueError(f"There are no weights of {min(missing)}.")
-        for name, values in weights.items():
-            owner, _, own = name.rpartition(".")
-            layer = network.get_submodule(owner)
-            if own in layer._parameters:
-                layer.register_parameter(own, torch.nn.Parameter(values))
-            elif own in layer._buffers:
-                layer.register_buffer(own, values)
-            else:
-                raise ValueError(f"The network has no weights of the name {name}.")
-        return contiguous(network)
+        _set_sizes(network, self.sizes)
+        return contiguous(_filled(network, weights))
 
     def _bare(self):
-        """Return the network with weights that take no memory, on the device meta."""
+        """Return the network in its first sizes, with weights that take no memory."""
         name, *shape = self[:3]
         with generators_kept(), torch.device("cpu"), _Unallocated():
             if name in ARCHITECTURES:
@@ -89,9 +78,6 @@ class Recipe(NamedTuple):
                 set_dropout(network, self.dropout)
         if self.removed:
             replace_layer(network, self.removed, torch.nn.Identity())
-        for attribute, size in self.sizes:
-            layer, _, own = attribute.rpartition(".")
-            setattr(network.get_submodule(layer), own, size)
         return network
 
 
@@ -118,10 +104,35 @@ def recipe_of(network, architecture, dropout, input_shape, n_classes):
     removed = [name for name, layer in layers if type(layer) is torch.nn.Identity]
     for published, layer in product((False, True), ("", *removed)):
         recipe = Recipe(architecture, input_shape, n_classes, dropout, published, layer)
-        recipe = recipe._replace(sizes=_changed_sizes(recipe._bare(), network))
-        if _makes(recipe, network):
-            return recipe
+        bare = recipe._bare()
+        sizes = _changed_sizes(bare, network)
+        _set_sizes(bare, sizes)
+        if _does_the_same(bare, network):
+            return recipe._replace(sizes=sizes)
     return None
+
+
+def _set_sizes(network, sizes):
+    for attribute, size in sizes:
+        layer, _, own = attribute.rpartition(".")
+        setattr(network.get_submodule(layer), own, size)
+
+
+def _filled(network, weights):
+    """Give a network all weights of a state dict, in place."""
+    missing = {name for name, _ in network.named_parameters()} - set(weights)
+    if missing:
+        raise ValueError(f"There are no weights of {min(missing)}.")
+    for name, values in weights.items():
+        owner, _, own = name.rpartition(".")
+        layer = network.get_submodule(owner)
+        if own in layer._parameters:
+            layer.register_parameter(own, torch.nn.Parameter(values))
+        elif own in layer._buffers:
+            layer.register_buffer(own, values)
+        else:
+            raise ValueError(f"The network has no weights of the name {name}.")
+    return network
 
 
 def _changed_sizes(bare, network):
@@ -134,10 +145,10 @@ def _changed_sizes(bare, network):
     )
 
 
-def _makes(recipe, network):
-    """Say whether a recipe makes a network of no values that does the same."""
+def _does_the_same(bare, network):
+    """Say whether a bare network would do what one of no values does."""
     try:
-        made = on_meta(recipe.made(network.state_dict()))
+        made = on_meta(_filled(bare, network.state_dict()))
     except (ValueError, AttributeError):
         return False
     # what training changes

@@ -42,11 +42,7 @@ class EvaluationNet:
         self.device = str(device)
         self.recipe = recipe
 
-    pixels = Net.pixels
-
-    def to_device(self):
-        """Move the network to the device."""
-        self.module_.to(self.device)
+    pixels, to_device = Net.pixels, Net.to_device
 
     def __getstate__(self):
         state = dict(vars(self))

@@ -48,7 +48,9 @@ class Decoder:
             return float(body)
         if kind == "again":
             return self.kept[body]
-        value = self._other(kind, body)
+        if kind not in _KINDS:
+            raise ModelFileError(f"There is no kind {kind!r} of values.")
+        value = _KINDS[kind](self, body)
         self.kept.append(value)
         return value
 
@@ -57,39 +59,6 @@ class Decoder:
 
     def _dict(self, items):
         return {self.value(key): self.value(value) for key, value in items}
-
-    def _other(self, kind, body):
-        simple = {
-            "tuple": lambda: tuple(self._all(body)),
-            "dict": lambda: self._dict(body),
-            "bunch": lambda: Bunch(**self._dict(body)),
-            "set": lambda: set(self._all(body)),
-            "array": lambda: self._array(*body),
-            "texts": lambda: self._texts(*body),
-            "scalar": lambda: self.value(body)[()],
-            "bytes": lambda: base64.b64decode(body, validate=True),
-            "slice": lambda: slice(*self._all(body)),
-            "name": lambda: _known(body),
-            "net": lambda: self._net(*body),
-            "record": lambda: _known(body[0])._make(self._all(body[1])),
-            "object": lambda: self._object(*body),
-            "yours": lambda: self._yours(body),
-        }
-        if kind in simple:
-            return simple[kind]()
-        if kind == "tensor":
-            [array] = body.values()
-            return torch.from_numpy(self._array(*array))
-        if kind == "dtype" and body in _DTYPES:
-            return getattr(torch, body)
-        if kind == "generator":
-            generator = np.random.RandomState()
-            generator.set_state(self.value(body))
-            return generator
-        if kind == "partial":
-            function, arguments, keywords = self._all(body)
-            return partial(function, *arguments, **keywords)
-        raise ModelFileError(f"There is no kind {kind!r} of values.")
 
     def _array(self, name, dtype):
         array = self.array(name)
@@ -132,6 +101,19 @@ class Decoder:
                 self.architecture, shape, state["n_classes"], dropout=dropout
             )
 
+    def _tensor(self, document):
+        [array] = document.values()
+        return torch.from_numpy(self._array(*array))
+
+    def _generator(self, state):
+        generator = np.random.RandomState()
+        generator.set_state(self.value(state))
+        return generator
+
+    def _partial(self, parts):
+        function, arguments, keywords = self._all(parts)
+        return partial(function, *arguments, **keywords)
+
     def _yours(self, name):
         if self.architecture is None:
             raise ModelFileError(
@@ -140,6 +122,35 @@ class Decoder:
                 "architecture=...)."
             )
         return self.architecture
+
+
+def _dtype(name):
+    if name not in _DTYPES:
+        raise ModelFileError(f"it names {name!r} as a dtype of networks.")
+    return getattr(torch, name)
+
+
+# What a part of a document is made into, by its kind.
+_KINDS = {
+    "tuple": lambda self, parts: tuple(self._all(parts)),
+    "dict": Decoder._dict,
+    "bunch": lambda self, items: Bunch(**self._dict(items)),
+    "set": lambda self, parts: set(self._all(parts)),
+    "array": lambda self, parts: self._array(*parts),
+    "texts": lambda self, parts: self._texts(*parts),
+    "scalar": lambda self, document: self.value(document)[()],
+    "tensor": Decoder._tensor,
+    "bytes": lambda self, text: base64.b64decode(text, validate=True),
+    "slice": lambda self, parts: slice(*self._all(parts)),
+    "dtype": lambda self, name: _dtype(name),
+    "generator": Decoder._generator,
+    "partial": Decoder._partial,
+    "name": lambda self, name: _known(name),
+    "net": lambda self, parts: self._net(*parts),
+    "record": lambda self, parts: _known(parts[0])._make(self._all(parts[1])),
+    "object": lambda self, parts: self._object(*parts),
+    "yours": Decoder._yours,
+}
 
 
 def _loaded(network, weights):
