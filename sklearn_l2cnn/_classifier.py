@@ -247,6 +247,20 @@ class L2CNNClassifier(
         is recorded. What else ``forward`` looks at, such as a clock or a file, is not
         noticed; False takes every step then.
 
+    checkpoint : str or path, default=None
+        A folder for the state of the training, which is written after every epoch while
+        the next one goes on. The same fit, of the same parameters and data, started
+        again after whatever ended it, goes on after the last epoch that was written,
+        and ends where it would have ended: bit for bit on a CPU, with all that
+        callbacks remember as far as it can be pickled. A fit that has ended is loaded;
+        so is every fit of a search. Names of files follow from parameters and images: a
+        folder may serve many fits, and may be removed at any time. `random_state` has
+        to be set. What others can write to must not be such a folder, as callbacks are
+        unpickled from it.
+
+    checkpoint_keep : bool, default=False
+        Whether the states after all epochs are kept, rather than the last one's alone.
+
     callbacks : list, default=None
         Callbacks of skorch: instances, classes, functions without arguments that
         return one, or pairs ``(name, callback)``. An instance is used as it is, and has
@@ -407,6 +421,8 @@ class L2CNNClassifier(
         precision="float32",
         threads=None,
         cuda_graph=True,
+        checkpoint=None,
+        checkpoint_keep=False,
         callbacks=None,
         verbose=0,
         random_state=None,
@@ -444,6 +460,8 @@ class L2CNNClassifier(
         self.precision = precision
         self.threads = threads
         self.cuda_graph = cuda_graph
+        self.checkpoint = checkpoint
+        self.checkpoint_keep = checkpoint_keep
         self.callbacks = callbacks
         self.verbose = verbose
         self.random_state = random_state

@@ -13,6 +13,7 @@ from torch import nn
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn._utils import turns
 from tests.pictures import picture
+from tests.pretended import is_pretended
 
 # Doctests that need the extra "onnx", which the oldest releases have none of.
 EXAMPLES_OF_ONNX = {"sklearn_l2cnn.export.to_onnx"}
@@ -148,6 +149,20 @@ def plt():
     yield plt
     plt.close("all")
     assert dict(matplotlib.rcParams) == before
+
+
+@pytest.fixture
+def limited(cuda):
+    """Let a pretended device have little memory."""
+    if not is_pretended():
+        pytest.skip("the memory of a real device is what it is")
+    from tests.pretended import driver
+
+    def limit(n_bytes):
+        driver.memory_limit[0] = driver.allocated(0) + n_bytes
+
+    yield limit
+    driver.memory_limit[0] = None
 
 
 linux = pytest.mark.skipif(

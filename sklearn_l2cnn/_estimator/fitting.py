@@ -1,13 +1,17 @@
 """One fit: from what the user gave to the fitted attributes."""
 
+import copy
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from sklearn.exceptions import EfficiencyWarning
 from sklearn.utils.multiclass import unique_labels
 
 from sklearn_l2cnn._data.arrays import give_back_numbers, on_host, without_namespace
 from sklearn_l2cnn._data.validation import check_continues, check_labelled_images
+from sklearn_l2cnn._estimator.checkpoints import check_checkpoint, checkpoint_of
 from sklearn_l2cnn._estimator.convergence import (
     warn_if_patience_is_too_long,
     warn_of_the_end,
@@ -28,10 +32,17 @@ from sklearn_l2cnn._estimator.network import (
 )
 from sklearn_l2cnn._estimator.parameters import as_floats
 from sklearn_l2cnn._training.callbacks import EpochTasks
+from sklearn_l2cnn._training.checkpoint import written
 from sklearn_l2cnn._training.freezing import freeze
 from sklearn_l2cnn._training.progress import EpochLines
 from sklearn_l2cnn._training.records import quality_of
-from sklearn_l2cnn._utils.devices import devices_for, free_memory, resolve_device
+from sklearn_l2cnn._utils.devices import (
+    BatchTooLarge,
+    devices_for,
+    free_memory,
+    recover_memory,
+    resolve_device,
+)
 from sklearn_l2cnn._utils.estimators import set_attributes
 from sklearn_l2cnn._utils.sklearn_compat import callback_context
 from sklearn_l2cnn._utils.turns import turn_on
@@ -64,6 +75,7 @@ def fit(clf, X, y, sample_weight, validation):
     attributes : dict
         The fitted attributes by name.
     """
+    check_checkpoint(clf)
     devices = devices_for(clf.device)
     earlier = vars(clf).get("net_") if clf.warm_start else None
     labelled = check_labelled_images(clf, X, y, sample_weight)
@@ -118,18 +130,39 @@ def train_network(clf, data, devices, start=None, callbacks=()):
     """
 
     def train(device):
-        net = build_net(clf, data, device, start)
+        net = build_net(clf, data, device, start, parts)
         if start is not None:
             net.follow_net(start)
         tensors = on_device(clf, net, data.summary, data.train, data.valid)
-        net.train(tensors, net.max_epochs, fit_callbacks(clf, net), callbacks)
+        first, checkpoint = fit_callbacks(clf, net), checkpoint_of(clf, net, data)
+        with written([checkpoint]):
+            net.train(tensors, net.max_epochs, first, callbacks, checkpoint)
         net.offload()
         net.begin_memory()
         free_memory(device)
         return Fitted(data.summary, net)
 
+    parts = 1
     with turn_on(devices) as turn:
-        return turn.fit(train)
+        while True:
+            try:
+                return turn.fit(train)
+            except BatchTooLarge as error:
+                if parts >= error.batch_size:
+                    raise
+            parts *= 2
+            recover_memory(turn.device)
+            _warn_of_parts(parts, turn.device)
+
+
+def _warn_of_parts(parts, device):
+    warnings.warn(
+        f"A batch does not fit into the memory of {device}. Training begins again: the "
+        f"gradient of each is added up in {parts} parts, the same but for rounding. "
+        "A smaller batch_size needs less memory, and takes other steps.",
+        EfficiencyWarning,
+        stacklevel=4,
+    )
 
 
 def partial_fit(clf, X, y, classes, sample_weight):
@@ -156,7 +189,8 @@ def partial_fit(clf, X, y, classes, sample_weight):
     else:
         check_network(clf, "partial_fit")
         summary, net = earlier.with_more(train), clf.net_
-    before = net.training_state()
+    before, parameters = copy.deepcopy(net.training_state()), net.followed()
+    n_epochs = len(net.history)
     try:
         net.frozen.let(net.module_, trained=True)
         net.follow_callbacks(clf.callbacks)
@@ -167,7 +201,9 @@ def partial_fit(clf, X, y, classes, sample_weight):
         )
         net.train(on_device(clf, net, summary, train), 1, last=lines(clf, 1))
     except BaseException:
+        vars(net).update(parameters)
         net.restore(before)
+        del net.history[n_epochs:]
         raise
     return attributes_of(clf, Fitted(summary, net), labelled.origin)
 

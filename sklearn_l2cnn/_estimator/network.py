@@ -34,7 +34,7 @@ NETWORK_PARAMETERS = ("architecture", "dropout", "pretrained")
 _RATES = {"cosine": CosineRate, "onecycle": OneCycleRate, "plateau": PlateauRate}
 
 
-def build_net(clf, data, device, start=None):
+def build_net(clf, data, device, start=None, parts=1):
     """Return an initialised net for the data of a fit.
 
     Parameters
@@ -44,6 +44,8 @@ def build_net(clf, data, device, start=None):
     device : torch.device
     start : Net, default=None
         Whose network is copied; None makes a new one.
+    parts : int, default=1
+        In how many the gradient of a batch is added up.
 
     Returns
     -------
@@ -56,7 +58,7 @@ def build_net(clf, data, device, start=None):
         else:
             network = copy.deepcopy(start.module_)
             start.frozen.let(network, trained=True)
-        net = _new_net(clf, network, data, device).initialize()
+        net = _new_net(clf, network, data, device, parts).initialize()
     check_optimizer(net.optimizer_, clf.optimizer, net.module_)
     return net
 
@@ -104,7 +106,7 @@ def check_network(clf, what):
     )
 
 
-def _new_net(clf, network, data, device):
+def _new_net(clf, network, data, device, parts):
     """Wrap a network into a skorch net."""
     views_for(clf.tta)  # or it raises
     n_classes = len(data.summary.classes)
@@ -116,6 +118,7 @@ def _new_net(clf, network, data, device):
         generator=np.random.RandomState(data.order_seed),
         frozen=freeze(network, clf.freeze),
         n_classes=n_classes,
+        parts=parts,
         made_by={name: vars(clf)[name] for name in NETWORK_PARAMETERS},
         lr=as_floats(clf.lr),
         max_epochs=epochs_of(clf, data.train),

@@ -57,6 +57,8 @@ CONSTRAINTS = {
     "precision": [StrOptions({"float32", "bfloat16", "auto"})],
     "threads": [_COUNT, None],
     "cuda_graph": ["boolean"],
+    "checkpoint": [str, os.PathLike, None],
+    "checkpoint_keep": ["boolean"],
     "callbacks": [list, tuple, None],
     "verbose": ["verbose"],
     "random_state": ["random_state"],

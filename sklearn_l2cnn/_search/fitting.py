@@ -1,6 +1,7 @@
 """The networks of a search, every alpha of every fold: stacked, or one by one."""
 
 import logging
+import warnings
 import zlib
 from functools import partial
 from itertools import product
@@ -8,11 +9,13 @@ from itertools import product
 import numpy as np
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import EfficiencyWarning
 from sklearn.utils.parallel import Parallel, delayed
 from skorch.history import History
 
 from sklearn_l2cnn._data.arrays import as_tensor, on_host
 from sklearn_l2cnn._data.canonical import value_ranks
+from sklearn_l2cnn._estimator.checkpoints import checkpoint_of_stack
 from sklearn_l2cnn._estimator.convergence import warn_of_the_end
 from sklearn_l2cnn._estimator.data import fold_data, training_data
 from sklearn_l2cnn._estimator.fitting import (
@@ -28,6 +31,7 @@ from sklearn_l2cnn._estimator.network import (
     on_device,
 )
 from sklearn_l2cnn._search.progress import Progress
+from sklearn_l2cnn._training.checkpoint import written
 from sklearn_l2cnn._training.regularization import strengths
 from sklearn_l2cnn._training.runtime import isolated
 from sklearn_l2cnn._training.stacked.batches import batches_kind
@@ -38,7 +42,13 @@ from sklearn_l2cnn._training.stacked.training import (
     StackedTraining,
     why_one_by_one,
 )
-from sklearn_l2cnn._utils.devices import devices_for, free_memory
+from sklearn_l2cnn._utils.devices import (
+    OutOfMemory,
+    devices_for,
+    free_memory,
+    recover_memory,
+)
+from sklearn_l2cnn._utils.errors import first_line
 from sklearn_l2cnn._utils.estimators import set_attributes
 from sklearn_l2cnn._utils.turns import turn_on
 
@@ -306,7 +316,17 @@ def fit_stacked(candidates, folds):
         stacked, which the log says.
     """
     with turn_on(devices_for(candidates.template.device)) as turn:
-        return turn.fit(lambda device: _fit_on(device, candidates, folds))
+        try:
+            return turn.fit(lambda device: _fit_on(device, candidates, folds))
+        except OutOfMemory as error:
+            warnings.warn(
+                f"Networks that are trained as one do not fit into the memory of "
+                f"{turn.device}, and are trained one by one: {first_line(error)}",
+                EfficiencyWarning,
+                stacklevel=2,
+            )
+    recover_memory(turn.device)
+    return None
 
 
 def _fit_on(device, candidates, folds):
@@ -427,12 +447,15 @@ def _train(folds, template, device, told):
         [(owners[place], k) for place, own in stack for k in own]
         for stack in plan_stacks(positions, kinds, most)
     ]
+    nets = [[(*fold.nets[k], fold.data) for fold, k in stack] for stack in stacks]
+    checkpoints = [checkpoint_of_stack(template, members) for members in nets]
     with isolated(fold.data.seed, device, template.threads) as threads:
         trainings = [
-            StackedTraining([fold.member(k) for fold, k in stack], told)
-            for stack in stacks
+            StackedTraining([fold.member(k) for fold, k in stack], told, checkpoint)
+            for stack, checkpoint in zip(stacks, checkpoints, strict=True)
         ]
-        errors = train_stacks(trainings, threads, n_bytes)
+        with written(checkpoints):
+            errors = train_stacks(trainings, threads, n_bytes)
     for stack, own in zip(stacks, errors, strict=True):
         for (fold, k), error in zip(stack, own, strict=True):
             fold.finish(k, error)

@@ -24,6 +24,7 @@ from sklearn_l2cnn._data.arrays import (
     origin_of,
 )
 from sklearn_l2cnn._data.validation import check_labelled_images
+from sklearn_l2cnn._estimator.checkpoints import check_checkpoint
 from sklearn_l2cnn._estimator.convergence import warn_if_patience_is_too_long
 from sklearn_l2cnn._search.candidates import alpha_grid, check_alphas
 from sklearn_l2cnn._search.fitting import fit_folds, refit
@@ -68,6 +69,7 @@ def search(clf, template, X, y, sample_weight, groups, params):
     attributes : dict
         The fitted attributes by name.
     """
+    check_checkpoint(clf)
     labelled = check_labelled_images(clf, X, y, sample_weight)
     scorers = scorers_of(template, clf.scoring)
     names = list(scorers) if isinstance(scorers, dict) else None

@@ -70,7 +70,7 @@ def analysis_of(module, image, batch_sizes, reorder=True, by_parts=False):
     image : Tensor of shape (1, channels, height, width)
         As the network sees it.
     batch_sizes : iterable of int
-        Of the batches to come.
+        Of the batches to come, and of parts of them; none where none is to be cut.
     reorder : bool, default=True
         Whether layers may change places.
     by_parts : bool, default=False
@@ -83,9 +83,8 @@ def analysis_of(module, image, batch_sizes, reorder=True, by_parts=False):
     """
     if calls_others(module):
         return Analysis(None, False, 0, "it has hooks")
-    # a batch is cut for the threads of a CPU, and for nothing else
-    cut = tuple(batch_sizes) if image.device.type == "cpu" else ()
-    options = tuple(image.shape[1:]), image.dtype, cut, reorder, by_parts
+    sizes = tuple(batch_sizes)
+    options = tuple(image.shape[1:]), image.dtype, sizes, reorder, by_parts
     # the first fit of a kind must not draw other random numbers than the next
     with generators_kept():
         return remembered(_known, module, options, lambda: _analysis(module, *options))
@@ -144,7 +143,7 @@ def _without_dropout(module):
 def _why_whole(module, twin, few, batch_sizes, shape, dtype):
     """Say why a batch may not be cut; cheap reasons come first."""
     if not batch_sizes:
-        return "it is not on a CPU"
+        return "it is not to be cut"
     if few.keeps:
         return "it changes tensors of its own"
     if any(map(_looks_across, module.modules())):
@@ -164,7 +163,7 @@ def _why_whole(module, twin, few, batch_sizes, shape, dtype):
 
 def _halves_are_the_whole(module, shape):
     """Compare logits and gradients of a few images with those of two halves."""
-    twin = copy.deepcopy(module).double()
+    twin = copy.deepcopy(module).cpu().double()
     parameters = [p for p in twin.parameters() if p.requires_grad]
     generator = torch.Generator().manual_seed(0)
     images = torch.randn((_TRIED, *shape), generator=generator, dtype=torch.float64)

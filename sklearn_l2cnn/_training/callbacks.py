@@ -220,6 +220,13 @@ class EpochTasks(Callback):
         """Start from the first epoch, again after a training that lacked memory."""
         self.epoch_ = 0
 
+    def on_resume(self, net, n_epochs):
+        """Leave out the epochs of a process that has ended."""
+        self.epoch_ = n_epochs
+        missing = n_epochs - len(self.tasks)
+        self.tasks += [None] * missing
+        self.stops += [False] * missing
+
     def on_epoch_begin(self, net, **kwargs):
         """Begin the task, unless an earlier training has."""
         if self.epoch_ < len(self.tasks):

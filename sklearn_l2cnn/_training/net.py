@@ -25,6 +25,7 @@ from sklearn_l2cnn._training.callbacks import (
 )
 from sklearn_l2cnn._training.divergence import check_epoch, check_kept
 from sklearn_l2cnn._training.forward import network_input
+from sklearn_l2cnn._training.kept import KeptTraining
 from sklearn_l2cnn._training.net_state import recall
 from sklearn_l2cnn._training.predicting_net import PredictingNet, move
 from sklearn_l2cnn._training.records import (
@@ -39,7 +40,7 @@ from sklearn_l2cnn._training.step import (
     summed_loss,
     training_steps,
 )
-from sklearn_l2cnn._utils.devices import read
+from sklearn_l2cnn._utils.devices import batches_of, read
 from sklearn_l2cnn._utils.seeds import draw_seeds
 
 # What calls to partial_fit may change, see `Net.follow`.
@@ -77,6 +78,8 @@ class Net(PredictingNet):
         How many work on a batch; None is torch's number.
     record : bool, default=True
         Whether steps on CUDA are recorded once and replayed.
+    parts : int, default=1
+        In how many the gradient of a batch is added up on a device, for want of memory.
     **kwargs
         As for `PredictingNet`.
     """
@@ -93,6 +96,7 @@ class Net(PredictingNet):
         made_by,
         threads=None,
         record=True,
+        parts=1,
         **kwargs,
     ):
         super().__init__(module, **kwargs)
@@ -104,6 +108,7 @@ class Net(PredictingNet):
         self.made_by = made_by
         self.threads = threads
         self.record = record
+        self.parts = parts
         self.n_earlier_, self.interrupted_, self.all_callbacks_ = 0, None, None
 
     # -- what skorch asks a net for ---------------------------------------------------
@@ -143,7 +148,7 @@ class Net(PredictingNet):
 
     # -- one training -----------------------------------------------------------------
 
-    def train(self, data, epochs, first=(), last=()):
+    def train(self, data, epochs, first=(), last=(), checkpoint=None):
         """Train for some epochs, with callbacks of this training alone.
 
         Where the user interrupts, what was learnt until then is kept, and
@@ -154,14 +159,20 @@ class Net(PredictingNet):
         data : TrainingTensors
         epochs : int
         first, last : sequence of (name, callback)
-            Called before those of the net, and after them.
+            Called before those of the net, and after them. What the first remember
+            belongs to the state of the training.
+        checkpoint : Checkpoint, default=None
+            Where that state is kept, and taken from if it is there.
         """
         self.to_device()
         self.bring_memory()
         [seed] = draw_seeds(self.generator, 1)
         device = torch.device(self.device)
         with isolated(seed, device, self.threads) as threads, self.called(first, last):
-            self._train(data.with_sides(self.augment), epochs, threads)
+            data = data.with_sides(self.augment)
+            kept = KeptTraining(self, data, first, checkpoint)
+            with batches_of(self.batch_size):
+                self._train(data, epochs, threads, kept)
 
     @contextmanager
     def called(self, first, last=()):
@@ -172,7 +183,7 @@ class Net(PredictingNet):
         finally:
             self.all_callbacks_ = None
 
-    def _train(self, data, epochs, threads):
+    def _train(self, data, epochs, threads, kept):
         self.check_batches(data)
         self.stopped_by_callback_, self.interrupted_ = False, None
         listeners = self._listeners()
@@ -180,9 +191,10 @@ class Net(PredictingNet):
         valid = None if data.valid is None else self.get_dataset(*data.valid)
         try:
             self.begin(data)
+            done = kept.resume(epochs)
             with ExitStack() as stack:
                 trained, begun = None, {"dataset_train": train, "dataset_valid": valid}
-                for _ in range(epochs):
+                for epoch in range(done, epochs):
                     self.notify("on_epoch_begin", **begun)
                     self._set_training(True)
                     # a callback may have frozen a layer, or let it be trained again
@@ -193,11 +205,15 @@ class Net(PredictingNet):
                         steps, trained = stack.enter_context(steps), now
                     self._epoch(steps, train, valid, listeners.to_batches)
                     data.turn_sides()
+                    if epoch + 1 < epochs:
+                        kept.write(epoch + 1)
         except KeyboardInterrupt:
             drop_unfinished_epoch(self.history)
             # skorch's callbacks raise it as well, to stop
             if not self.stopped_by_callback_:
                 self.interrupted_ = len(self.history) - self.n_earlier_
+        if self.interrupted_ is None:
+            kept.end()
         self.notify("on_train_end", X=data.X, y=data.y)
         if self.interrupted_ is None:
             check_kept(self, data)
@@ -224,6 +240,7 @@ class Net(PredictingNet):
             batch_size=self.batch_size,
             threads=threads,
             record=self.record,
+            parts=self.parts,
             augment=self.augment,
             n_classes=self.n_classes,
             listeners=listeners,
@@ -419,28 +436,28 @@ class Net(PredictingNet):
                 group["lr"] = earlier["lr"]
 
     def training_state(self):
-        """Copy all that training changes."""
+        """Return what a training changes, as it is, but for history and callbacks."""
         if self.optimizer_ is None:
             raise ValueError(
                 "net_.trim_for_prediction() has taken away what training goes on from. "
                 "Call fit."
             )
-        return copy.deepcopy(
-            (
-                self.module_.state_dict(),
-                self.optimizer_.state_dict(),
-                self.generator.get_state(),
-                len(self.history),
-            )
-        ), {name: getattr(self, name) for name in _FOLLOWED}
+        return {
+            "module": self.module_.state_dict(),
+            "trained": [p.requires_grad for p in self.module_.parameters()],
+            "optimizer": self.optimizer_.state_dict(),
+            "generator": self.generator.get_state(),
+        }
 
     def restore(self, state):
-        """Go back to what `training_state` returned."""
-        (module, optimizer, generator, n_epochs), parameters = state
-        self.module_.load_state_dict(module)
-        recall(self.optimizer_, optimizer)
-        self.generator.set_state(generator)
-        del self.history[n_epochs:]
-        self.frozen.let(self.module_, trained=True)
-        vars(self).update(parameters)
-        self.frozen.let(self.module_, trained=False)
+        """Go back, or on, to what `training_state` returned."""
+        self.module_.load_state_dict(state["module"])
+        parameters = self.module_.parameters()
+        for parameter, trained in zip(parameters, state["trained"], strict=True):
+            parameter.requires_grad_(trained)
+        recall(self.optimizer_, state["optimizer"])
+        self.generator.set_state(state["generator"])
+
+    def followed(self):
+        """Return what calls to partial_fit may change, by name."""
+        return {name: getattr(self, name) for name in _FOLLOWED}

@@ -124,6 +124,12 @@ class EpochLines(Callback):
         if self.heading and not len(net.history):
             tell_net(net, len(y))
 
+    def on_resume(self, net, n_epochs):
+        """Tell that the training goes on, and do not wait for what is done."""
+        self.pace_.advance(0, n_epochs)
+        where = f"epoch {len(net.history)}/{self.last_}"
+        tell(f"{self.name}goes on from its checkpoint, after {where}")
+
     def on_epoch_end(self, net, **kwargs):
         """Tell how it went."""
         self.pace_.advance()

@@ -8,6 +8,7 @@ tree. How many threads work on the tree changes nothing but the time.
 """
 
 import math
+from itertools import pairwise, starmap
 
 import torch
 
@@ -65,6 +66,36 @@ def whole_gradient(loss, images, labels, weight):
     losses, logits = loss(images, labels, weight)
     losses.backward(torch.full_like(losses, 1 / len(images)))
     return losses.detach() / len(images), logits.detach()
+
+
+def parts_of(n_rows, count):
+    """Return where parts of a batch, so many or one a row, start and end."""
+    count = min(count, n_rows)
+    return list(pairwise([n_rows * k // count for k in range(count + 1)]))
+
+
+def gradient_in_parts(count):
+    """Return what adds up the gradient of a batch part by part: a device lacks memory.
+
+    Parameters
+    ----------
+    count : int
+        1 is `whole_gradient`.
+    """
+    if count == 1:
+        return whole_gradient
+
+    def in_parts(loss, images, labels, weight):
+        n_rows, means, logits = len(images), [], []
+        for part in starmap(slice, parts_of(n_rows, count)):
+            own = None if weight is None else weight[part]
+            sums, found = loss(images[part], labels[part], own)
+            sums.backward(torch.full_like(sums, 1 / n_rows))
+            means.append(sums.detach() / n_rows)
+            logits.append(found.detach())
+        return sum(means), torch.cat(logits)
+
+    return in_parts
 
 
 class Shards:

@@ -19,7 +19,7 @@ from sklearn_l2cnn._training.batches import EpochLosses, batch_bounds
 from sklearn_l2cnn._training.forward import forward_of, logits_of, network_input
 from sklearn_l2cnn._training.graphs import RecordedSteps, why_not_recorded
 from sklearn_l2cnn._training.runtime import lone_threads, torch_threads
-from sklearn_l2cnn._training.shards import Shards, whole_gradient
+from sklearn_l2cnn._training.shards import Shards, gradient_in_parts, parts_of
 from sklearn_l2cnn._utils.devices import recorder_for
 
 
@@ -202,6 +202,7 @@ def training_steps(
     batch_size,
     threads,
     record,
+    parts,
     augment,
     n_classes,
     listeners,
@@ -225,6 +226,8 @@ def training_steps(
         How many may work on a batch.
     record : bool
         Whether steps are recorded where they can be.
+    parts : int
+        In how many the gradient of a batch is added up on a device, for want of memory.
     augment : Plan or None
     n_classes : int
     listeners : Listeners
@@ -240,11 +243,11 @@ def training_steps(
     activity = None
     if objective.activity_alpha:
         activity = Activity(module, objective.activity_alpha, image)
-    bounds = batch_bounds(len(X), batch_size)
+    bounds, on_cpu = batch_bounds(len(X), batch_size), device.type == "cpu"
     analysis = analysis_of(
         module,
         image,
-        sorted({stop - start for start, stop in bounds}),
+        sorted(_sizes_of_parts(bounds, parts)) if on_cpu or parts > 1 else (),
         reorder=activity is None,  # a hidden layer has its values in its own order
         by_parts=activity is not None and not activity.of_single_layers,
     )
@@ -252,13 +255,18 @@ def training_steps(
     loss = BatchLoss(forward, pixels, lower, objective.label_smoothing, activity)
     with ExitStack() as stack:
         stack.callback(_free_gradients, regularization.trained)
-        gradient = whole_gradient
-        if device.type == "cpu" and analysis.whole is None and regularization.trained:
+        if parts > 1 and analysis.whole is not None:
+            raise ValueError(
+                f"A batch of {batch_size} images does not fit into the memory of "
+                f"{device}, and cannot be cut: {analysis.whole}. Lower batch_size."
+            )
+        gradient = gradient_in_parts(parts)
+        if on_cpu and analysis.whole is None and regularization.trained:
             pool = stack.enter_context(lone_threads(max(1, threads - 1)))
             gradient = Shards(
                 regularization.trained, analysis.work, pool, threads, analysis.draws
             )
-        elif device.type == "cpu":
+        elif on_cpu:
             stack.enter_context(torch_threads(threads))
         if activity is not None:
             stack.enter_context(activity)
@@ -279,6 +287,12 @@ def training_steps(
         if recorder is not None and can_be:
             steps = stack.enter_context(RecordedSteps(steps, recorder, module))
         yield steps
+
+
+def _sizes_of_parts(bounds, parts):
+    """Return the sizes of batches, and of the parts of each."""
+    sizes = {stop - start for start, stop in bounds}
+    return sizes | {b - a for size in sizes for a, b in parts_of(size, parts)}
 
 
 def _start_momentum(optimizer):

@@ -3,18 +3,45 @@
 No other file asks ``torch.cuda``, or what a device is of.
 """
 
+import gc
 import logging
 import math
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache, reduce
 
 import torch
 from torch import nn
 
+from sklearn_l2cnn._utils.errors import first_line
+
 _log = logging.getLogger("sklearn_l2cnn")
 
 # What torch raises where a device has no memory left.
 OutOfMemory = torch.cuda.OutOfMemoryError
+
+
+class BatchTooLarge(OutOfMemory):
+    """A device has no memory left for the batches of a training.
+
+    Parameters
+    ----------
+    message : str
+    batch_size : int
+    """
+
+    def __init__(self, message, batch_size):
+        super().__init__(message)
+        self.batch_size = batch_size
+
+
+@contextmanager
+def batches_of(size):
+    """Raise `BatchTooLarge` where a device lacks memory for what is done inside."""
+    try:
+        yield
+    except OutOfMemory as error:
+        message = f"{first_line(error)} Lower batch_size={size}."
+        raise BatchTooLarge(message, size) from error
 
 
 # -- which device ---------------------------------------------------------------------
@@ -230,6 +257,12 @@ def free_memory(device):
             torch.cuda.empty_cache()
         return
     getattr(_module(device), "empty_cache", lambda: None)()
+
+
+def recover_memory(device):
+    """Free what a failure for want of memory has left, in circles of references."""
+    gc.collect()
+    free_memory(device)
 
 
 def sent(tensor, device):

@@ -38,16 +38,32 @@ def seeded(seed, device):
 def generators_kept(device=_CPU):
     """Restore numpy's, random's and torch's global generators afterwards."""
     with _lock:
-        of_random, of_numpy = random.getstate(), np.random.get_state()
-        generators = generators_of(device)
-        states = [generator.get_state() for generator in generators]
+        states = generator_states(device)
         try:
             yield
         finally:
-            random.setstate(of_random)
-            np.random.set_state(of_numpy)
-            for generator, state in zip(generators, states, strict=True):
-                generator.set_state(state)
+            set_generators(device, states)
+
+
+def generator_states(device):
+    """Return the states of the global generators of random, numpy and torch.
+
+    Parameters
+    ----------
+    device : torch.device
+        Whose generator counts with those of the CPU.
+    """
+    of_torch = [generator.get_state() for generator in generators_of(device)]
+    return random.getstate(), np.random.get_state(), of_torch
+
+
+def set_generators(device, states):
+    """Set the global generators to what `generator_states` has returned."""
+    of_random, of_numpy, of_torch = states
+    random.setstate(of_random)
+    np.random.set_state(of_numpy)
+    for generator, state in zip(generators_of(device), of_torch, strict=True):
+        generator.set_state(state)
 
 
 def random_states():

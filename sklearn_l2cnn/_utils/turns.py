@@ -15,9 +15,9 @@ from pathlib import Path
 from sklearn_l2cnn._utils.devices import (
     OutOfMemory,
     free_bytes,
-    free_memory,
     identity_of,
     needed_bytes,
+    recover_memory,
 )
 
 try:
@@ -67,7 +67,7 @@ class Turn:
             except OutOfMemory:
                 if not others:
                     raise
-            free_memory(self.device)
+            recover_memory(self.device)
             self._wait_until(lambda n=others: self.others() < n)
 
     def _wait_until(self, is_so):

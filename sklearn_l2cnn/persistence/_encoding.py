@@ -6,6 +6,7 @@ is a dict with one key, which says what it is.
 
 import base64
 import math
+import os
 import warnings
 from functools import partial
 
@@ -92,6 +93,8 @@ class Encoder:
             return {"scalar": self.value(np.asarray(value), place)}
         if kind is torch.Tensor:
             return {"tensor": self._array(value.detach().cpu().numpy(), place)}
+        if isinstance(value, os.PathLike):
+            return os.fspath(value)
         if kind is bytes:
             return {"bytes": base64.b64encode(value).decode()}
         if kind is slice:

@@ -3,9 +3,7 @@
 import hashlib
 import json
 import os
-import secrets
 import stat
-from contextlib import suppress
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -13,6 +11,7 @@ from safetensors.numpy import save_file
 
 from sklearn_l2cnn._utils.errors import first_line
 from sklearn_l2cnn._utils.estimators import release
+from sklearn_l2cnn._utils.files import replacing
 from sklearn_l2cnn.persistence._decoding import ModelFileError
 
 # Of the document. Files of later schemas are refused, those of earlier ones are read.
@@ -38,19 +37,8 @@ def write(path, document, arrays):
         "document": text,
         "sha256": _digest(text, arrays.items()),
     }
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(8)}")
-    try:
+    with replacing(path) as temporary:
         save_file(arrays, temporary, metadata=header)
-        with suppress(FileNotFoundError):
-            os.chmod(temporary, stat.S_IMODE(os.stat(path).st_mode))
-        _flush(temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-    _flush(folder)
 
 
 def read(path):
@@ -108,14 +96,3 @@ def _digest(text, arrays):
         digest.update(repr((name, array.dtype.str, array.shape)).encode())
         digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
-
-
-def _flush(path):
-    """Wait until a file, or the names in a folder, are on the disk."""
-    if os.name == "nt" and os.path.isdir(path):
-        return  # there a folder cannot be opened
-    handle = os.open(path, os.O_RDONLY if os.path.isdir(path) else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

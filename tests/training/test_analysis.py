@@ -11,7 +11,6 @@ from torch import nn
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn._training import analysis as _analysis
 from sklearn_l2cnn._training import shards as _shards
-from sklearn_l2cnn._training import step as _steps
 from sklearn_l2cnn._training.analysis import analysis_of
 from sklearn_l2cnn._training.runtime import torch_threads
 from sklearn_l2cnn._utils import state as _state
@@ -99,13 +98,13 @@ def test_fits_agree_in_every_bit_for_any_number_of_threads(digits, name, monkeyp
 @pytest.fixture
 def threads_used(monkeypatch):
     """Return a set of how many threads torch has for whole gradients."""
-    seen, gradient = set(), _steps.whole_gradient
+    seen, gradient = set(), _shards.whole_gradient
 
     def spied(*arguments):
         seen.add(torch.get_num_threads())
         return gradient(*arguments)
 
-    monkeypatch.setattr(_steps, "whole_gradient", spied)
+    monkeypatch.setattr(_shards, "whole_gradient", spied)
     return seen
 
 

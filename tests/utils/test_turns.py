@@ -101,20 +101,6 @@ def test_processes_take_the_devices_in_turn(cuda, tmp_path):
     assert said == {"cuda:0", "cuda:1"}
 
 
-@pytest.fixture
-def limited(cuda):
-    """Let a pretended device have little memory."""
-    if not is_pretended():
-        pytest.skip("the memory of a real device is what it is")
-    from tests.pretended import driver
-
-    def limit(n_bytes):
-        driver.memory_limit[0] = driver.allocated(0) + n_bytes
-
-    yield limit
-    driver.memory_limit[0] = None
-
-
 def classifier(**parameters):
     return L2CNNClassifier(
         architecture=tiny, max_epochs=1, random_state=0, device="cuda:0", **parameters

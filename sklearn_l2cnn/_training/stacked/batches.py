@@ -64,13 +64,13 @@ class FoldBatches:
         self.pixels = net.pixels()
         self.order = np.random.RandomState()
         self.order.set_state(net.generator.get_state())
-        stream = RandomStream(seed, torch.device(net.device))
-        with stream.used():
+        self.stream = RandomStream(seed, torch.device(net.device))
+        with self.stream.used():
             self.data = data.with_sides(net.augment)
         self.augment = None
         if net.augment is not None:
             augment = Augmenter(net.augment, self.pixels, net.n_classes)
-            self.augment = stream.used()(augment)
+            self.augment = self.stream.used()(augment)
         dataset = net.get_dataset(self.data.X, self.data.y)
         self.batches = ShuffledBatches(dataset, net.batch_size, self.order)
 
@@ -85,6 +85,17 @@ class FoldBatches:
 
     def __len__(self):
         return len(self.batches)
+
+    def state(self):
+        """Return the states of what draws."""
+        return {"order": self.order.get_state(), "stream": self.stream.states}
+
+    def restore(self, state, n_epochs):
+        """Go on from what `state` has returned after so many epochs."""
+        self.order.set_state(state["order"])
+        self.stream.states = state["stream"]
+        if n_epochs % 2:
+            self.data.turn_sides()
 
     def validation(self):
         """Yield the same of the images that the networks are validated on."""

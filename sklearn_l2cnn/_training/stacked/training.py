@@ -11,6 +11,8 @@ from torch.nn.functional import cross_entropy
 from sklearn_l2cnn._training.batches import TrainingTensors
 from sklearn_l2cnn._training.callbacks import PlateauRate
 from sklearn_l2cnn._training.divergence import Diverged, check_epoch, check_kept
+from sklearn_l2cnn._training.kept import restore, state_with_callbacks, tell
+from sklearn_l2cnn._training.net_state import recall
 from sklearn_l2cnn._training.records import (
     drop_unfinished_epoch,
     record_training,
@@ -128,10 +130,13 @@ class StackedTraining:
         Those of a fold one after the other, which differ in alpha alone.
     told : callable, default=None
         ``told(nets, epochs, n_leaving)`` prints a line after every epoch.
+    checkpoint : Checkpoint, default=None
+        Where the state of the training is kept, and taken from if it is there.
     """
 
-    def __init__(self, members, told=None):
+    def __init__(self, members, told=None, checkpoint=None):
         self.told = told
+        self.checkpoint = checkpoint
         self.nets = [member.net for member in members]
         self.callbacks = [(member.first, member.last) for member in members]
         self.errors = [None] * len(members)
@@ -169,15 +174,66 @@ class StackedTraining:
                 net.to_device()
                 stack.enter_context(net.called(*self.callbacks[k]))
                 net.begin(self.fold_of[k].data)
-            self._stack({})
             # folds of one stack have as many batches, and with them as many epochs
             epochs = self.nets[0].max_epochs
-            for _ in range(epochs):
+            done, memory = self._resume()
+            if self.active:
+                self._stack(memory)
+            for epoch in range(done, epochs):
                 self._leave(self._notify_all("on_epoch_begin", self.active))
-                if self.active:
-                    self._leave(self._end_epoch(self._train_epoch(stopped), epochs))
+                if not self.active:
+                    break
+                self._leave(self._end_epoch(self._train_epoch(stopped), epochs))
+                self._keep(epoch + 1, epochs)
             self._leave(self.active)
         return self.errors
+
+    def _keep(self, epoch, epochs):
+        """Keep the state after an epoch: in the last file if none is left to train."""
+        if self.checkpoint is None:
+            return
+        ended = epoch == epochs or not self.active
+        memory = {} if ended else self._memory(range(len(self.active)))
+        state = {
+            "nets": [
+                state_with_callbacks(net, first)
+                for net, (first, _) in zip(self.nets, self.callbacks, strict=True)
+            ],
+            "memory": memory,
+            "active": self.active,
+            "errors": [None if error is None else str(error) for error in self.errors],
+            "generators": [generator.get_state() for generator in self.generators],
+            "folds": [fold.state() for fold in dict.fromkeys(self.fold_of)],
+            "epochs": epoch,
+        }
+        self.checkpoint.write(state, None if ended else epoch)
+
+    def _resume(self):
+        """Go on from what is kept.
+
+        Returns
+        -------
+        done : int
+            How many epochs were trained before.
+        memory : dict
+            For `_stack`.
+        """
+        state = None if self.checkpoint is None else self.checkpoint.read()
+        if state is None:
+            return 0, {}
+        done = state["epochs"]
+        for net, (first, _), own in zip(
+            self.nets, self.callbacks, state["nets"], strict=True
+        ):
+            restore(net, first, own)
+            tell(net, done)
+        for generator, own in zip(self.generators, state["generators"], strict=True):
+            generator.set_state(own)
+        for fold, own in zip(dict.fromkeys(self.fold_of), state["folds"], strict=True):
+            fold.restore(own, done)
+        self.errors = [text and Diverged(text) for text in state["errors"]]
+        self.active = state["active"]
+        return done, state["memory"]
 
     def _release(self):
         if self.active and self.network is not None:
@@ -204,8 +260,9 @@ class StackedTraining:
         own = "params", "initial_lr"
         options = {k: v for k, v in model.param_groups[0].items() if k not in own}
         self.optimizer = type(model)(trained, **options)
-        for k, state in memory.items():
-            self.optimizer.state[trained[k]] = state
+        if memory:
+            own = self.optimizer.state_dict()["param_groups"]
+            recall(self.optimizer, {"state": memory, "param_groups": own})
         self.groups, stacked = _strengths(nets, trained)
         objective = nets[0].objective
         regularization = Regularization(

@@ -84,8 +84,8 @@ def count_stacks(monkeypatch):
     sizes = []
 
     class Counted(training.StackedTraining):
-        def __init__(self, members, told):
-            super().__init__(members, told)
+        def __init__(self, members, *others):
+            super().__init__(members, *others)
             sizes.append(len(members))
 
     monkeypatch.setattr(fitting, "StackedTraining", Counted)

@@ -1,0 +1,102 @@
+"""Which checkpoint belongs to a fit: what its training depends on names the file."""
+
+import os
+from pathlib import Path
+
+import torch
+
+from sklearn_l2cnn._data.pixels import chunks
+from sklearn_l2cnn._training.checkpoint import Checkpoint
+from sklearn_l2cnn._utils.errors import first_line
+from sklearn_l2cnn._utils.estimators import release
+from sklearn_l2cnn._utils.identity import identity
+
+# Parameters that a training does not depend on; of `random_state` the seeds count.
+_NO_MATTER = (
+    *("checkpoint", "checkpoint_keep", "device", "random_state", "tta", "verbose"),
+    "warm_start",
+)
+
+
+def check_checkpoint(clf):
+    """Make the folder for checkpoints, where a fit is to have some.
+
+    Parameters
+    ----------
+    clf : L2CNNClassifier or L2CNNClassifierCV
+    """
+    if clf.checkpoint is None:
+        return
+    folder = os.fspath(clf.checkpoint)
+    if clf.random_state is None:
+        raise ValueError(
+            f"checkpoint={folder!r} needs a random_state: with random_state=None every "
+            "fit draws another network, and none goes on where another has ended. Set "
+            "random_state=0, or any other int."
+        )
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"checkpoint={folder!r} is not a folder that can be made: "
+            f"{first_line(error)}. Give the path of a folder to keep the state of the "
+            "training in."
+        ) from error
+
+
+def checkpoint_of(clf, net, data):
+    """Return the checkpoint of a fit, None where it is to have none.
+
+    Parameters
+    ----------
+    clf : L2CNNClassifier
+    net : Net
+        As the training begins with it.
+    data : TrainingData
+    """
+    return checkpoint_of_stack(clf, [(clf, net, data)])
+
+
+def checkpoint_of_stack(clf, members):
+    """Return the checkpoint of networks that are trained as one.
+
+    Parameters
+    ----------
+    clf : L2CNNClassifier
+        Whose folder counts.
+    members : list of tuple (clf, net, data)
+        What each training depends on.
+    """
+    if clf.checkpoint is None:
+        return None
+    known = {}
+    for *_, data in members:
+        if id(data) not in known:
+            known[id(data)] = _identity_of_data(data)
+    name = identity(
+        *(release(), torch.__version__, len(members)),
+        *(_identity_of_fit(each, net, known[id(data)]) for each, net, data in members),
+    )
+    return Checkpoint(clf.checkpoint, name, clf.checkpoint_keep)
+
+
+def _identity_of_fit(clf, net, of_data):
+    parameters = clf.get_params(deep=False)
+    matters = {k: v for k, v in parameters.items() if k not in _NO_MATTER}
+    kind = torch.device(net.device).type
+    history = len(net.history)  # of a net that this one goes on from
+    return identity(matters, net.module_, kind, history, of_data)
+
+
+def _identity_of_data(data):
+    sets = [data.train, *([] if data.valid is None else [data.valid])]
+    return identity(
+        *(data.seed, data.order_seed, *data.summary),
+        *((each.labels, each.weight, *_identities(each)) for each in sets),
+    )
+
+
+def _identities(image_set):
+    """Yield the identities of the images, chunk by chunk: they may be many."""
+    for chunk in chunks(len(image_set.rows), image_set.images.shape[1:]):
+        yield identity(image_set.images[image_set.rows[chunk]])
