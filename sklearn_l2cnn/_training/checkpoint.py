@@ -79,10 +79,11 @@ class Checkpoint:
 
     def wait(self):
         """Wait until what was begun is written; warn where it could not be."""
-        if self.pending is None:
+        pending = self.pending
+        if pending is None:
             return
         try:
-            self.pending.result()
+            pending.result()
         except Exception as error:  # training does not end for want of a file
             warnings.warn(
                 f"The state of the training could not be written to {self.folder}: "
@@ -92,7 +93,8 @@ class Checkpoint:
                 stacklevel=3,
             )
         # until here a signal may come that waits as well
-        self.pending = None
+        if self.pending is pending:
+            self.pending = None
 
     def close(self):
         """Wait for the last state, and end the thread that writes."""

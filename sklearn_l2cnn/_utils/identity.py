@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import re
 from functools import partial
 from types import CodeType, FunctionType
 
@@ -112,15 +113,28 @@ class _Walk:
     def _object(self, value, kind):
         self._class(kind)
         if isinstance(value, torch.nn.Module):
-            self._say(repr(value))
-            self._all(*dict.fromkeys(map(type, value.modules())))
-            self.add(dict(value.state_dict()))
+            self._say(_text(value))
+            parts = list(value.modules())
+            self._all(*dict.fromkeys(map(type, parts)))
+            self._all(*map(_plain_attributes, parts), dict(value.state_dict()))
         elif _says_all(value, kind):
             self.add(value.get_params(deep=False))
-        else:  # what it has learnt is not what it is
-            own = getattr(value, "__dict__", {}).items()
+        elif hasattr(value, "__dict__"):  # what it has learnt is not what it is
+            own = vars(value).items()
             self.add({k: v for k, v in own if not k.endswith("_")})
             self._say(getattr(value, "__qualname__", ""))
+        else:
+            self._say(_text(value))
+
+
+def _text(value):
+    """Return the repr of an object, without where it lies in memory."""
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
+def _plain_attributes(part):
+    """Return numbers and texts among the attributes of a part of a network."""
+    return {k: v for k, v in vars(part).items() if type(v) in _PLAIN}
 
 
 def _says_all(value, kind):

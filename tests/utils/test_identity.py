@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +25,11 @@ def scaled(factor):
 def network(seed, activation=nn.ReLU):
     torch.manual_seed(seed)
     return nn.Sequential(nn.Linear(2, 2), activation())
+
+
+def setting(module, **attributes):
+    vars(module[0]).update(attributes)
+    return module
 
 
 def recursive():
@@ -71,6 +77,11 @@ MAKERS = {
     "module": lambda: network(0),
     "other weights": lambda: network(1),
     "other layers": lambda: network(0, nn.Tanh),
+    "other attributes": lambda: setting(network(0), factor=2.0),
+    "path": lambda: Path("a"),
+    "another path": lambda: Path("b"),
+    "device": lambda: torch.device("cpu"),
+    "slice": lambda: slice(1, 2),
     "estimator": lambda: LogisticRegression(),
     "its parameter": lambda: LogisticRegression(C=2.0),
     "augmentation": lambda: Augmentation(rotate=10),
@@ -105,6 +116,15 @@ def test_what_was_learnt_does_not_count():
     callback = EarlyStopping()
     callback.misses_ = 3
     assert identity(callback) == identity(EarlyStopping())
+
+
+def test_where_an_object_lies_does_not_count():
+    assert identity([object()]) == identity([object()])
+    activation = partial(scaled, 2)
+    one, other = (
+        setting(network(0), extra_repr=lambda f=activation: repr(f)) for _ in "ab"
+    )
+    assert identity(one) == identity(other)
 
 
 def test_parts_cannot_be_moved_between_values():
