@@ -3,6 +3,7 @@
 Everything follows from one generator of numpy, so that a case is its seed.
 """
 
+import tempfile
 from fractions import Fraction
 from functools import partial
 
@@ -18,6 +19,9 @@ from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
 from sklearn_l2cnn.augmentation import Augmentation
 from sklearn_l2cnn.feature_extraction import CNNFeatures
 from sklearn_l2cnn.feature_selection import FilterSelector, PixelSelector
+
+# Of all cases of a process: what one has left there, the next may find.
+CHECKPOINTS = tempfile.TemporaryDirectory(prefix="checkpoints-")
 
 
 def tiny(input_shape, n_classes):
@@ -142,6 +146,8 @@ GOOD = {
     "precision": ["float32", "auto"],
     "threads": [None, 1, 2],
     "cuda_graph": [True, False],
+    "checkpoint": [None, None, CHECKPOINTS.name],
+    "checkpoint_keep": [True, False],
     "callbacks": [None, []],
     "random_state": [0, 1, None, np.random.RandomState(0)],
     "channels": ["last", "first"],
@@ -167,6 +173,7 @@ BAD = {
     "tta": ["rotate", ["flip", "flop"], [1], 3],
     "device": ["gpu", "cuda", "cpu:7", "meta", "", "xla"],
     "precision": ["float16", torch.float32],
+    "checkpoint": ["/dev/null", "/dev/null/folder", 3, b"x", "\0"],
     "callbacks": [[7], ["print"], "all", [nothing], [("a", nothing, 3)]],
     "random_state": [-1, "seed", 2**40, np.random.default_rng(0)],
     "channels": ["middle", None],

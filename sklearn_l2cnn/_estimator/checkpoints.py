@@ -36,7 +36,7 @@ def check_checkpoint(clf):
         )
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:  # of a zero among its characters
         raise ValueError(
             f"checkpoint={folder!r} is not a folder that can be made: "
             f"{first_line(error)}. Give the path of a folder to keep the state of the "
