@@ -370,7 +370,12 @@ def views_for(tta):
         Functions to apply in turn; the first tuple is empty.
     """
     views = [()]
-    for name in [tta] if isinstance(tta, str) else tta or []:
+    names = [tta] if isinstance(tta, str) else [] if tta is None else tta
+    if not isinstance(names, list | tuple):
+        raise TypeError(
+            f"tta is {tta!r}; None, 'flip', 'shift', or a list of these was expected."
+        )
+    for name in names:
         if name not in _VIEWS:
             raise ValueError(f"tta has {name!r}; 'flip' or 'shift' was expected.")
         views += [(*view, change) for change in _VIEWS[name] for view in views]

@@ -320,6 +320,9 @@ def test_unknown_view_raises(digits):
     for wrong in ("turn", ["flip", "turn"]):
         with pytest.raises(ValueError, match=r"tta.*'flip'|tta.*'shift'"):
             quick(tta=wrong).fit(X, y)
+    clf = quick(max_epochs=1).fit(X, y).set_params(tta=np.float32(0.5))
+    with pytest.raises(TypeError, match=r"tta is .*0\.5.*; None, 'flip', 'shift'"):
+        clf.score(X, y)
 
 
 def test_public_names():

@@ -109,6 +109,8 @@ def network_of_state(state):
     network, weights, untrained = map(state.pop, ("network", "weights", "untrained"))
     if weights is not None:
         network = Recipe(*network).made(in_tensors(weights))
+    elif any(tensor.is_inference() for tensor in network.state_dict().values()):
+        network = copy.deepcopy(network)  # of a copy in torch.inference_mode
     for name in untrained:
         network.get_parameter(name).requires_grad_(False)
     return network

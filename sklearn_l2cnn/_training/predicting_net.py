@@ -13,6 +13,7 @@ from sklearn_l2cnn._training.batches import OrderedBatches, Resident, to_tensor
 from sklearn_l2cnn._training.forward import forward_of, logits_of, pixel_map
 from sklearn_l2cnn._training.net_state import parts_of_state, recall, state_of_net
 from sklearn_l2cnn._utils.layers import contiguous
+from sklearn_l2cnn._utils.surroundings import undisturbed
 
 
 class PredictingNet(NeuralNetClassifier):
@@ -122,6 +123,10 @@ class PredictingNet(NeuralNetClassifier):
                 "read by this one. Load the estimator with that release, and save it "
                 "with sklearn_l2cnn.persistence.save, or fit it anew."
             )
+        with undisturbed():
+            self._remake(state)
+
+    def _remake(self, state):
         given, found, network, memory = parts_of_state(state)
         # callbacks begin anew where they are initialised
         begun = {**given, "callbacks": [], "device": "cpu"}

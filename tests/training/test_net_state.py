@@ -10,7 +10,7 @@ import torch
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn.architectures import build_network, list_architectures
 from sklearn_l2cnn.architectures._recipe import recipe_of
-from tests.conftest import SmallNet, quick
+from tests.conftest import SmallNet, quick, tiny
 
 NAMES = ["plain", "unet", "resnet18", "mobilenet_v3_small", "vgg11"]
 
@@ -91,6 +91,20 @@ def test_networks_of_ones_own_are_pickled_whole(architecture, digits):
     for again in (pickle.loads(pickle.dumps(clf)), copy.deepcopy(clf)):
         assert np.array_equal(again.predict_proba(X), clf.predict_proba(X))
         assert type(again.module_) is SmallNet
+
+
+@pytest.mark.parametrize("architecture", ["plain", tiny])
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
+)
+def test_a_copy_made_in_inference_mode_can_be_trained(architecture, copied, digits):
+    X, y = digits[0][:60], digits[1][:60]
+    clf = quick(architecture=architecture, max_epochs=1).fit(X, y).partial_fit(X, y)
+    with torch.inference_mode():
+        again = copied(clf)
+    for each in (clf, again):
+        each.partial_fit(X, y)
+    assert np.array_equal(again.predict_proba(X), clf.predict_proba(X))
 
 
 def test_frozen_layers_and_trimmed_nets_come_back(digits):
