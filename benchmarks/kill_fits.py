@@ -59,7 +59,7 @@ def main():
         lost += kills - same
         print(
             f"{make.__name__}: {same} of {kills} ended at the same bits; {caught} were "
-            f"killed before their end, of which {gained} had files to go on from",
+            f"killed before their end, and {gained} left files to go on from",
             flush=True,
         )
     return int(lost > 0)
