@@ -127,6 +127,11 @@ def fold_data(clf, labelled, ranks, train, valid):
     data : TrainingData
     """
     classes = labelled.classes(train)
+    if not len(classes):
+        raise ValueError(
+            f"All {len(train)} images that this fold trains on have a sample_weight of "
+            "0. Leave such images out, or give each fold some that count."
+        )
 
     def image_set(rows):
         y, weight = labelled.y[rows], labelled.weight[rows]

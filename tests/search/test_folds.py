@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.exceptions import FitFailedWarning
 
 from sklearn_l2cnn import L2CNNClassifierCV
 from tests.conftest import tiny
@@ -40,3 +41,11 @@ def test_folds_may_be_masks_and_count_from_the_end():
     for split in ((mask, ~mask), ([3, 0, 2, 1], range(-4, 0))):
         found = search([split]).fit(X, Y).cv_results_["mean_test_score"]
         assert np.array_equal(found, expected.cv_results_["mean_test_score"])
+
+
+def test_a_fold_in_which_no_image_weighs_anything_fails():
+    halves = np.arange(4), np.arange(4, 8)
+    never_best = pytest.raises(ValueError, match="No alpha has a score in every fold")
+    weights = "All 4 images .* sample_weight of 0"
+    with pytest.warns(FitFailedWarning, match=weights), never_best:
+        search([halves, halves[::-1]]).fit(X, Y, sample_weight=[0] * 4 + [1] * 4)
