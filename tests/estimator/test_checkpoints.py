@@ -427,7 +427,7 @@ def test_a_callback_that_raises_leaves_the_estimator_as_it_was(kind, digits):
             if len(net.history) == self.at:
                 raise RuntimeError("of the user")
 
-    given = {"architecture": tiny, "max_epochs": 3, "random_state": 0}
+    given = {"architecture": tiny, "max_epochs": 3, **FIXED}
     if kind is L2CNNClassifierCV:
         given |= {"alphas": [0.1, 1.0], "cv": 2}
     clf = kind(**given, callbacks=[("raises", Raises())]).fit(X, y)

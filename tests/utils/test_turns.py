@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 import torch
@@ -108,32 +107,44 @@ def classifier(**parameters):
 
 
 class Other(threading.Thread):
-    """Another fit on the device, which holds so much memory for a second."""
+    """Another fit on the device: it holds memory until somebody says that he waits."""
 
     def __init__(self, device, n_bytes):
         super().__init__()
-        self.device, self.n_bytes, self.holds = device, n_bytes, threading.Event()
+        self.device, self.n_bytes = device, n_bytes
+        self.holds, self.waited_for = threading.Event(), threading.Event()
 
     def run(self):
         with turn_on([self.device]):
             held = torch.zeros(self.n_bytes // 4, device=self.device)
             self.holds.set()
-            time.sleep(1)
+            self.waited_for.wait(30)
             del held
+
+    def __enter__(self):
+        self.start()
+        self.holds.wait(30)
+        self.handler = logging.Handler()
+        self.handler.emit = self.hears
+        logging.getLogger("sklearn_l2cnn").addHandler(self.handler)
+        return self
+
+    def hears(self, record):
+        if "waits for memory" in record.getMessage():
+            self.waited_for.set()
+
+    def __exit__(self, *exception):
+        logging.getLogger("sklearn_l2cnn").removeHandler(self.handler)
+        self.waited_for.set()
+        self.join()
 
 
 @pytest.mark.gpu
 def test_a_fit_waits_for_memory_that_another_has(some, cuda, limited, caplog):
     expected = classifier().fit(*some).loss_curve_
     limited(1_300_000)
-    other = Other(cuda, 1_200_000)
-    other.start()
-    other.holds.wait(10)
-    started = time.monotonic()
-    with caplog.at_level(logging.INFO, logger="sklearn_l2cnn"):
-        clf = classifier().fit(*some)
-    other.join()
-    assert clf.loss_curve_ == expected and time.monotonic() - started > 0.5
+    with caplog.at_level(logging.INFO, "sklearn_l2cnn"), Other(cuda, 1_200_000):
+        assert classifier().fit(*some).loss_curve_ == expected
     assert "waits for memory on cuda:0, where 1 others run" in caplog.text
 
 
@@ -147,12 +158,8 @@ def test_a_fit_that_has_begun_waits_and_begins_again(
     # nothing is known of what it takes
     monkeypatch.setattr(turns, "needed_bytes", lambda device: 0)
     limited(1_250_000)
-    other = Other(cuda, 1_200_000)
-    other.start()
-    other.holds.wait(10)
-    with caplog.at_level(logging.INFO, logger="sklearn_l2cnn"):
+    with caplog.at_level(logging.INFO, "sklearn_l2cnn"), Other(cuda, 1_200_000):
         assert classifier().fit(*some).loss_curve_ == expected
-    other.join()
     assert "waits for memory" in caplog.text
 
 
