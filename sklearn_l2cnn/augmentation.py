@@ -371,7 +371,7 @@ def views_for(tta):
     """
     views = [()]
     names = [tta] if isinstance(tta, str) else [] if tta is None else tta
-    if not isinstance(names, list | tuple):
+    if not isinstance(names, (list, tuple)):  # as torch 2.4 can trace it
         raise TypeError(
             f"tta is {tta!r}; None, 'flip', 'shift', or a list of these was expected."
         )
