@@ -56,6 +56,9 @@ def parse(description):
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0, help="that of the first case")
     parser.add_argument("--jobs", type=int, default=1, help="number of processes")
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="begin no more after these"
+    )
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -77,12 +80,12 @@ def main(module, description, case):
         work(seeds, case)
         return 0
     begin = time.perf_counter()
-    findings = run(module, seeds, options.jobs)
+    done, findings = run(module, seeds, options.jobs, minutes=options.minutes)
     for seed, text in sorted(findings):
         print(f"--seed {seed} --cases 1: {text}")
     seconds = time.perf_counter() - begin
     print(
-        f"{len(seeds):,} cases, seeds {seeds.start} to {seeds.stop - 1}: "
+        f"{len(done):,} cases, seeds {done.start} to {done.stop - 1}: "
         f"{len(findings)} findings in {seconds:.0f} s"
     )
     return int(bool(findings))
@@ -91,7 +94,7 @@ def main(module, description, case):
 # -- the parent -----------------------------------------------------------------------
 
 
-def run(module, seeds, jobs=1, seconds=SECONDS):
+def run(module, seeds, jobs=1, seconds=SECONDS, minutes=float("inf")):
     """Run cases in several processes, and return the findings.
 
     Parameters
@@ -101,21 +104,27 @@ def run(module, seeds, jobs=1, seconds=SECONDS):
     jobs : int, default=1
     seconds : float
         How long a case may compute.
+    minutes : float
+        After which no more cases are begun.
 
     Returns
     -------
+    done : range
+        The cases that were run, the first of `seeds`.
     findings : list of Finding
     """
-    parts, findings = queue.SimpleQueue(), []
+    parts, findings, ends = queue.SimpleQueue(), [], [seeds.start]
+    last = time.monotonic() + 60 * minutes
     for start in range(seeds.start, seeds.stop, _AT_ONCE):
         parts.put(range(start, min(start + _AT_ONCE, seeds.stop)))
 
     def take():
-        while not parts.empty():
+        while time.monotonic() < last:
             try:
                 part = parts.get_nowait()
             except queue.Empty:
                 return
+            ends.append(part.stop)
             while part:
                 found, part = _run_part(module, part, seconds)
                 findings.extend(found)
@@ -125,7 +134,7 @@ def run(module, seeds, jobs=1, seconds=SECONDS):
         thread.start()
     for thread in threads:
         thread.join()
-    return findings
+    return range(seeds.start, max(ends)), findings
 
 
 def _run_part(module, seeds, seconds):

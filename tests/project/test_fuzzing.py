@@ -22,7 +22,7 @@ pytestmark = [linux, pytest.mark.long]
 
 @pytest.mark.parametrize("fuzzer", [fuzz_files, fuzz_images, fuzz_transformers])
 def test_a_few_hundred_cases_have_no_findings(fuzzer):
-    assert _fuzzing.run(fuzzer.__name__, range(300), jobs=2) == []
+    assert _fuzzing.run(fuzzer.__name__, range(300), jobs=2) == (range(300), [])
 
 
 def quiet(seed):
@@ -120,13 +120,17 @@ def test_cases_that_hang_or_end_the_process_are_found(tmp_path, monkeypatch):
     (tmp_path / "stubborn.py").write_text(STUBBORN)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.getcwd()}")
     began = time.perf_counter()
-    found = _fuzzing.run("stubborn", range(1, 8), seconds=3)
+    _, found = _fuzzing.run("stubborn", range(1, 8), seconds=3)
     assert time.perf_counter() - began < 300
     assert found == [
         (2, "it does not end"),
         (4, "the process ended with 3"),
         (5, "five"),
     ]
+
+
+def test_no_case_is_begun_after_the_time():
+    assert _fuzzing.run("never", range(3, 9), minutes=0) == (range(3, 3), [])
 
 
 def test_too_much_memory_would_be_found(monkeypatch):
