@@ -354,11 +354,11 @@ def test_on_cuda_a_fit_goes_on_up_to_rounding(
 
 @pytest.mark.gpu
 def test_on_cuda_a_stack_goes_on_up_to_rounding(digits, tmp_path, killed_after, cuda):
-    X, y = digits
+    X, y = (part[:80] for part in digits)
 
     def make(checkpoint):
-        given = {"max_epochs": 4, "cv": 2, "random_state": 0, "device": cuda}
-        return L2CNNClassifierCV(ALPHAS, **given, checkpoint=checkpoint)
+        given = {"architecture": tiny, "max_epochs": 4, "cv": 2, "random_state": 0}
+        return L2CNNClassifierCV(ALPHAS, **given, device=cuda, checkpoint=checkpoint)
 
     whole = make(None).fit(X, y)
     killed_after(2)
