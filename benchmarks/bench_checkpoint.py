@@ -14,6 +14,8 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+from sklearn.base import clone
+
 from benchmarks import _options, _tasks
 from benchmarks._measure import Figure, control_pair, interleaved, ratio
 from sklearn_l2cnn import L2CNNClassifier
@@ -45,7 +47,7 @@ def cost(name, task, options):
 
         def kept():
             own = Path(folder) / str(next(numbers))
-            type(clf)(**clf.get_params()).set_params(checkpoint=own).fit(task.X, task.y)
+            clone(clf).set_params(checkpoint=own).fit(task.X, task.y)
 
         ways = {"without": lambda: clf.fit(task.X, task.y), "with": kept}
         seconds, _ = interleaved(ways, options.repeats, control="without")

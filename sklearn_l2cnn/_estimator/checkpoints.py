@@ -44,40 +44,37 @@ def check_checkpoint(clf):
         ) from error
 
 
-def checkpoint_of(clf, net, data):
-    """Return the checkpoint of a fit, None where it is to have none.
-
-    Parameters
-    ----------
-    clf : L2CNNClassifier
-    net : Net
-        As the training begins with it.
-    data : TrainingData
-    """
-    return checkpoint_of_stack(clf, [(clf, net, data)])
-
-
-def checkpoint_of_stack(clf, members):
-    """Return the checkpoint of networks that are trained as one.
+def checkpoints_of(clf, trainings):
+    """Return the checkpoint of every training, None where there are to be none.
 
     Parameters
     ----------
     clf : L2CNNClassifier
         Whose folder counts.
-    members : list of tuple (clf, net, data)
-        What each training depends on.
+    trainings : list of list of tuple (clf, net, data)
+        What each depends on: its networks, as it begins with them. Several of one
+        training are trained as one.
+
+    Returns
+    -------
+    checkpoints : list of Checkpoint or None
     """
     if clf.checkpoint is None:
-        return None
-    known = {}
-    for *_, data in members:
-        if id(data) not in known:
-            known[id(data)] = _identity_of_data(data)
-    name = identity(
-        *(release(), torch.__version__, len(members)),
-        *(_identity_of_fit(each, net, known[id(data)]) for each, net, data in members),
-    )
-    return Checkpoint(clf.checkpoint, name, clf.checkpoint_keep)
+        return [None] * len(trainings)
+    # images are read once, however many networks are trained on them
+    found = {id(data): data for members in trainings for *_, data in members}
+    known = {key: _identity_of_data(data) for key, data in found.items()}
+    return [
+        Checkpoint(
+            clf.checkpoint,
+            identity(
+                *(release(), torch.__version__, len(members)),
+                *(_identity_of_fit(own, net, known[id(d)]) for own, net, d in members),
+            ),
+            clf.checkpoint_keep,
+        )
+        for members in trainings
+    ]
 
 
 def _identity_of_fit(clf, net, of_data):

@@ -11,7 +11,7 @@ from sklearn.utils.multiclass import unique_labels
 
 from sklearn_l2cnn._data.arrays import give_back_numbers, on_host, without_namespace
 from sklearn_l2cnn._data.validation import check_continues, check_labelled_images
-from sklearn_l2cnn._estimator.checkpoints import check_checkpoint, checkpoint_of
+from sklearn_l2cnn._estimator.checkpoints import check_checkpoint, checkpoints_of
 from sklearn_l2cnn._estimator.convergence import (
     warn_if_patience_is_too_long,
     warn_of_the_end,
@@ -134,7 +134,8 @@ def train_network(clf, data, devices, start=None, callbacks=()):
         if start is not None:
             net.follow_net(start)
         tensors = on_device(clf, net, data.summary, data.train, data.valid)
-        first, checkpoint = fit_callbacks(clf, net), checkpoint_of(clf, net, data)
+        first = fit_callbacks(clf, net)
+        [checkpoint] = checkpoints_of(clf, [[(clf, net, data)]])
         with written([checkpoint]):
             net.train(tensors, net.max_epochs, first, callbacks, checkpoint)
         net.offload()

@@ -15,7 +15,7 @@ from skorch.history import History
 
 from sklearn_l2cnn._data.arrays import as_tensor, on_host
 from sklearn_l2cnn._data.canonical import value_ranks
-from sklearn_l2cnn._estimator.checkpoints import checkpoint_of_stack
+from sklearn_l2cnn._estimator.checkpoints import checkpoints_of
 from sklearn_l2cnn._estimator.convergence import warn_of_the_end
 from sklearn_l2cnn._estimator.data import fold_data, training_data
 from sklearn_l2cnn._estimator.fitting import (
@@ -448,7 +448,7 @@ def _train(folds, template, device, told):
         for stack in plan_stacks(positions, kinds, most)
     ]
     nets = [[(*fold.nets[k], fold.data) for fold, k in stack] for stack in stacks]
-    checkpoints = [checkpoint_of_stack(template, members) for members in nets]
+    checkpoints = checkpoints_of(template, nets)
     with isolated(fold.data.seed, device, template.threads) as threads:
         trainings = [
             StackedTraining([fold.member(k) for fold, k in stack], told, checkpoint)

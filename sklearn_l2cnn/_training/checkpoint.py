@@ -53,8 +53,9 @@ class Checkpoint:
                 continue
             except Exception as error:  # whatever damaged files lead to
                 warnings.warn(
-                    f"The checkpoint {str(path)!r} cannot be read, and training goes "
-                    f"on from an earlier one, or begins anew: {first_line(error)}",
+                    f"The checkpoint {str(path)!r} cannot be read: "
+                    f"{first_line(error)}. Training goes on from an earlier one if "
+                    "there is one, or starts from the first epoch.",
                     UserWarning,
                     stacklevel=2,
                 )

@@ -76,9 +76,9 @@ class _Walk:
         elif isinstance(value, CodeType):
             self._all(value.co_code, value.co_names, value.co_consts)
         elif isinstance(value, FunctionType):
-            cells = [_content(cell) for cell in value.__closure__ or ()]
+            own = value.__code__, value.__defaults__, value.__kwdefaults__
             self._say(value.__module__, value.__qualname__)
-            self._all(value.__code__, value.__defaults__, value.__kwdefaults__, cells)
+            self._all(*own, enclosed_by(value))
         elif isinstance(value, type):
             self._class(value)
         elif isinstance(value, partial):
@@ -145,8 +145,12 @@ def _says_all(value, kind):
     return all(p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters)
 
 
-def _content(cell):
-    try:
-        return cell.cell_contents
-    except ValueError:  # it has none yet
-        return None
+def enclosed_by(function):
+    """List the variables of other functions that one uses, None if without a value."""
+    found = []
+    for cell in function.__closure__ or ():
+        try:
+            found.append(cell.cell_contents)
+        except ValueError:  # it has none yet
+            found.append(None)
+    return found

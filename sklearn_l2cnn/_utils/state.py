@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from sklearn_l2cnn._utils.identity import enclosed_by
+
 # Objects that are looked into; of what is further away the identity counts.
 _MOST_OBJECTS = 10_000
 _PLAIN = frozenset((type(None), bool, int, float, str, bytes))
@@ -175,7 +177,7 @@ def _variables(function):
     names = function.__code__.co_names
     used = [function.__globals__[n] for n in names if n in function.__globals__]
     return [
-        *(cell.cell_contents for cell in function.__closure__ or () if _full(cell)),
+        *(value for value in enclosed_by(function) if value is not None),
         # other functions, classes and modules are not looked into
         *(value for value in used if isinstance(value, _DATA)),
         *(function.__defaults__ or ()),
@@ -183,11 +185,3 @@ def _variables(function):
 
 
 _DATA = (bool, int, float, str, dict, *_CONTAINERS, np.ndarray, torch.Tensor)
-
-
-def _full(cell):
-    """Say whether a variable that functions share has a value yet."""
-    try:
-        return cell.cell_contents is not None
-    except ValueError:
-        return False

@@ -7,10 +7,12 @@ import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
 from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau
@@ -18,12 +20,13 @@ from torch.optim.lr_scheduler import LambdaLR, OneCycleLR, ReduceLROnPlateau
 from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
 from sklearn_l2cnn._training.checkpoint import Checkpoint
 from sklearn_l2cnn._training.net import Net
-from tests.conftest import double, tiny
+from tests.conftest import double, quick, tiny
 from tests.training.networks import functional
 
 ALPHAS = [1e-3, 1.0, 0.03]
 # On CUDA steps that are recorded round otherwise than the first ones after a resume.
 FIXED = {"random_state": 0, "device": "cpu"}
+small = partial(quick, device="cpu")
 
 
 class Killed(BaseException):
@@ -65,12 +68,6 @@ def n_epochs(monkeypatch):
     return seen
 
 
-def small(**parameters):
-    return L2CNNClassifier(
-        **{"architecture": tiny, "max_epochs": 3, **FIXED} | parameters
-    )
-
-
 def state(estimator):
     """All that a fit ends with, without times."""
     net = estimator.net_
@@ -82,13 +79,18 @@ def state(estimator):
     return history, weights, order[1].tolist(), order[2:], rates, trained
 
 
+def let_end(estimator, data, killed_after, after, **fit):
+    """Let a fit end after so many states, and the next ones go to their end."""
+    killed_after(after)
+    with pytest.raises(Killed):
+        estimator.fit(*data, **fit)
+    killed_after(None)
+
+
 def assert_goes_on(make, data, folder, killed_after, after, **fit):
     """Fit once as a whole, once ended after so many states and begun again."""
     whole = make(None).fit(*data, **fit)
-    killed_after(after)
-    with pytest.raises(Killed):
-        make(folder).fit(*data, **fit)
-    killed_after(None)
+    let_end(make(folder), data, killed_after, after, **fit)
     again = make(folder).fit(*data, **fit)
     assert state(again) == state(whole)
     return whole, again
@@ -209,7 +211,7 @@ def test_what_has_ended_is_loaded(digits, tmp_path, n_epochs):
     [path] = tmp_path.iterdir()
     del n_epochs[:]
     # neither the order of the rows nor what a fit does not depend on makes another
-    again = L2CNNClassifier(**clf.get_params()).set_params(tta="flip", random_state=0)
+    again = clone(clf).set_params(tta="flip", random_state=0)
     assert state(again.fit(X[::-1], y[::-1])) == whole
     assert not n_epochs and [*tmp_path.iterdir()] == [path]
     assert state(again.set_params(alpha=0.1).fit(X, y)) != whole
@@ -221,7 +223,7 @@ def test_what_has_ended_is_loaded(digits, tmp_path, n_epochs):
         {"penalize": lambda name, weight: True},
         {"penalize": lambda name, weight: weight.ndim > 1},
     ):
-        L2CNNClassifier(**clf.get_params()).set_params(**change).fit(X, y)
+        clone(clf).set_params(**change).fit(X, y)
     clf.fit(X[:99], y[:99])
     clf.fit(X, y, sample_weight=[2, *[1] * 99])
     assert len([*tmp_path.iterdir()]) == 9
@@ -309,10 +311,7 @@ def test_a_grid_search_goes_on(after, digits, tmp_path, killed_after, n_epochs):
 
     X, y = (part[:80] for part in digits)
     whole = make(None).fit(X, y)
-    killed_after(after)
-    with pytest.raises(Killed):
-        make(tmp_path).fit(X, y)
-    killed_after(None)
+    let_end(make(tmp_path), (X, y), killed_after, after)
     del n_epochs[:]
     again = make(tmp_path).fit(X, y)
     # all that were whole are taken from their files
@@ -343,10 +342,7 @@ def test_on_cuda_a_fit_goes_on_up_to_rounding(
         )
 
     whole = make(None).fit(X, y)
-    killed_after(2)
-    with pytest.raises(Killed):
-        make(tmp_path).fit(X, y)
-    killed_after(None)
+    let_end(make(tmp_path), (X, y), killed_after, 2)
     again = make(tmp_path).fit(X, y)
     np.testing.assert_allclose(again.loss_curve_, whole.loss_curve_, rtol=1e-3)
     assert again.loss_curve_[:2] == whole.loss_curve_[:2]
@@ -361,10 +357,7 @@ def test_on_cuda_a_stack_goes_on_up_to_rounding(digits, tmp_path, killed_after, 
         return L2CNNClassifierCV(ALPHAS, **given, device=cuda, checkpoint=checkpoint)
 
     whole = make(None).fit(X, y)
-    killed_after(2)
-    with pytest.raises(Killed):
-        make(tmp_path).fit(X, y)
-    killed_after(None)
+    let_end(make(tmp_path), (X, y), killed_after, 2)
     again = make(tmp_path).fit(X, y)
     np.testing.assert_allclose(again.losses_path_, whole.losses_path_, rtol=1e-3)
 
