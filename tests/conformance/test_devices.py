@@ -8,7 +8,7 @@ from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
 from sklearn_l2cnn.feature_extraction import CNNFeatures
 from sklearn_l2cnn.feature_selection import FilterSelector, PixelSelector
 from tests.conformance.test_classifiers import SEARCH, expect_all
-from tests.conftest import quick
+from tests.conftest import quick, tiny
 from tests.preprocessing.test_transformers import ALL, CONFIGURED
 
 pytestmark = [
@@ -24,11 +24,14 @@ ON_CUDA = {"device": "cuda", "max_epochs": 5}
 CLASSIFIERS = [
     L2CNNClassifier(**ON_CUDA),
     pytest.param(
-        L2CNNClassifierCV(**(SEARCH | {"device": "cuda"})), marks=pytest.mark.slow
+        L2CNNClassifierCV(
+            **(SEARCH | {"architecture": tiny, "lr": 0.05, "device": "cuda"})
+        ),
+        marks=pytest.mark.slow,
     ),
 ]
 OTHERS = [
-    FilterSelector(L2CNNClassifier(**ON_CUDA)),
+    FilterSelector(quick(device="cuda", lr=0.01)),
     CNNFeatures(quick(device="cuda")),
     PixelSelector(quick(device="cuda")),
     *(cls() for cls in ALL),
