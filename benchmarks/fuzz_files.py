@@ -175,7 +175,9 @@ def _change_array(draw, arrays):
     elif kind == 1:
         arrays[name] = value.reshape(-1)[: value.size // 2].copy()
     elif kind == 2:
-        arrays[name] = value.astype(draw.choice(("float64", "int64", "uint8", "bool")))
+        dtype = draw.choice(("float64", "int64", "uint8", "bool"))
+        with np.errstate(invalid="ignore"):  # of NaN as an integer
+            arrays[name] = value.astype(dtype)
     elif kind == 3:
         arrays[name] = np.full_like(value, draw.choice((0, 1, 255)))
     elif value.dtype.kind == "f":

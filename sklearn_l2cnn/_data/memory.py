@@ -17,6 +17,8 @@ _STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2
 _BY_FORMAT = {"WEBP": 13, "AVIF": 16, "ICO": 16, "GIF": 1, "FITS": 60}
 # JPEG 2000: an integer for every channel, coefficients and a copy.
 _BY_CHANNEL = {"JPEG2000": 6, "ICNS": 6}
+# What openjpeg keeps of every tile, however small, and of every channel of it.
+_TILE, _CHANNEL_OF_TILE = 6000, 1200
 # The decoders of Pillow that go over an image line by line.
 _BY_LINES = frozenset(
     ("raw", "zip", "gif", "bit", "fli", "hex", "packbits", "pcd", "pcx", "sgi_rle")
@@ -36,6 +38,9 @@ _BITS, _ORIENTATION, _ROWS_PER_STRIP, _TILE_WIDTH, _TILE_LENGTH = (
 )
 # Where PNG and JPEG 2000 have two sides of four bytes.
 _SIDES = re.compile(rb"(?:IHDR|ihdr|\xff\x4f\xff\x51.{4})(.{8})", re.DOTALL)
+
+# Where JPEG 2000 has the sides and offsets of image and tiles, of four bytes each.
+_TILES = re.compile(rb"\xff\x4f\xff\x51.{4}(.{32})", re.DOTALL)
 
 
 def bytes_to_decode(image, full):
@@ -66,7 +71,9 @@ def bytes_to_decode(image, full):
     if image.format in _BY_FORMAT:
         beside = _BY_FORMAT[image.format] * pixels
     elif image.format in _BY_CHANNEL:
-        beside = _BY_CHANNEL[image.format] * len(image.getbands()) * pixels
+        depth = len(image.getbands())
+        of_tiles = (_TILE + _CHANNEL_OF_TILE * depth) * _tiles_within(image.fp)
+        beside = _BY_CHANNEL[image.format] * depth * pixels + of_tiles
     elif codec == "jpeg":
         beside = _coefficients(image, full)
     elif codec == "libtiff":
@@ -123,11 +130,27 @@ def _strip(image):
 
 def _pixels_within(file):
     """Return the most pixels of the images in a file that holds several."""
+    found = _SIDES.findall(_content(file))
+    return max((math.prod(struct.unpack(">II", two)) for two in found), default=0)
+
+
+def _tiles_within(file):
+    """Return the most tiles of the JPEG 2000 images in a file."""
+    most = 0
+    for sizes in _TILES.findall(_content(file)):
+        width, height, _, _, across, down, left, top = struct.unpack(">8I", sizes)
+        if across and down:
+            tiles = -(-(width - left) // across) * -(-(height - top) // down)
+            most = max(most, tiles)
+    return most
+
+
+def _content(file):
     before = file.tell()
     file.seek(0)
-    found = _SIDES.findall(file.read())
+    content = file.read()
     file.seek(before)
-    return max((math.prod(struct.unpack(">II", two)) for two in found), default=0)
+    return content
 
 
 def pixels_of_icons(file):

@@ -138,6 +138,17 @@ def test_headers_of_a_few_bytes_take_no_memory(tmp_path):
 
 
 @linux
+def test_a_file_of_many_tiles_takes_what_is_kept_of_each(tmp_path):
+    image = Image.new("RGB", (1000, 1000))
+    (tmp_path / "tiles").write_bytes(encoded(image, "jpeg2000", tile_size=(8, 8)))
+    enough_for_pixels, plenty = 6_000_000, 60_000_000
+    found = peaks(tmp_path, [enough_for_pixels, plenty], "RGB")
+    (few, refused), (all_that_it_takes, read) = found.values()
+    assert refused and few < MORE
+    assert not read and 4 * enough_for_pixels + MORE < all_that_it_takes < 4 * plenty
+
+
+@linux
 def test_no_more_is_asked_of_a_file_than_it_has(tmp_path):
     # a chunk in front of the pixels that says it has 2 GB
     content = encoded(Image.new("RGB", (9, 9)), "png")
