@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from sklearn_l2cnn._data.arrays import as_tensor
-from sklearn_l2cnn._data.canonical import canonical_set
+from sklearn_l2cnn._data.canonical import canonical_set, survey
 from sklearn_l2cnn.datasets import load_cifar10, load_mnist
 
 
@@ -63,7 +63,7 @@ def task(name, X, y, X_test, y_test, **recipe):
     """Make a task, its training rows distinct and in canonical order."""
     X, X_test = (part.reshape(*part.shape[:3], -1) for part in (X, X_test))
     y, y_test = (part.astype(np.int64) for part in (y, y_test))
-    rows = canonical_set(as_tensor(X), y, np.ones(len(X))).rows
+    rows = canonical_set(survey(as_tensor(X)), y, np.ones(len(X))).rows
     return Task(name, np.ascontiguousarray(X[rows]), y[rows], X_test, y_test, **recipe)
 
 

@@ -198,7 +198,8 @@ class Case:
     def fit_again(self, arguments, named):
         """Raise where a clone learns something else, with nothing being set."""
         inner = getattr(self.estimator, "estimator", self.estimator)
-        seed = getattr(inner, "random_state", None)
+        seeds = [getattr(part, "random_state", None) for part in (self.estimator, inner)]
+        seed = seeds[1] if seeds[0] is None else seeds[0]  # which replaces the other
         if not isinstance(seed, int) or self.draw.chance(0.7):
             return
         self.told.append("fit of a clone")
@@ -268,7 +269,7 @@ def predict(case):
 def score(case):
     X, _, _ = case.data()
     # what is strange about labels is a matter of scikit-learn's metrics
-    case.method("score", X, labels(case.draw, _length(X) or 1))
+    case.method("score", X, np.asarray(labels(case.draw, _length(X) or 1)))
 
 
 def set_params(case):

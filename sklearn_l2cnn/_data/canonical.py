@@ -14,18 +14,35 @@ rounding. Keys that are computed, such as a sum or a hash of rounded values, wou
 do: somewhere among many images rounding tips the one but not the other.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from sklearn_l2cnn._data.arrays import on_host
-from sklearn_l2cnn._data.pixels import chunks
+from sklearn_l2cnn._data.pixels import Moments, chunks, in_chunks, moments_of
 
 # Pixels that images are compared by at a time, and those after which images that still
 # are the same are probably so altogether.
 _PLACES = 32
 _ENOUGH = 64
+
+
+class Survey(NamedTuple):
+    """Images, and what has to be known of each of them before any is trained on.
+
+    Attributes
+    ----------
+    images : Tensor of shape (n, height, width, channels)
+    ranks : ndarray of int of shape (n,)
+        `value_ranks`.
+    moments : Moments
+    """
+
+    images: object
+    ranks: object
+    moments: Moments
 
 
 class ImageSet(NamedTuple):
@@ -55,38 +72,59 @@ class ImageSet(NamedTuple):
         return np.bincount(self.labels, weights=self.weight, minlength=n_classes)
 
 
-def canonical_set(images, labels, weight, rows=None, ranks=None):
-    """Drop, merge and sort the rows of a weighted set of labelled images.
+def survey(images):
+    """Look at all images once, and at those again that can hardly be told apart.
 
     Parameters
     ----------
     images : Tensor of shape (n, height, width, channels)
+
+    Returns
+    -------
+    survey : Survey
+    """
+    places, values = _places_of(images.shape[1:])[:_ENOUGH], []
+
+    def seen():
+        for chunk in in_chunks(images):
+            values.append(_at(chunk, places))
+            yield chunk
+
+    moments = moments_of(seen())
+    return Survey(images, value_ranks(images, np.concatenate(values)), moments)
+
+
+def canonical_set(survey, labels, weight, rows=None):
+    """Drop, merge and sort the rows of a weighted set of labelled images.
+
+    Parameters
+    ----------
+    survey : Survey
+        Of the images.
     labels : ndarray of int of shape (m,)
     weight : ndarray of float64 of shape (m,)
         Finite and not negative.
     rows : ndarray of int of shape (m,), default=None
         Which images the labels and weights belong to; None means all.
-    ranks : ndarray of int of shape (n,), default=None
-        `value_ranks` of all images, where they are known.
 
     Returns
     -------
     image_set : ImageSet
     """
     if rows is None:
-        rows = np.arange(len(images))
+        rows = np.arange(len(survey.images))
     counts = weight > 0
     rows, labels, weight = rows[counts], labels[counts], weight[counts]
-    key = value_ranks(images, rows) if ranks is None else ranks[rows]
+    key = survey.ranks[rows]
     # Within a group the weights are sorted, so that their sum has one order as well.
     order = np.lexsort((weight, labels, key))
     starts = np.flatnonzero(_differs(key[order]) | _differs(labels[order]))
     summed = np.add.reduceat(weight[order], starts)
     first = order[starts]
-    return ImageSet(images, rows[first], labels[first], summed)
+    return ImageSet(survey.images, rows[first], labels[first], summed)
 
 
-def value_ranks(images, rows):
+def value_ranks(images, values):
     """Rank images by the values of their pixels, one pixel after another.
 
     A few pixels that lie all over the image tell most images apart. Those that they do
@@ -95,32 +133,61 @@ def value_ranks(images, rows):
     Parameters
     ----------
     images : Tensor of shape (n, height, width, channels)
-    rows : ndarray of int of shape (m,)
+    values : ndarray of shape (n, n_places)
+        Their pixels in the first few of `_places_of`.
 
     Returns
     -------
-    ranks : ndarray of int of shape (m,)
+    ranks : ndarray of int of shape (n,)
         How many of the others are smaller; the same for identical images.
     """
-    ranks, tied = np.zeros(len(rows), dtype=int), np.arange(len(rows))
-    places = np.random.RandomState(0).permutation(images[0].numel())
-    few = len(places) - _ENOUGH
-    while len(tied) > 1 and len(places):
-        values = _pixels(images, rows[tied], places[:_PLACES])
+    ranks, tied = np.zeros(len(values), dtype=int), np.arange(len(values))
+    n_seen = values.shape[1]
+    for start in range(0, n_seen, _PLACES):
+        tied = _refine(ranks, tied, values[tied, start : start + _PLACES])
+    places = _places_of(images.shape[1:])[n_seen:]
+    while len(tied):
+        places = places[_vary(images, tied, ranks[tied])[places]]
+        if not len(places):  # they are the same
+            break
+        at_places = partial(_at, places=places[:_PLACES])
+        found = [at_places(chunk) for chunk in in_chunks(images, tied)]
+        tied = _refine(ranks, tied, np.concatenate(found))
         places = places[_PLACES:]
-        order = np.lexsort((*values[::-1], ranks[tied]))
-        tied, before = tied[order], ranks[tied[order]]
-        starts = _differs(before)
-        for value in values:
-            starts |= _differs(value[order])
-        starts = np.flatnonzero(starts)
-        sizes = np.diff(starts, append=len(tied))
-        # a group stays where the one was that it was a part of
-        ranks[tied] = before - np.searchsorted(before, before) + starts.repeat(sizes)
-        tied = tied[(sizes > 1).repeat(sizes)]
-        if len(places) <= few:
-            places = places[_vary(images, rows[tied], ranks[tied])[places]]
     return ranks
+
+
+def _places_of(shape):
+    """Return the places of an image that is flattened, as it is looked at."""
+    return np.random.RandomState(0).permutation(int(np.prod(shape)))
+
+
+def _refine(ranks, tied, values):
+    """Rank images of the same rank by more values; return those still the same.
+
+    Parameters
+    ----------
+    ranks : ndarray of int of shape (n,)
+        Those of the images that are ranked are changed.
+    tied : ndarray of int
+        Positions of images that share their rank with others.
+    values : ndarray of shape (n_tied, n_places)
+
+    Returns
+    -------
+    tied : ndarray of int
+    """
+    values = values.T
+    order = np.lexsort((*values[::-1], ranks[tied]))
+    tied, before = tied[order], ranks[tied[order]]
+    starts = _differs(before)
+    for value in values:
+        starts |= _differs(value[order])
+    starts = np.flatnonzero(starts)
+    sizes = np.diff(starts, append=len(tied))
+    # a group stays where the one was that it was a part of
+    ranks[tied] = before - np.searchsorted(before, before) + starts.repeat(sizes)
+    return tied[(sizes > 1).repeat(sizes)]
 
 
 def _differs(values):
@@ -130,11 +197,10 @@ def _differs(values):
     return found
 
 
-def _pixels(images, rows, places):
-    """Return the values in some places of some images: an array for each place."""
-    rows = torch.from_numpy(rows).to(images.device)
-    where = zip(*np.unravel_index(places, images.shape[1:]), strict=True)
-    return [on_host(images[(rows, *map(int, place))]) for place in where]
+def _at(images, places):
+    """Return the values in some places of images: a row for each image."""
+    where = np.unravel_index(places, images.shape[1:])
+    return on_host(images[(slice(None), *map(torch.from_numpy, where))])
 
 
 def _vary(images, rows, ranks):

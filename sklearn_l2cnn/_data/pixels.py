@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +19,19 @@ def chunks(n_rows, image_shape):
     step = max(1, _CHUNK_VALUES // max(1, math.prod(image_shape)))
     for start in range(0, n_rows, step):
         yield slice(start, min(start + step, n_rows))
+
+
+def in_chunks(images, rows=None):
+    """Yield images, or some of them, in chunks of a bounded size.
+
+    Parameters
+    ----------
+    images : Tensor of shape (n, height, width, channels)
+    rows : ndarray of int, default=None
+    """
+    n_rows = len(images) if rows is None else len(rows)
+    for chunk in chunks(n_rows, images.shape[1:]):
+        yield images[chunk if rows is None else rows[chunk]]
 
 
 def white_of(images):
@@ -42,15 +56,72 @@ def as_floats_like(values, images):
     return values.to(torch.promote_types(images.dtype, torch.float32))
 
 
-def channel_statistics(images, rows, weight):
-    """Weighted mean and variance of every channel, in float64.
+class Moments(NamedTuple):
+    """The pixels of every image, channel by channel.
 
-    Both are taken of the distance to a number near the mean, so that nothing is lost
-    where pixels vary little around a large one.
+    Attributes
+    ----------
+    low, high : ndarray of shape (n, channels)
+    mean : ndarray of float64 of shape (n, channels)
+    spread : ndarray of float64 of shape (n, channels)
+        The mean square of the distance to the mean.
+    white : float
+        What counts as 1.
+    """
+
+    low: object
+    high: object
+    mean: object
+    spread: object
+    white: float
+
+    def largest(self):
+        """Return the largest absolute value."""
+        return max(float(self.high.max()), -float(self.low.min()))
+
+
+def moments_of(parts):
+    """Return the moments of images.
+
+    Those of an image do not depend on which others there are.
 
     Parameters
     ----------
-    images : Tensor of shape (n, height, width, channels)
+    parts : iterable of Tensor of shape (n, height, width, channels)
+        The images, in parts.
+
+    Returns
+    -------
+    moments : Moments
+    """
+    found, white = [], 1.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for images in parts:
+            found.append(_moments_of_chunk(images))
+            white = white_of(images)
+    return Moments(*map(np.concatenate, zip(*found, strict=True)), white)
+
+
+def _moments_of_chunk(images):
+    values = _by_channel(images)
+    low, high, n_pixels = values.min(axis=2), values.max(axis=2), values.shape[2]
+    if values.dtype == np.uint8:  # sums of integers, without any rounding
+        sums = values.sum(axis=2, dtype=np.int64)
+        squares = np.square(values, dtype=np.uint16).sum(axis=2, dtype=np.int64)
+        return low, high, sums / n_pixels, (squares * n_pixels - sums**2) / n_pixels**2
+    # by rounding a mean may lie beyond the values; what is constant varies by 0
+    mean = np.clip(values.sum(axis=2) / n_pixels, low, high)
+    values = values - mean[:, :, None]  # not in place: it may be what the user gave
+    values *= values
+    return low, high, mean, values.sum(axis=2) / n_pixels
+
+
+def channel_statistics(moments, rows, weight):
+    """Weighted mean and variance of every channel, in float64.
+
+    Parameters
+    ----------
+    moments : Moments
     rows : ndarray of int of shape (m,)
         Which images, in the order in which they are summed.
     weight : ndarray of shape (m,)
@@ -60,16 +131,12 @@ def channel_statistics(images, rows, weight):
     mean, variance : ndarray of shape (channels,)
         The variance of a channel that is constant is exactly 0.
     """
-    weight = np.asarray(weight, dtype=np.float64)
-    share = weight / (weight.sum() * images.shape[1] * images.shape[2])
-    is_byte = images.dtype == torch.uint8
+    low, high, mean, spread = (part[rows] for part in moments[:4])
+    share = np.asarray(weight, dtype=np.float64) / np.sum(weight, dtype=np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
-        moments = _moments_of_bytes if is_byte else _moments_of_floats
-        center, drift, variance = moments(images, rows, share)
-        variance = np.maximum(variance - np.square(drift), 0.0)
-        mean = center + drift
-    white = white_of(images)
-    return finite_moments(mean / white, variance / white**2)
+        center = np.clip(_weighted_sum(share, mean), low.min(axis=0), high.max(axis=0))
+        variance = _weighted_sum(share, spread + np.square(mean - center))
+    return finite_moments(center / moments.white, variance / moments.white**2)
 
 
 def finite_moments(mean, variance):
@@ -111,44 +178,6 @@ def power_of_two(magnitudes):
         Positive.
     """
     return torch.exp2(torch.floor(torch.log2(magnitudes)))  # which ONNX has as well
-
-
-def _moments_of_bytes(images, rows, share):
-    """Return a center, and mean and mean square of the distance to it, by channel.
-
-    The sums over an image are those of integers, without any rounding.
-    """
-    n_pixels = images.shape[1] * images.shape[2]
-    sums, squares = [], []
-    for chunk in chunks(len(rows), images.shape[1:]):
-        values = _by_channel(images[rows[chunk]])
-        sums.append(values.sum(axis=2, dtype=np.int64))
-        squares.append(np.square(values, dtype=np.uint16).sum(axis=2, dtype=np.int64))
-    sums, squares = np.concatenate(sums), np.concatenate(squares)
-    center = np.rint(_weighted_sum(share, sums)).astype(np.int64)
-    squares += center * (center * n_pixels - 2 * sums)
-    drift = _weighted_sum(share, sums - center * n_pixels)
-    return center, drift, _weighted_sum(share, squares)
-
-
-def _moments_of_floats(images, rows, share):
-    """Do as `_moments_of_bytes` does, in two passes."""
-    mean, low, high = 0.0, [], []
-    for chunk in chunks(len(rows), images.shape[1:]):
-        values = _by_channel(images[rows[chunk]])
-        low.append(values.min(axis=2).min(axis=0))
-        high.append(values.max(axis=2).max(axis=0))
-        mean = mean + _weighted_sum(share[chunk], values.sum(axis=2))
-    low, high = np.min(low, axis=0), np.max(high, axis=0)
-    center = np.where(low == high, low, mean)
-    drift, variance = 0.0, 0.0
-    for chunk in chunks(len(rows), images.shape[1:]):
-        values = _by_channel(images[rows[chunk]])
-        values -= center[:, None]
-        drift = drift + _weighted_sum(share[chunk], values.sum(axis=2))
-        values *= values
-        variance = variance + _weighted_sum(share[chunk], values.sum(axis=2))
-    return center, drift, variance
 
 
 def _by_channel(images):

@@ -15,6 +15,7 @@ from sklearn_l2cnn._data.arrays import (
     origin_of,
     without_namespace,
 )
+from sklearn_l2cnn._data.canonical import Survey, survey
 from sklearn_l2cnn._data.data_sets import refuse_data_set
 from sklearn_l2cnn._data.images import as_images, describe, ndim_of
 from sklearn_l2cnn._utils.estimators import set_attributes
@@ -51,7 +52,8 @@ class LabelledImages(NamedTuple):
 
     Attributes
     ----------
-    images : Tensor of shape (n, height, width, channels)
+    survey : Survey
+        Of the images.
     y : ndarray of shape (n,)
     weight : ndarray of float64 of shape (n,)
     info : InputInfo
@@ -61,7 +63,7 @@ class LabelledImages(NamedTuple):
         X, y and metadata as the user gave them, for scikit-learn's callbacks.
     """
 
-    images: object
+    survey: Survey
     y: object
     weight: object
     info: InputInfo
@@ -170,7 +172,7 @@ def check_labelled_images(estimator, X, y, sample_weight, info=None):
     labels, weight = check_targets(estimator, y, sample_weight, images)
     metadata = None if sample_weight is None else {"sample_weight": sample_weight}
     given = {"X": X, "y": y, "metadata": metadata}
-    return LabelledImages(images, labels, weight, info, origin_of(X), given)
+    return LabelledImages(survey(images), labels, weight, info, origin_of(X), given)
 
 
 def check_targets(estimator, y, sample_weight, images, suffix=""):
@@ -313,7 +315,7 @@ def check_validation_data(estimator, X_val, y_val, sample_weight_val, info):
 
     Returns
     -------
-    images, y, weight : Tensor and ndarray, or None where there is no X_val
+    survey, y, weight : Survey and ndarray, or None where there is no X_val
     """
     if X_val is None and y_val is None and sample_weight_val is None:
         return None
@@ -327,7 +329,8 @@ def check_validation_data(estimator, X_val, y_val, sample_weight_val, info):
             "wanted."
         )
     images = check_images(estimator, X_val, info, name="X_val")
-    return images, *check_targets(estimator, y_val, sample_weight_val, images, "_val")
+    targets = check_targets(estimator, y_val, sample_weight_val, images, "_val")
+    return survey(images), *targets
 
 
 def check_continues(old_classes, old_shape, classes, image_shape):

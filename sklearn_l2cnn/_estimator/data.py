@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sklearn_l2cnn._data.arrays import dtype_name
 from sklearn_l2cnn._data.canonical import ImageSet, canonical_set
-from sklearn_l2cnn._data.pixels import channel_statistics, merge_statistics, unit_of
+from sklearn_l2cnn._data.pixels import channel_statistics, merge_statistics
 from sklearn_l2cnn._data.validation import (
     InputInfo,
     check_validation_data,
@@ -45,10 +46,11 @@ class DataSummary(NamedTuple):
         _, mean, variance = self.statistics
         return mean, np.sqrt(np.where(variance > 0, variance, 1.0))
 
-    def with_more(self, image_set):
+    def with_more(self, moments, image_set):
         """Return the summary of what was summarised and of more images."""
         mass = self.class_mass + image_set.class_mass(len(self.classes))
-        statistics = merge_statistics(self.statistics, statistics_of(image_set))
+        new = statistics_of(moments, image_set)
+        statistics = merge_statistics(self.statistics, new)
         return self._replace(class_mass=mass, statistics=statistics)
 
 
@@ -81,11 +83,11 @@ class TrainingData(NamedTuple):
         return self._replace(train=train, valid=valid)
 
 
-def statistics_of(image_set):
+def statistics_of(moments, image_set):
     """Return total weight, mean and variance of the pixels of a set of images."""
     # normalised, so that a constant factor on the weights does not show in the bits
     weight = normalized_weights(image_set.weight)
-    statistics = channel_statistics(image_set.images, image_set.rows, weight)
+    statistics = channel_statistics(moments, image_set.rows, weight)
     return float(image_set.weight.sum()), *statistics
 
 
@@ -104,21 +106,19 @@ def training_data(clf, labelled, validation=(None, None, None)):
     """
     valid = check_validation_data(clf, *validation, labelled.info)
     classes = labelled.classes()
-    train = labelled_set(labelled.images, labelled.y, labelled.weight, classes)
+    train = labelled_set(labelled.survey, labelled.y, labelled.weight, classes)
     if valid is not None:
         valid = labelled_set(*valid, classes, name="y_val")
     return seeded(clf, labelled, classes, train, valid, clf.early_stopping)
 
 
-def fold_data(clf, labelled, ranks, train, valid):
+def fold_data(clf, labelled, train, valid):
     """Bring some rows of validated images to their canonical form.
 
     Parameters
     ----------
     clf : L2CNNClassifier
     labelled : LabelledImages
-    ranks : ndarray of int of shape (n,)
-        `value_ranks` of all images.
     train, valid : ndarray of int
         Rows to train on and to validate on, the latter of classes among the former.
 
@@ -135,17 +135,17 @@ def fold_data(clf, labelled, ranks, train, valid):
 
     def image_set(rows):
         y, weight = labelled.y[rows], labelled.weight[rows]
-        return labelled_set(labelled.images, y, weight, classes, rows, ranks)
+        return labelled_set(labelled.survey, y, weight, classes, rows)
 
     valid = image_set(valid) if len(valid) else None
     train = image_set(train)
     return seeded(clf, labelled, classes, train, valid, clf.early_stopping)
 
 
-def labelled_set(images, y, weight, classes, rows=None, ranks=None, name="y"):
+def labelled_set(survey, y, weight, classes, rows=None, name="y"):
     """Bring images and their labels to canonical form; see `canonical_set`."""
     labels = encode_labels(y, weight, classes, name)
-    return canonical_set(images, labels, weight, rows, ranks)
+    return canonical_set(survey, labels, weight, rows)
 
 
 def seeded(clf, labelled, classes, train, valid=None, holds_out=False):
@@ -165,6 +165,8 @@ def seeded(clf, labelled, classes, train, valid=None, holds_out=False):
         generator = np.random.RandomState(split_seed)
         rows, others = held_out(train.labels, clf.validation_fraction, generator)
         train, valid = train.take(rows), train.take(others)
-    unit, statistics = unit_of(labelled.images), statistics_of(train)
+    moments = labelled.survey.moments
+    unit = dtype_name(labelled.survey.images), moments.largest()
+    statistics = statistics_of(moments, train)
     summary = DataSummary(labelled.info, classes, unit, mass, statistics)
     return TrainingData(summary, train, valid, seed, order_seed)

@@ -183,13 +183,13 @@ def partial_fit(clf, X, y, classes, sample_weight):
     known = _check_classes(classes, earlier)
     info = None if earlier is None else earlier.info
     labelled = check_labelled_images(clf, X, y, sample_weight, info)
-    train = labelled_set(labelled.images, labelled.y, labelled.weight, known)
+    train = labelled_set(labelled.survey, labelled.y, labelled.weight, known)
     if earlier is None:
         data = seeded(clf, labelled, known, train)
         summary, net = data.summary, build_net(clf, data, resolve_device(clf.device))
     else:
         check_network(clf, "partial_fit")
-        summary, net = earlier.with_more(train), clf.net_
+        summary, net = earlier.with_more(labelled.survey.moments, train), clf.net_
     before, parameters = copy.deepcopy(net.training_state()), net.followed()
     n_epochs = len(net.history)
     try:

@@ -14,7 +14,6 @@ from sklearn.utils.parallel import Parallel, delayed
 from skorch.history import History
 
 from sklearn_l2cnn._data.arrays import as_tensor, on_host
-from sklearn_l2cnn._data.canonical import value_ranks
 from sklearn_l2cnn._estimator.checkpoints import checkpoints_of
 from sklearn_l2cnn._estimator.convergence import warn_of_the_end
 from sklearn_l2cnn._estimator.data import fold_data, training_data
@@ -130,7 +129,6 @@ def folds_data(template, labelled, folds):
     failed : dict of ValueError
         Those of the other folds.
     """
-    ranks = value_ranks(labelled.images, np.arange(len(labelled.images)))
     found, failed = {}, {}
     for number, (train, test) in enumerate(folds):
         y, weighs = labelled.y, labelled.weight > 0
@@ -142,7 +140,7 @@ def folds_data(template, labelled, folds):
         if clf.early_stopping or clf.lr_schedule == "plateau" or clf.callbacks:
             valid = valid[:0]
         try:
-            found[number] = fold_data(clf, labelled, ranks, train, valid)
+            found[number] = fold_data(clf, labelled, train, valid)
         except ValueError as error:
             failed[number] = error
     return found, failed

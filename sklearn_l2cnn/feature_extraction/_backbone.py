@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from skorch.utils import get_map_location
 
-from sklearn_l2cnn._data.canonical import canonical_set
+from sklearn_l2cnn._data.canonical import canonical_set, survey
 from sklearn_l2cnn._data.pixels import unit_of
 from sklearn_l2cnn._data.validation import check_weight, read_images
 from sklearn_l2cnn._estimator.data import DataSummary, statistics_of
@@ -100,8 +100,9 @@ class Backbone(BaseEstimator):
         statistics = None
         if self.standardize:
             # merged and sorted, so that the order of the rows has no effect
-            data = canonical_set(images, np.zeros(len(images), dtype=int), weight)
-            statistics = statistics_of(data)
+            found = survey(images)
+            data = canonical_set(found, np.zeros(len(images), dtype=int), weight)
+            statistics = statistics_of(found.moments, data)
         self._summary_ = DataSummary(info, None, unit_of(images), None, statistics)
         pixels = self._summary_.pixels(self.standardize)
         recipe = recipe_of(network.eval(), self.architecture, None, shape, 2)

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_l2cnn._classifier import L2CNNClassifier
 from sklearn_l2cnn._data.arrays import give_back, on_host
-from sklearn_l2cnn._data.canonical import canonical_set
+from sklearn_l2cnn._data.canonical import canonical_set, survey
 from sklearn_l2cnn._data.images import as_images, in_form, ndim_of
 from sklearn_l2cnn._data.validation import check_targets, check_weight, encode_labels
 from sklearn_l2cnn._data.weights import normalized_weights
@@ -323,7 +323,7 @@ class PixelSelector(RowsInFramesMixin, WrappingMixin, SelectorMixin, BaseEstimat
             y, weight = check_targets(self, y, sample_weight, images)
             labels = encode_labels(y, weight, clf._summary_.classes, "y")
         # so that the order of the rows, and repeats, have no effect on the sums
-        data = canonical_set(images, labels, weight)
+        data = canonical_set(survey(images), labels, weight)
         weight = torch.as_tensor(normalized_weights(data.weight)).double()
         labels = torch.as_tensor(data.labels).to(clf.net_.device)
         device = torch.device(clf.net_.device)

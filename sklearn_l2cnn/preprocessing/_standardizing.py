@@ -13,7 +13,9 @@ from sklearn_l2cnn._data.pixels import (
     channel_statistics,
     chunks,
     finite_moments,
+    in_chunks,
     merge_statistics,
+    moments_of,
 )
 from sklearn_l2cnn.preprocessing._base import (
     ImageTransformer,
@@ -92,7 +94,8 @@ class ChannelStandardizer(_Standardizer):
 
     def _learn(self, images, weight, first):
         rows = np.arange(len(images))
-        statistics = float(weight.sum()), *channel_statistics(images, rows, weight)
+        moments = moments_of(in_chunks(images))
+        statistics = float(weight.sum()), *channel_statistics(moments, rows, weight)
         if not first:
             old = [self._learnt_[name] for name in ("n_samples_seen_", "mean_", "var_")]
             statistics = merge_statistics(old, statistics)

@@ -5,7 +5,7 @@ import pytest
 
 from sklearn_l2cnn._data import canonical as _canonical
 from sklearn_l2cnn._data.arrays import as_tensor
-from sklearn_l2cnn._data.canonical import value_ranks as ranks_of_tensors
+from sklearn_l2cnn._data.canonical import survey
 from sklearn_l2cnn._data.weights import normalized_weights
 
 RNG = np.random.RandomState(0)
@@ -22,7 +22,9 @@ def weighted_images(dtype, n=40):
 
 def canonical_set(images, labels, weight, **options):
     """Call the function with a tensor of images; return its images as numpy's."""
-    found = _canonical.canonical_set(as_tensor(images), labels, weight, **options)
+    found = _canonical.canonical_set(
+        survey(as_tensor(images)), labels, weight, **options
+    )
     return found._replace(images=images)
 
 
@@ -31,9 +33,8 @@ def canonical_form(images, labels, weight):
     return found.rows, found.weight
 
 
-def value_ranks(images, rows=None):
-    rows = np.arange(len(images)) if rows is None else rows
-    return ranks_of_tensors(as_tensor(images), rows)
+def value_ranks(images):
+    return survey(as_tensor(images)).ranks
 
 
 def as_dict(images, labels, weight):
@@ -109,7 +110,7 @@ def test_ranks_are_those_of_a_sort_by_value(levels, dtype, shape):
 def test_ranks_of_some_rows_are_in_the_order_of_all():
     images = RNG.randint(0, 3, size=(300, 4, 4, 1), dtype=np.uint8)
     rows = RNG.permutation(300)[:100]
-    some, whole = value_ranks(images, rows), value_ranks(images)[rows]
+    some, whole = value_ranks(images[rows]), value_ranks(images)[rows]
     assert np.array_equal(
         np.unique(some, return_inverse=True)[1],
         np.unique(whole, return_inverse=True)[1],
@@ -153,11 +154,10 @@ def test_class_mass_and_take():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_some_rows_with_known_ranks_are_these_rows(dtype):
+def test_some_rows_of_a_survey_are_these_rows(dtype):
     images, labels, weight = weighted_images(dtype)
     rows = RNG.permutation(len(images))[: len(images) // 2]
-    ranks = value_ranks(images)
-    found = canonical_set(images, labels[rows], weight[rows], rows=rows, ranks=ranks)
+    found = canonical_set(images, labels[rows], weight[rows], rows=rows)
     alone = canonical_set(images[rows], labels[rows], weight[rows])
     assert np.array_equal(found.rows, rows[alone.rows])
     assert np.array_equal(found.labels, alone.labels)

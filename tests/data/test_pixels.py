@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from sklearn_l2cnn._data import pixels as _pixels
 from sklearn_l2cnn._data.arrays import as_tensor
 from sklearn_l2cnn._data.pixels import (
-    channel_statistics,
     chunks,
     merge_statistics,
     standardized,
@@ -17,6 +17,11 @@ from sklearn_l2cnn._data.pixels import (
 )
 
 RNG = np.random.RandomState(0)
+
+
+def channel_statistics(images, *arguments):
+    moments = _pixels.moments_of(_pixels.in_chunks(as_tensor(images)))
+    return _pixels.channel_statistics(moments, *arguments)
 
 
 def naive_statistics(images, weight):
@@ -38,7 +43,7 @@ def test_statistics_match_the_definition(dtype, offset, monkeypatch):
     monkeypatch.setattr("sklearn_l2cnn._data.pixels._CHUNK_VALUES", 100)  # several
     images = (RNG.uniform(0, 255, size=(20, 4, 3, 2)) + offset).astype(dtype)
     weight = RNG.uniform(size=20)
-    mean, variance = channel_statistics(as_tensor(images), np.arange(20), weight)
+    mean, variance = channel_statistics(images, np.arange(20), weight)
     expected_mean, expected_variance = naive_statistics(images, weight)
     np.testing.assert_allclose(mean, expected_mean.astype(float), rtol=1e-13)
     np.testing.assert_allclose(variance, expected_variance.astype(float), rtol=1e-9)
@@ -47,16 +52,14 @@ def test_statistics_match_the_definition(dtype, offset, monkeypatch):
 def test_a_constant_channel_has_no_variance_at_all():
     images = np.full((7, 3, 3, 2), 0.1)
     images[..., 1] = RNG.uniform(size=(7, 3, 3))
-    mean, variance = channel_statistics(
-        as_tensor(images), np.arange(7), RNG.uniform(size=7)
-    )
+    mean, variance = channel_statistics(images, np.arange(7), RNG.uniform(size=7))
     assert mean[0] == 0.1 and variance[0] == 0.0 and variance[1] > 0
 
 
 def test_pixels_of_bytes_that_hardly_vary():
     images = np.full((50, 9, 9, 2), 200, dtype=np.uint8)
     images[3, 4, 4, 1] = 201  # one of 4050
-    mean, variance = channel_statistics(as_tensor(images), np.arange(50), np.ones(50))
+    mean, variance = channel_statistics(images, np.arange(50), np.ones(50))
     share = Fraction(1, 50 * 81)
     assert mean[0] == 200 / 255 and variance[0] == 0.0
     assert mean[1] == pytest.approx(float((200 + share) / 255), rel=1e-15)
@@ -67,14 +70,14 @@ def test_pixels_of_bytes_that_hardly_vary():
 def test_overflowing_statistics_are_refused():
     images = np.array([1e200, -1e200]).reshape(2, 1, 1, 1)
     with pytest.raises(ValueError, match="Divide X by a constant"):
-        channel_statistics(as_tensor(images), np.arange(2), np.ones(2))
+        channel_statistics(images, np.arange(2), np.ones(2))
 
 
 def test_merged_statistics_are_those_of_both_sets():
     images = RNG.normal(3, 2, size=(30, 2, 2, 2))
     weight = RNG.uniform(size=30)
     whole, *parts = [
-        (weight[rows].sum(), *channel_statistics(as_tensor(images), rows, weight[rows]))
+        (weight[rows].sum(), *channel_statistics(images, rows, weight[rows]))
         for rows in (np.arange(30), np.arange(12), np.arange(12, 30))
     ]
     for merged, expected in zip(merge_statistics(*parts), whole, strict=True):

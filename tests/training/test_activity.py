@@ -124,9 +124,9 @@ def test_activity_is_part_of_the_loss_as_defined(
 
 def canonical_rows(X, y, weight):
     from sklearn_l2cnn._data.arrays import as_tensor
-    from sklearn_l2cnn._data.canonical import canonical_set
+    from sklearn_l2cnn._data.canonical import canonical_set, survey
 
-    return canonical_set(as_tensor(X), y, weight).rows
+    return canonical_set(survey(as_tensor(X)), y, weight).rows
 
 
 @pytest.mark.long
