@@ -198,7 +198,9 @@ class Case:
     def fit_again(self, arguments, named):
         """Raise where a clone learns something else, with nothing being set."""
         inner = getattr(self.estimator, "estimator", self.estimator)
-        seeds = [getattr(part, "random_state", None) for part in (self.estimator, inner)]
+        seeds = [
+            getattr(part, "random_state", None) for part in (self.estimator, inner)
+        ]
         seed = seeds[1] if seeds[0] is None else seeds[0]  # which replaces the other
         if not isinstance(seed, int) or self.draw.chance(0.7):
             return

@@ -1,4 +1,4 @@
-"""Data sets of images: included, downloaded, from folders, and generated.
+"""Data sets of images: included, downloaded, from folders, generated, and left there.
 
 Each is returned as a Bunch with ``images``, uint8, and ``target``, or as
 ``(images, target)`` with ``return_X_y=True``. Data are only downloaded with
@@ -20,11 +20,13 @@ from sklearn_l2cnn._data.decoding import MODES
 from sklearn_l2cnn._data.files import ReadOptions, read_image
 from sklearn_l2cnn._data.framing import ASPECTS, two_sides
 from sklearn_l2cnn._data.images import pixel_names
+from sklearn_l2cnn._data.lazy import LazyImages
 from sklearn_l2cnn._data.windows import warn_about_windows
 from sklearn_l2cnn._utils.seeds import random_state_of
 from sklearn_l2cnn._utils.sklearn_compat import Interval, StrOptions, validate_params
 
 __all__ = [
+    "LazyImages",
     "load_cifar10",
     "load_digits_images",
     "load_image_folder",

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from sklearn_l2cnn._data.arrays import on_host
-from sklearn_l2cnn._data.pixels import Moments, chunks, in_chunks, moments_of
+from sklearn_l2cnn._data.pixels import Moments, in_chunks, moments_of
 
 # Pixels that images are compared by at a time, and those after which images that still
 # are the same are probably so altogether.
@@ -219,7 +219,7 @@ def _vary(images, rows, ranks):
     """
     later = np.flatnonzero(~_differs(ranks))
     vary = torch.zeros(images.shape[1:], dtype=torch.bool, device=images.device)
-    for chunk in chunks(len(later), images.shape[1:]):
-        here, before = images[rows[later[chunk]]], images[rows[later[chunk] - 1]]
+    pairs = (in_chunks(images, rows[places]) for places in (later, later - 1))
+    for here, before in zip(*pairs, strict=True):
         vary |= (here != before).any(dim=0)
     return on_host(vary).ravel()

@@ -8,6 +8,7 @@ Inside the package images are one thing: a tensor of shape
 import math
 import warnings
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ from sklearn_l2cnn._data.arrays import (
     tensor_to_numpy,
 )
 from sklearn_l2cnn._data.files import describe_source, is_file
+from sklearn_l2cnn._data.lazy import LazyImages
+from sklearn_l2cnn._data.stored import StoredImages
+from sklearn_l2cnn._data.stores import map_of
 
 _READER = (
     "If these are images or paths of image files, let "
@@ -28,9 +32,20 @@ _READER = (
     "make_pipeline(ImageReader(), L2CNNClassifier())."
 )
 
+# Bytes of images that are read into memory once, though they could be left where they
+# are: what is computed with them is then a little faster.
+_IN_MEMORY = 1 << 26
+
 
 def as_images(
-    X, *, image_shape=None, channels="last", expected=None, name="X", estimator=None
+    X,
+    *,
+    image_shape=None,
+    channels="last",
+    expected=None,
+    name="X",
+    estimator=None,
+    stored=False,
 ):
     """Validate an array-like and return it as images.
 
@@ -52,18 +67,41 @@ def as_images(
         What the messages call the array.
     estimator : estimator, default=None
         Who the messages say is asking.
+    stored : bool, default=False
+        Whether large images that are not in memory may stay where they are.
 
     Returns
     -------
-    images : Tensor of shape (n, height, width, channels)
+    images : Tensor of shape (n, height, width, channels), or StoredImages
         uint8, float32 or float64, only to be read: a view of X where that is possible.
     """
-    X = _as_numbers(X, name, estimator)
+    lazy = left_in_place(X) if stored else None
+    if lazy is not None:
+        X = lazy
+    else:
+        X = X.read() if isinstance(X, LazyImages) else X
+        X = _as_numbers(X, name, estimator)
     if expected is not None:
         shape = _matching_shape(tuple(X.shape), expected, channels, name, estimator)
     else:
         shape = _chosen_shape(tuple(X.shape), image_shape, channels, name)
-    return _laid_out(X, shape, channels)
+    if lazy is None:
+        return _laid_out(X, shape, channels)
+    read = partial(_read, lazy.store, shape, channels, name)
+    dtype = getattr(torch, _working_dtype(lazy))
+    return StoredImages(read, lazy.rows, shape, dtype, repr(lazy.store))
+
+
+def left_in_place(X):
+    """Return X as lazy images where it is large and not in memory, else None."""
+    if map_of(X) is not None and X.dtype.kind in "biuf":
+        X = LazyImages(X)
+    return X if isinstance(X, LazyImages) and X.nbytes > _IN_MEMORY else None
+
+
+def _read(store, shape, channels, name, rows):
+    """Read images from a store."""
+    return _laid_out(_as_numbers(store.read(rows), name, None, rows), shape, channels)
 
 
 def traced_images(X, expected, channels):
@@ -96,8 +134,17 @@ def _laid_out(X, shape, channels):
     return X.reshape(X.shape[0], *shape)
 
 
-def _as_numbers(X, name, estimator):
-    """Return X as a finite real tensor of a dtype that the package works in."""
+def _as_numbers(X, name, estimator, rows=None):
+    """Return X as a finite real tensor of a dtype that the package works in.
+
+    Parameters
+    ----------
+    X : array-like
+    name, estimator
+        As for `as_images`.
+    rows : ndarray of int, default=None
+        Which rows of an array X consists of; None means that it is all of it.
+    """
     if X is None or hasattr(X, "__next__"):
         what = "None" if X is None else f"a generator: pass list({name})"
         raise ValueError(f"{name} is {what}. Images were expected. {_READER}")
@@ -141,17 +188,20 @@ def _as_numbers(X, name, estimator):
         )
     if tensor is None:
         X = as_tensor(X.astype(_working_dtype(X), copy=False))
-    _check_finite(X, name)
+    _check_finite(X, name, rows)
     return X
 
 
-def _check_finite(X, name):
+def _check_finite(X, name, which=None):
     """Raise where a tensor holds values that are not numbers, and say in which rows."""
     # a sum is finite unless there is something to find, or it overflows
     if not X.is_floating_point() or torch.isfinite(X.sum()):
         return
     bad = ~torch.isfinite(X).flatten(1).all(dim=1)
     rows = bad.nonzero().flatten().tolist()
+    n_bad, n_all = len(rows), f" of {len(X)}" if which is None else ""
+    if which is not None:
+        rows = np.asarray(which)[rows].tolist()
     if not rows:
         return
     what = f"infinity or a value too large for dtype({dtype_name(X)!r})"
@@ -160,7 +210,7 @@ def _check_finite(X, name):
         what, pixels = "NaN", f"the pixels: np.nan_to_num({name})."
     more = f" and {len(rows) - 10} more" if len(rows) > 10 else ""
     raise ValueError(
-        f"Input {name} contains {what} in {len(rows)} of {len(X)} images, row "
+        f"Input {name} contains {what} in {n_bad}{n_all} images, row "
         f"{', '.join(map(str, rows[:10]))}{more}. Leave them out, or replace {pixels}"
     )
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from sklearn_l2cnn._data.arrays import dtype_name
+from sklearn_l2cnn._data.stored import at_hand, is_stored
 
 # Images are worked on in chunks of about this many values, so that the float64 copies
 # that statistics and scaling need stay in the cache and out of the peak memory.
@@ -26,9 +27,12 @@ def in_chunks(images, rows=None):
 
     Parameters
     ----------
-    images : Tensor of shape (n, height, width, channels)
+    images : Tensor of shape (n, height, width, channels), or StoredImages
     rows : ndarray of int, default=None
     """
+    if is_stored(images):
+        yield from images.in_chunks(rows)
+        return
     n_rows = len(images) if rows is None else len(rows)
     for chunk in chunks(n_rows, images.shape[1:]):
         yield images[chunk if rows is None else rows[chunk]]
@@ -228,7 +232,7 @@ def unit_of(images):
     -------
     unit : tuple (name of the dtype, largest magnitude)
     """
-    return dtype_name(images), largest_magnitude(images)
+    return dtype_name(images), largest_magnitude(at_hand(images))
 
 
 def largest_magnitude(images):
@@ -254,7 +258,7 @@ def warn_about_units(images, unit):
     is_byte, was_byte = dtype_name(images) == "uint8", dtype == "uint8"
     if (is_byte and was_byte) or not len(images):
         return
-    highest = largest_magnitude(images)
+    highest = largest_magnitude(at_hand(images))
     counts = "uint8 pixels count as [0, 1], all other numbers as they are. "
     if was_byte and highest > 2:
         advice = f"{counts}Pass uint8, or divide by 255"

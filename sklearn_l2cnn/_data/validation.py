@@ -75,7 +75,7 @@ class LabelledImages(NamedTuple):
         return np.unique(self.y[rows][self.weight[rows] > 0])
 
 
-def read_images(estimator, X, channels=None):
+def read_images(estimator, X, channels=None, stored=False):
     """Validate X as the first images of an estimator, which decide the shape of all.
 
     Parameters
@@ -85,10 +85,12 @@ def read_images(estimator, X, channels=None):
     X : array-like
     channels : {"last", "first"}, default=None
         Where the channels of X stand; None is what the estimator says.
+    stored : bool, default=False
+        As for `as_images`.
 
     Returns
     -------
-    images : Tensor of shape (n, height, width, channels)
+    images : Tensor of shape (n, height, width, channels), or StoredImages
     info : InputInfo
     """
     _check_image_shape(estimator.image_shape)
@@ -100,12 +102,13 @@ def read_images(estimator, X, channels=None):
         image_shape=estimator.image_shape,
         channels=channels or estimator.channels,
         estimator=estimator,
+        stored=stored,
     )
     names = vars(twin).get("feature_names_in_")
     return images, InputInfo(tuple(images.shape[1:]), names, ndim_of(X))
 
 
-def check_images(estimator, X, info=None, name="X", channels=None):
+def check_images(estimator, X, info=None, name="X", channels=None, stored=False):
     """Validate X as images of the form that an estimator was fitted to.
 
     Parameters
@@ -118,10 +121,12 @@ def check_images(estimator, X, info=None, name="X", channels=None):
         What the messages call X.
     channels : {"last", "first"}, default=None
         Where the channels of X stand; None is what the estimator says.
+    stored : bool, default=False
+        As for `as_images`.
 
     Returns
     -------
-    images : Tensor of shape (n, height, width, channels)
+    images : Tensor of shape (n, height, width, channels), or StoredImages
     """
     if info is not None:
         estimator = copy.copy(estimator)
@@ -135,6 +140,7 @@ def check_images(estimator, X, info=None, name="X", channels=None):
         expected=estimator.image_shape_,
         name=name,
         estimator=estimator,
+        stored=stored,
     )
 
 
@@ -166,9 +172,9 @@ def check_labelled_images(estimator, X, y, sample_weight, info=None):
     labelled : LabelledImages
     """
     if info is None:
-        images, info = read_images(estimator, X)
+        images, info = read_images(estimator, X, stored=True)
     else:
-        images = check_images(estimator, X, info)
+        images = check_images(estimator, X, info, stored=True)
     labels, weight = check_targets(estimator, y, sample_weight, images)
     metadata = None if sample_weight is None else {"sample_weight": sample_weight}
     given = {"X": X, "y": y, "metadata": metadata}
@@ -328,7 +334,7 @@ def check_validation_data(estimator, X_val, y_val, sample_weight_val, info):
             "provided. Validation data are X_val and y_val, with sample_weight_val if "
             "wanted."
         )
-    images = check_images(estimator, X_val, info, name="X_val")
+    images = check_images(estimator, X_val, info, name="X_val", stored=True)
     targets = check_targets(estimator, y_val, sample_weight_val, images, "_val")
     return survey(images), *targets
 

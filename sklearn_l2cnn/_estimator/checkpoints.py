@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from sklearn_l2cnn._data.pixels import chunks
+from sklearn_l2cnn._data.pixels import in_chunks
 from sklearn_l2cnn._training.checkpoint import Checkpoint
 from sklearn_l2cnn._utils.errors import first_line
 from sklearn_l2cnn._utils.estimators import release
@@ -95,5 +95,5 @@ def _identity_of_data(data):
 
 def _identities(image_set):
     """Yield the identities of the images, chunk by chunk: they may be many."""
-    for chunk in chunks(len(image_set.rows), image_set.images.shape[1:]):
-        yield identity(image_set.images[image_set.rows[chunk]])
+    for chunk in in_chunks(image_set.images, image_set.rows):
+        yield identity(chunk)

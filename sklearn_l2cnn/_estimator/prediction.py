@@ -91,7 +91,7 @@ class PredictionMixin(OnnxHooksMixin):
         check_is_fitted(self)
         check_same_namespace(X, self, attribute="channel_mean_", method=method)
         with undisturbed():
-            images = check_images(self, X)
+            images = check_images(self, X, stored=True)
             logits = predict_logits(self.net_, images, views_for(self.tta))
             # pixels that are no numbers once they are standardised have raised by now
             warn_about_units(images, self._summary_.unit)

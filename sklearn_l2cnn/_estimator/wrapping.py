@@ -134,11 +134,11 @@ class WrappingMixin(EstimatorMixin, MetaEstimatorMixin):
         self._origin_ = origin_of(X)
         return clf
 
-    def _check_images(self, X, method):
+    def _check_images(self, X, method, stored=False):
         """Validate images for the network; return the classifier and the images."""
         clf = self._fitted_classifier()
         check_same_namespace(X, self, attribute="_origin_", method=method)
-        images = check_images(self, X, channels=clf.channels)
+        images = check_images(self, X, channels=clf.channels, stored=stored)
         warn_about_units(images, clf._summary_.unit)
         return clf, images
 

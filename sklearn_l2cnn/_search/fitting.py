@@ -14,6 +14,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from skorch.history import History
 
 from sklearn_l2cnn._data.arrays import as_tensor, on_host
+from sklearn_l2cnn._data.stored import is_stored
 from sklearn_l2cnn._estimator.checkpoints import checkpoints_of
 from sklearn_l2cnn._estimator.convergence import warn_of_the_end
 from sklearn_l2cnn._estimator.data import fold_data, training_data
@@ -203,8 +204,10 @@ def fit_one_by_one(candidates, folds, n_jobs=None):
     """
     order = candidates.order
     paths = [order] if candidates.warm else [[k] for k in order]
-    # joblib gives a large numpy array to all processes through one memory map
-    images = on_host(next(iter(folds.values())).train.images)
+    images = next(iter(folds.values())).train.images
+    if not is_stored(images):
+        # joblib gives a large numpy array to all processes through one memory map
+        images = on_host(images)
     bare = {fold: data.with_images(None) for fold, data in folds.items()}
     tasks = list(product(folds, paths))
     found = Parallel(n_jobs=n_jobs)(
@@ -225,7 +228,7 @@ def _fit_task(candidates, positions, data, images, fold, n_before, n_jobs):
     callbacks = None
     if candidates.progress is not None:
         callbacks = partial(candidates.progress.one_by_one, fold, n_before, n_jobs)
-    data = data.with_images(as_tensor(images))
+    data = data.with_images(images if is_stored(images) else as_tensor(images))
     found = []
     for clf, fitted in fit_path(candidates, positions, data, callbacks):
         if isinstance(fitted, Fitted):
@@ -347,6 +350,8 @@ def _folds_at_a_time(folds):
     """Split the numbers of the folds, so that their images fit on a device."""
     numbers = list(folds)
     images = folds[numbers[0]].train.images
+    if is_stored(images):
+        return [numbers]
     n_bytes = images.numel() * (1 if images.dtype == torch.uint8 else 4)
     step = max(1, _IMAGE_BYTES // max(1, n_bytes))
     return [numbers[start : start + step] for start in range(0, len(numbers), step)]

@@ -23,6 +23,7 @@ from sklearn_l2cnn._data.arrays import (
     is_tensor,
     origin_of,
 )
+from sklearn_l2cnn._data.images import left_in_place
 from sklearn_l2cnn._data.validation import check_labelled_images
 from sklearn_l2cnn._estimator.checkpoints import check_checkpoint
 from sklearn_l2cnn._estimator.convergence import warn_if_patience_is_too_long
@@ -182,7 +183,9 @@ def _alphas(clf, template, labelled):
 
 def _indexable(X):
     """Return X as something that rows can be chosen from, for the scorers."""
-    tensor = as_tensor_if_dispatched(X)
+    lazy, tensor = left_in_place(X), as_tensor_if_dispatched(X)
+    if lazy is not None:
+        return lazy
     return indexable(X)[0] if tensor is None else tensor
 
 

@@ -5,15 +5,24 @@ And the losses of these batches, which stay there as long.
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from sklearn_l2cnn._data.pixels import chunks, standardized
+from sklearn_l2cnn._data.stored import is_stored
 from sklearn_l2cnn._training.forward import network_input, pixel_map
+from sklearn_l2cnn._training.streaming import (
+    StreamedImages,
+    images_ahead,
+    is_streamed,
+)
 from sklearn_l2cnn._training.upload import Upload
 from sklearn_l2cnn._utils.devices import sent
+
+_CONTIGUOUS = torch.contiguous_format
 
 # Pixel values that travel to a device at a time.
 _UPLOAD_VALUES = 1 << 24
@@ -30,7 +39,7 @@ def to_tensor(images, rows, mean, scale, dtype):
 
     Parameters
     ----------
-    images : Tensor of shape (n, height, width, channels)
+    images : Tensor of shape (n, height, width, channels), or StoredImages
     rows : ndarray of int or slice
     mean, scale : ndarray of shape (channels,)
     dtype : torch.dtype
@@ -41,11 +50,14 @@ def to_tensor(images, rows, mean, scale, dtype):
     tensor : Tensor of shape (n, height, width, channels)
     """
     if images.dtype == torch.uint8:
-        return images[rows].clone(memory_format=torch.contiguous_format)
+        found = images[rows]
+        # a part of a tensor may be the user's own memory
+        return found if is_stored(images) else found.clone(memory_format=_CONTIGUOUS)
     target = torch.float64 if dtype == torch.float64 else torch.float32
     if isinstance(rows, slice):
         return standardized(images[rows], mean, scale, target).to(dtype)
-    chosen = images.new_empty((len(rows), *images.shape[1:]), dtype=target)
+    shape = len(rows), *images.shape[1:]
+    chosen = torch.empty(shape, dtype=target, device=images.device)
     for chunk in chunks(len(rows), chosen.shape[1:]):
         chosen[chunk] = standardized(images[rows[chunk]], mean, scale, target)
     return chosen.to(dtype)
@@ -60,7 +72,7 @@ class Resident:
 
     Attributes
     ----------
-    images : Tensor of shape (n, channels, height, width)
+    images : Tensor or StreamedImages of shape (n, channels, height, width)
         As the network sees them, or uint8.
     weight : Tensor of shape (n,) or None
         None is 1 for each.
@@ -84,18 +96,41 @@ class Resident:
         return self.images.shape
 
     def __getitem__(self, rows):
-        return self._of_each(lambda part: part[rows])
+        return self._with(self.images[rows], lambda part: part[rows])
 
     def __array__(self, dtype=None, copy=None):
-        return np.asarray(self.images.cpu().numpy(), dtype=dtype)
+        return np.asarray(self.images[:].cpu().numpy(), dtype=dtype)
 
     def take(self, rows):
         """Return some rows; images keep lying in memory channels last."""
-        return self._of_each(lambda part: take_rows(part, rows))
+        return self._with(take_rows(self.images, rows), lambda part: _at(part, rows))
 
-    def _of_each(self, function):
-        parts = self.images, self.weight, self.mirrored
-        return Resident(*(None if part is None else function(part) for part in parts))
+    def _with(self, images, function):
+        others = self.weight, self.mirrored
+        return Resident(
+            images, *(part if part is None else function(part) for part in others)
+        )
+
+    def batches(self, y, parts):
+        """Yield parts of the images with their labels; stored ones are read ahead.
+
+        Parameters
+        ----------
+        y : Tensor or None
+        parts : iterable of Tensor of int, or of slice
+
+        Yields
+        ------
+        X : Resident
+        y : Tensor or None
+        """
+        if is_streamed(self.images):
+            found = images_ahead(self.images, parts)
+        else:
+            found = ((rows, take_rows(self.images, rows)) for rows in parts)
+        for rows, images in found:
+            X = self._with(images, lambda part, rows=rows: _at(part, rows))
+            yield X, None if y is None else _at(y, rows)
 
 
 class TrainingTensors(NamedTuple):
@@ -142,9 +177,13 @@ def resident(image_set, weight, mean, scale, dtype, device):
     X : Resident
     y : Tensor of int64
     """
-    images = _resident_images(image_set, mean, scale, dtype, device)
-    if images.numel() <= _FEW_VALUES:
-        images = network_input(images, *pixel_map(mean, scale, dtype, device))
+    if is_stored(image_set.images):
+        read = partial(to_tensor, mean=mean, scale=scale, dtype=dtype)
+        images = StreamedImages(image_set, read, device)
+    else:
+        images = _resident_images(image_set, mean, scale, dtype, device)
+        if images.numel() <= _FEW_VALUES:
+            images = network_input(images, *pixel_map(mean, scale, dtype, device))
     X = Resident(images)
     if (weight != 1).any():
         X.weight = torch.from_numpy(weight).to(device=device, dtype=dtype)
@@ -168,12 +207,25 @@ def _resident_images(image_set, mean, scale, dtype, device):
     return target.permute(0, 3, 1, 2)
 
 
-def take_rows(tensor, rows):
-    """Return some rows of a tensor; images keep lying in memory channels last."""
-    if tensor.ndim < 4:
-        return tensor.index_select(0, rows)
-    as_stored = tensor.permute(0, 2, 3, 1)  # index_select makes what it gets contiguous
+def take_rows(images, rows):
+    """Return some images, which keep lying in memory channels last.
+
+    Parameters
+    ----------
+    images : Tensor or StreamedImages of shape (n, channels, height, width)
+    rows : Tensor of int, or slice
+    """
+    if isinstance(rows, slice) or is_streamed(images):
+        return images[rows]
+    as_stored = images.permute(0, 2, 3, 1)  # index_select makes what it gets contiguous
     return as_stored.index_select(0, rows).permute(0, 3, 1, 2)
+
+
+def _at(tensor, rows):
+    """Return some entries of a tensor, wherever the rows are."""
+    if isinstance(rows, slice):
+        return tensor[rows]
+    return tensor.index_select(0, sent(rows, tensor.device))
 
 
 def batch_bounds(n_rows, batch_size):
@@ -221,15 +273,14 @@ class ShuffledBatches:
 
     def rows(self):
         """Yield the rows of every batch in a new order."""
-        y = self.dataset.y
-        order = sent(torch.from_numpy(self.generator.permutation(len(y))), y.device)
+        X, y = self.dataset.X, self.dataset.y
+        order = torch.from_numpy(self.generator.permutation(len(y)))
+        order = sent(order, X.images.device)
         for start, stop in batch_bounds(len(y), self.batch_size):
             yield order[start:stop]
 
     def __iter__(self):
-        X, y = self.dataset.X, self.dataset.y
-        for rows in self.rows():
-            yield X.take(rows), y.index_select(0, rows)
+        yield from self.dataset.X.batches(self.dataset.y, self.rows())
 
     def __len__(self):
         return len(batch_bounds(len(self.dataset), self.batch_size))
@@ -250,10 +301,9 @@ class OrderedBatches:
         self.batch_size = batch_size
 
     def __iter__(self):
-        X, y = self.dataset.X, self.dataset.y
-        for start in range(0, len(self.dataset), self.batch_size):
-            rows = slice(start, start + self.batch_size)
-            yield X[rows], None if y is None else y[rows]
+        starts = range(0, len(self.dataset), self.batch_size)
+        parts = (slice(start, start + self.batch_size) for start in starts)
+        yield from self.dataset.X.batches(self.dataset.y, parts)
 
 
 class EpochLosses:

@@ -14,7 +14,11 @@ from sklearn.exceptions import EfficiencyWarning
 
 from sklearn_l2cnn._utils.devices import computes_bfloat16, generators_of, name_of
 from sklearn_l2cnn._utils.seeds import seeded
-from sklearn_l2cnn._utils.surroundings import torch_threads, undisturbed
+from sklearn_l2cnn._utils.surroundings import (
+    compute_alone,
+    torch_threads,
+    undisturbed,
+)
 
 
 @contextmanager
@@ -109,7 +113,7 @@ def lone_threads(number):
         pool = _idle[number].pop()
     except IndexError:
         pool = ThreadPoolExecutor(
-            number, thread_name_prefix=_LONE, initializer=_compute_alone
+            number, thread_name_prefix=_LONE, initializer=compute_alone
         )
     try:
         with _sooner_turns:
@@ -118,16 +122,6 @@ def lone_threads(number):
         pool.shutdown(cancel_futures=True)
         raise
     _idle[number].append(pool)
-
-
-def _compute_alone():
-    """Let torch use no other thread for the kernels of this one, from now on.
-
-    The first time that torch looks at its number in a thread it takes the one that was
-    set last in any thread. After that the number is the thread's own.
-    """
-    torch.get_num_threads()
-    torch.set_num_threads(1)
 
 
 def each_in_one_thread(function, items, threads):

@@ -20,6 +20,7 @@ from sklearn_l2cnn._training.forward import forward_of, logits_of, network_input
 from sklearn_l2cnn._training.graphs import RecordedSteps, why_not_recorded
 from sklearn_l2cnn._training.runtime import lone_threads, torch_threads
 from sklearn_l2cnn._training.shards import Shards, gradient_in_parts, parts_of
+from sklearn_l2cnn._training.streaming import is_streamed
 from sklearn_l2cnn._utils.devices import recorder_for
 
 
@@ -283,7 +284,8 @@ def training_steps(
         # functions of the user may draw random numbers on another device
         can_vary = augment is None or not augment.functions
         followed = listeners.on_gradient is not None or listeners.to_batches
-        can_be = can_vary and not followed and why_not_recorded(optimizer) is None
+        can_be = can_vary and not followed and not is_streamed(X.images)
+        can_be = can_be and why_not_recorded(optimizer) is None
         if recorder is not None and can_be:
             steps = stack.enter_context(RecordedSteps(steps, recorder, module))
         yield steps

@@ -267,7 +267,7 @@ def recover_memory(device):
 
 def sent(tensor, device):
     """Copy a tensor from the host to a device; the host does not wait."""
-    if not has_pinned_memory(device):
+    if tensor.device.type == device.type or not has_pinned_memory(device):
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
 

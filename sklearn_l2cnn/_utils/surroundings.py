@@ -95,3 +95,13 @@ def torch_threads(number):
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def compute_alone():
+    """Let torch use no other thread for the kernels of this one, from now on.
+
+    The first time that torch looks at its number in a thread it takes the one that was
+    set last in any thread. After that the number is the thread's own.
+    """
+    torch.get_num_threads()
+    torch.set_num_threads(1)

@@ -90,7 +90,7 @@ class Backbone(BaseEstimator):
     def fit(self, X, y=None, sample_weight=None):
         """Build the network for images of the shape of X."""
         device = resolve_device(self.device)
-        images, info = read_images(self, X)
+        images, info = read_images(self, X, stored=True)
         set_attributes(self, info.attributes())
         weight = check_weight(sample_weight, images)
         height, width, depth = self.image_shape_

@@ -222,7 +222,7 @@ class CNNFeatures(WrappingMixin, TransformerMixin, BaseEstimator):
             self._check_layer(X, y)
             clf = self._fit_estimator(X, y, sample_weight, fit_params)
             if not self._requires_y():
-                self._check_images(X, "fit")  # no estimator validated X
+                self._check_images(X, "fit", stored=True)  # no estimator validated X
             network, headless = clf.module_, self._is_backbone()
             image = blank_image(network, clf.image_shape_)
             self._places_ = find_places(network, image, self.layer, headless)
@@ -244,7 +244,7 @@ class CNNFeatures(WrappingMixin, TransformerMixin, BaseEstimator):
             In the dtype of the network; float32 if numpy does not have it.
         """
         check_is_fitted(self)
-        clf, images = self._check_images(X, "transform")
+        clf, images = self._check_images(X, "transform", stored=True)
         net = clf.net_
         widths = [math.prod(pooled_shape(p, self.pool)) for p in self._places_]
         features = torch.empty(

@@ -189,7 +189,7 @@ class PixelSelector(RowsInFramesMixin, WrappingMixin, SelectorMixin, BaseEstimat
             self.max_features_ = _check_max_features(self.max_features, X)
             clf = self._fit_estimator(X, y, sample_weight, fit_params)
             self._ndim_ = ndim_of(X)
-            _, images = self._check_images(X, "fit")
+            _, images = self._check_images(X, "fit", stored=True)
             importances = self._contributions(clf, X, y, sample_weight, images)
             self.pixel_importances_ = give_back(importances, X)
             self._on_host_ = {"importances": on_host(importances)}

@@ -1,10 +1,12 @@
 """Reading images from files, bytes, Pillow images or arrays into one array."""
 
+import copy
 import logging
 import os
+import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack
 from itertools import chain
 from numbers import Integral, Real
 
@@ -17,6 +19,7 @@ from sklearn_l2cnn._data.decoding import MODES
 from sklearn_l2cnn._data.files import ReadOptions, is_file, read_image
 from sklearn_l2cnn._data.framing import ASPECTS, two_sides
 from sklearn_l2cnn._data.images import as_images
+from sklearn_l2cnn._data.lazy import LazyImages
 from sklearn_l2cnn._data.pixels import as_float64, cast_like, white_of
 from sklearn_l2cnn._data.sources import (
     check_source,
@@ -111,6 +114,12 @@ class ImageReader(ImageTransformer):
         Number of threads that read files. None means 1 unless in a
         :func:`joblib.parallel_backend` context, -1 means using all processors.
 
+    lazy : bool, default=False
+        Whether files are read when their images are needed, and not before:
+        :meth:`transform` then returns :class:`sklearn_l2cnn.datasets.LazyImages`, which
+        classifiers read batch by batch, in as many threads as they compute in. One
+        array, which is in memory already, is transformed as ever.
+
     image_shape : tuple of int, default=None
         ``(height, width)`` or ``(height, width, channels)``, for X given as rows. With
         None, a row of k * k values is a grey image of k x k pixels, any other row an
@@ -176,6 +185,7 @@ class ImageReader(ImageTransformer):
         "on_error": [StrOptions({"raise", "fill"})],
         "max_pixels": [Interval(Integral, 1, None, closed="left")],
         "n_jobs": [Integral, None],
+        "lazy": ["boolean"],
         **FORM,
     }
     _is_module = False
@@ -196,6 +206,7 @@ class ImageReader(ImageTransformer):
         on_error="raise",
         max_pixels=89_478_485,
         n_jobs=None,
+        lazy=False,
         image_shape=None,
         channels="last",
     ):
@@ -212,6 +223,7 @@ class ImageReader(ImageTransformer):
         self.on_error = on_error
         self.max_pixels = max_pixels
         self.n_jobs = n_jobs
+        self.lazy = lazy
         super().__init__(image_shape=image_shape, channels=channels)
 
     def transform(self, X):
@@ -227,7 +239,7 @@ class ImageReader(ImageTransformer):
 
         Returns
         -------
-        X : ndarray of shape (n, height, width, channels)
+        X : ndarray or LazyImages of shape (n, height, width, channels)
             Of `dtype`. With ``channels="first"`` (n, channels, height, width). If X is
             one array, in the form of X.
         """
@@ -245,7 +257,10 @@ class ImageReader(ImageTransformer):
                 validate_data(
                     self, X=X, reset=False, skip_check_array=True, ensure_2d=False
                 )
-                found = self._read(sources)
+                store = _FileStore(copy.copy(self), sources)
+                return (
+                    LazyImages(store) if self.lazy else store.read(range(len(sources)))
+                )
             return found if self.channels == "last" else found.transpose(0, 3, 1, 2)
 
     def _fit(self, X, sample_weight, first):
@@ -341,8 +356,15 @@ class ImageReader(ImageTransformer):
 
     # -- files ------------------------------------------------------------------------
 
-    def _read(self, sources):
-        """Read sources in several threads, and raise the error of the first failure."""
+    def _read(self, sources, rows):
+        """Read sources in several threads, and raise the error of the first failure.
+
+        Parameters
+        ----------
+        sources : list
+        rows : sequence of int
+            What errors say where they are.
+        """
         options = [getattr(self, name) for name in ReadOptions._fields]
         options = ReadOptions(*options)._replace(dtype=np.dtype(self.dtype))
         shape = (len(sources), *two_sides(self.size), MODES[self.mode])
@@ -354,23 +376,23 @@ class ImageReader(ImageTransformer):
 
         def read(start):
             failures, levels = [], []
-            for row in range(start, min(start + _FILES, len(sources))):
+            for k in range(start, min(start + _FILES, len(sources))):
                 try:
-                    images[row], found = self._read_one(sources[row], row, options)
+                    images[k], found = self._read_one(sources[k], rows[k], options)
                     levels.append(found)
                 except (OSError, ValueError) as error:
-                    if self.on_error == "raise" and is_file(sources[row]):
-                        raise _with_row(error, row) from error
+                    if self.on_error == "raise" and is_file(sources[k]):
+                        raise _with_row(error, rows[k]) from error
                     if self.on_error == "raise":
                         raise
-                    failures.append(f"row {row}: {error}")
+                    failures.append(f"row {rows[k]}: {error}")
             return failures, levels
 
         starts, n_threads = (
             range(0, len(sources), _FILES),
             effective_n_jobs(self.n_jobs),
         )
-        with _pillow_is_quiet(), ThreadPoolExecutor(n_threads) as threads:
+        with _pillow_is_quiet, ThreadPoolExecutor(n_threads) as threads:
             # in the order of the rows; the first failure cancels what has not begun
             read_parts = list(threads.map(read, starts))
         failures, levels = map(chain.from_iterable, zip(*read_parts, strict=True))
@@ -425,17 +447,57 @@ def _with_row(error, row):
     return found
 
 
-@contextmanager
-def _pillow_is_quiet():
+class _FileStore:
+    """The images of files and of other sources, as a reader reads them.
+
+    Parameters
+    ----------
+    reader : ImageReader
+    sources : list
+    """
+
+    def __init__(self, reader, sources):
+        self.reader = reader
+        self.sources = sources
+        self.dtype = np.dtype(reader.dtype)
+        form = (*two_sides(reader.size), MODES[reader.mode])
+        form = form if reader.channels == "last" else (form[2], *form[:2])
+        self.shape = (len(sources), *form)
+
+    def read(self, rows):
+        """Return some of the images."""
+        found = self.reader._read([self.sources[row] for row in rows], rows)
+        return found if self.reader.channels == "last" else found.transpose(0, 3, 1, 2)
+
+    def __repr__(self):
+        return f"{len(self.sources):,} files"
+
+
+class _PillowIsQuiet:
     """Leave out what Pillow warns of, which names no row: metadata and sizes.
 
-    What it logs goes to handlers that a user has set, and else nowhere.
+    What it logs goes to handlers that a user has set, and else nowhere. To be used as a
+    context, by several threads at a time.
     """
-    log, silence = logging.getLogger("PIL"), logging.NullHandler()
-    log.addHandler(silence)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
-            yield
-    finally:
-        log.removeHandler(silence)
+
+    def __init__(self):
+        self.lock, self.n_users, self.inside = threading.Lock(), 0, ExitStack()
+
+    def __enter__(self):
+        with self.lock:
+            if not self.n_users:
+                log, silence = logging.getLogger("PIL"), logging.NullHandler()
+                log.addHandler(silence)
+                self.inside.callback(log.removeHandler, silence)
+                self.inside.enter_context(warnings.catch_warnings())
+                warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+            self.n_users += 1
+
+    def __exit__(self, *exception):
+        with self.lock:
+            self.n_users -= 1
+            if not self.n_users:
+                self.inside.close()
+
+
+_pillow_is_quiet = _PillowIsQuiet()

@@ -1,0 +1,239 @@
+"""Where images are that are not in memory, and how some of them are read.
+
+A store has the attributes ``shape`` and ``dtype`` of the array that it stands for, and
+``read``, of an array of rows, which several threads may call at a time. Its ``key``
+says what is in it, for a cache. Other processes get its description, never its images.
+"""
+
+import mmap
+import os
+import threading
+from itertools import pairwise
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from sklearn_l2cnn._data.arrays import tensor_to_numpy
+from sklearn_l2cnn._utils.identity import identity
+
+
+def store_of(source):
+    """Return the store of what a user gave, or None where there is none for it.
+
+    Parameters
+    ----------
+    source : memory map, array that is stored elsewhere, or data set of torch
+    """
+    if map_of(source) is not None:
+        return MapStore(source)
+    if isinstance(source, Dataset) and hasattr(source, "__len__"):
+        return SampleStore(source)
+    has_form = hasattr(source, "shape") and hasattr(source, "dtype")
+    if has_form and hasattr(source, "__getitem__"):
+        return ArrayStore(source)
+    return None
+
+
+def map_of(array):
+    """Return the memory map that an array lies in, None where it lies elsewhere."""
+    while isinstance(array, np.ndarray):
+        if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap):
+            return array
+        array = array.base
+    return None
+
+
+class MapStore:
+    """The images of a file that is mapped into memory.
+
+    Parameters
+    ----------
+    array : ndarray
+        A part of a `numpy.memmap`.
+    """
+
+    def __init__(self, array):
+        self.array, self.map = np.asarray(array), map_of(array)
+        self.shape, self.dtype = array.shape, array.dtype
+        self.file = self._opened()
+
+    def read(self, rows):
+        """Return some of the images.
+
+        They are read from the file: pages of the map that were touched would stay with
+        the process until the system needs their memory.
+        """
+        if self.file is None:
+            return self.array[rows]
+        return self._read_from(self.file, np.asarray(rows))
+
+    def _opened(self):
+        """Open the file; None where images do not lie in it one after another as here.
+
+        In mode "c" what a process writes stays in pages of its own.
+        """
+        own = self.map.filename is None or self.map.mode == "c"
+        alike = len(self.array) and self.array[:1].flags.c_contiguous
+        if own or not alike or not hasattr(os, "preadv"):
+            return None
+        ends = np.unique([0, len(self.array) - 1])
+        try:
+            # it is read from for as long as this is there
+            file = open(self.map.filename, "rb", buffering=0)  # noqa: SIM115
+            if np.array_equal(self._read_from(file, ends), self.array[ends]):
+                return file
+        except OSError:  # it is there no more, or another one
+            pass
+        return None
+
+    def _read_from(self, file, rows):
+        _, offset, *_, strides = self._description()
+        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        n_bytes = found[:1].nbytes
+        memory = memoryview(found.reshape(-1).view(np.uint8))
+        starts = range(len(rows))
+        if strides[0] == n_bytes:  # rows that follow one another are read at once
+            starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
+        for start, stop in pairwise([*starts, len(rows)]):
+            place = offset + int(rows[start]) * strides[0]
+            part = memory[start * n_bytes : stop * n_bytes]
+            while part and (n_read := os.preadv(file.fileno(), [part], place)):
+                part, place = part[n_read:], place + n_read
+            if part:
+                raise OSError(f"{self!r} is shorter than it was.")
+        return found
+
+    @property
+    def key(self):
+        """What the images are known by."""
+        about = os.stat(self.map.filename)
+        return *self._description(), about.st_size, about.st_mtime_ns
+
+    def __repr__(self):
+        return f"the memory map {str(self.map.filename)!r}"
+
+    def _description(self):
+        """Return what `_opened_map` opens the same part of the file by."""
+        starts = (
+            part.__array_interface__["data"][0] for part in (self.array, self.map)
+        )
+        offset = self.map.offset + next(starts) - next(starts)
+        form = self.dtype, self.shape, self.array.strides
+        return str(self.map.filename), offset, *form
+
+    def __reduce__(self):
+        if self.map.filename is None or self.map.mode == "c":
+            return MapStore, (self.array,)
+        return _opened_map, self._description()
+
+
+def _opened_map(filename, offset, dtype, shape, strides):
+    """Open a part of a file as a store, to be read only."""
+    steps = [(n - 1) * step for n, step in zip(shape, strides, strict=True)]
+    before = -sum(step for step in steps if step < 0)
+    n_bytes = before + sum(step for step in steps if step > 0) + dtype.itemsize
+    part = np.memmap(filename, np.uint8, "r", offset - before, n_bytes)
+    return MapStore(np.ndarray(shape, dtype, part, before, strides))
+
+
+class ArrayStore:
+    """The images of an array that is stored elsewhere: zarr's, of HDF5, dask's.
+
+    Parameters
+    ----------
+    array : array-like
+        That gives some of its rows for an increasing array of them.
+    """
+
+    def __init__(self, array):
+        self.array = array
+        self.shape, self.dtype = tuple(array.shape), np.dtype(array.dtype)
+
+    def read(self, rows):
+        """Return some of the images: each is asked for once, in ascending order."""
+        found, places = np.unique(rows, return_inverse=True)
+        if len(found) and found[-1] - found[0] == len(found) - 1:
+            some = self.array[int(found[0]) : int(found[-1]) + 1]
+        else:
+            some = getattr(self.array, "oindex", self.array)[found]
+        some = np.asarray(some)
+        return some if np.array_equal(found, rows) else some[places]
+
+    def __reduce__(self):
+        if type(self.array).__module__.startswith("h5py."):  # which cannot be pickled
+            return _opened_hdf5, (self.array.file.filename, self.array.name)
+        return ArrayStore, (self.array,)
+
+    @property
+    def key(self):
+        """What the images are known by."""
+        return identity(self.array)
+
+    def __repr__(self):
+        return f"an array of {type(self.array).__module__.split('.')[0]}"
+
+
+def _opened_hdf5(filename, name):
+    import h5py
+
+    return ArrayStore(h5py.File(filename, "r")[name])
+
+
+class SampleStore:
+    """The images of a data set of torch: its samples, or the first part of each.
+
+    Parameters
+    ----------
+    dataset : torch.utils.data.Dataset
+    """
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+        first = self._image(0)
+        self.shape, self.dtype = (len(dataset), *first.shape), first.dtype
+        self._begin()
+
+    def _begin(self):
+        # files of images are opened one by one; what else a data set does is not known
+        alone = not hasattr(self.dataset, "samples")
+        self.lock = threading.Lock() if alone else None
+
+    def _image(self, row):
+        sample = self.dataset[row]
+        if isinstance(sample, tuple | list):
+            sample = sample[0]
+        return np.asarray(tensor_to_numpy(sample))
+
+    def read(self, rows):
+        """Return some of the images."""
+        images = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        for place, row in enumerate(rows):
+            if self.lock is None:
+                image = self._image(int(row))
+            else:
+                with self.lock:
+                    image = self._image(int(row))
+            if image.shape != self.shape[1:]:
+                raise ValueError(
+                    f"Sample {row} of the {type(self.dataset).__name__} has shape "
+                    f"{image.shape}, the first one has {self.shape[1:]}; one shape was "
+                    "expected. A transform of the data set brings them to one, such as "
+                    "torchvision.transforms.Resize((64, 64))."
+                )
+            images[place] = image
+        return images
+
+    @property
+    def key(self):
+        """What the images are known by."""
+        return identity(self.dataset)
+
+    def __getstate__(self):
+        return {key: value for key, value in vars(self).items() if key != "lock"}
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        self._begin()
+
+    def __repr__(self):
+        return f"a {type(self.dataset).__name__}"

@@ -1,0 +1,78 @@
+"""Images of a training that stay where they are stored, and come batch by batch."""
+
+import numpy as np
+import torch
+
+from sklearn_l2cnn._training.upload import Upload
+from sklearn_l2cnn._utils.ahead import ahead
+from sklearn_l2cnn._utils.surroundings import allowed_threads
+
+
+class StreamedImages:
+    """Images on their way to the device of a net: a tensor of some of them, if asked.
+
+    Parameters
+    ----------
+    image_set : ImageSet
+        Of `StoredImages`.
+    read : callable
+        From these and an array of rows to a tensor of shape (n, height, width,
+        channels), as the network sees them or of uint8.
+    device : torch.device
+    """
+
+    device = torch.device("cpu")  # that rows are on
+
+    def __init__(self, image_set, read, device):
+        self.images, self.rows = image_set.images, image_set.rows
+        self.of_rows = read
+        self.upload = Upload(device)
+        _, height, width, depth = self.images.shape
+        self.shape = torch.Size((len(self.rows), depth, height, width))
+
+    def __len__(self):
+        return len(self.rows)
+
+    def read(self, rows):
+        """Read images into memory.
+
+        Parameters
+        ----------
+        rows : Tensor of int on the host, or slice
+
+        Returns
+        -------
+        images : Tensor of shape (n, height, width, channels)
+        """
+        rows = rows if isinstance(rows, slice) else np.asarray(rows)
+        return self.of_rows(self.images, self.rows[rows]).contiguous()
+
+    def sent(self, images):
+        """Send images that were read to the device."""
+        return self.upload(images).permute(0, 3, 1, 2)
+
+    def __getitem__(self, rows):
+        if isinstance(rows, int):
+            return self[rows : rows + 1][0]
+        return self.sent(self.read(rows))
+
+
+def is_streamed(images):
+    """Say whether images stay where they are stored."""
+    return isinstance(images, StreamedImages)
+
+
+def images_ahead(images, parts):
+    """Yield parts of images with their rows; some are read before they are asked for.
+
+    Parameters
+    ----------
+    images : StreamedImages
+    parts : iterable of Tensor or slice
+    """
+
+    def read(rows):
+        return rows, images.read(rows)
+
+    for rows, found in ahead(read, parts, allowed_threads()):
+        yield rows, images.sent(found)
