@@ -13,6 +13,7 @@ from benchmarks import (
     _report,
     bench_accuracy,
     bench_classifiers,
+    bench_cluster,
     bench_epochs,
     bench_extraction,
     bench_features,
@@ -40,6 +41,7 @@ BENCHMARKS = {
     "layers": bench_layers,
     "accuracy": bench_accuracy,
     "classifiers": bench_classifiers,
+    "cluster": bench_cluster,
     "epochs": bench_epochs,
     "patience": bench_patience,
     "precision": bench_precision,
@@ -55,8 +57,8 @@ BENCHMARKS = {
     "pruning": bench_pruning,
     "onnx": bench_onnx,
 }
-# processes that load TensorFlow; a resnet18 on a CPU; all named networks
-LONG = {"keras", "networks", "onnx"}
+# processes of a cluster, and those that load TensorFlow; a resnet18; all named networks
+LONG = {"cluster", "keras", "networks", "onnx"}
 
 
 def main():

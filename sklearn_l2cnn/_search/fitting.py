@@ -31,6 +31,7 @@ from sklearn_l2cnn._estimator.network import (
     on_device,
 )
 from sklearn_l2cnn._search.progress import Progress
+from sklearn_l2cnn._search.tasks import SentOnce, again_if_lost
 from sklearn_l2cnn._training.checkpoint import written
 from sklearn_l2cnn._training.regularization import strengths
 from sklearn_l2cnn._training.runtime import isolated
@@ -204,17 +205,19 @@ def fit_one_by_one(candidates, folds, n_jobs=None):
     """
     order = candidates.order
     paths = [order] if candidates.warm else [[k] for k in order]
-    images = next(iter(folds.values())).train.images
+    images, n_bytes = next(iter(folds.values())).train.images, 0
     if not is_stored(images):
         # joblib gives a large numpy array to all processes through one memory map
         images = on_host(images)
+        n_bytes = images.nbytes
+    common = SentOnce((candidates, images, n_jobs), n_bytes)
     bare = {fold: data.with_images(None) for fold, data in folds.items()}
     tasks = list(product(folds, paths))
-    found = Parallel(n_jobs=n_jobs)(
-        delayed(_fit_task)(
-            candidates, path, bare[fold], images, fold, place * len(path), n_jobs
+    found = again_if_lost(
+        lambda: Parallel(n_jobs=n_jobs)(
+            delayed(_fit_task)(common, path, bare[fold], fold, place * len(path))
+            for place, (fold, path) in enumerate(tasks)
         )
-        for place, (fold, path) in enumerate(tasks)
     )
     outcomes = {fold: [None] * len(order) for fold in folds}
     for (fold, path), own in zip(tasks, found, strict=True):
@@ -223,8 +226,9 @@ def fit_one_by_one(candidates, folds, n_jobs=None):
     return outcomes
 
 
-def _fit_task(candidates, positions, data, images, fold, n_before, n_jobs):
+def _fit_task(common, positions, data, fold, n_before):
     """Train the networks of some alphas, one after the other; return what is kept."""
+    candidates, images, n_jobs = common.value
     callbacks = None
     if candidates.progress is not None:
         callbacks = partial(candidates.progress.one_by_one, fold, n_before, n_jobs)

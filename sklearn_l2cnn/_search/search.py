@@ -43,6 +43,7 @@ from sklearn_l2cnn._search.results import (
     weight_for,
     within_one_standard_error,
 )
+from sklearn_l2cnn._search.tasks import Mapped
 from sklearn_l2cnn._training.divergence import Diverged
 from sklearn_l2cnn._utils.estimators import fitted_attributes
 from sklearn_l2cnn._utils.sklearn_compat import (
@@ -94,7 +95,7 @@ def search(clf, template, X, y, sample_weight, groups, params):
         folds,
         path=clf.path,
         n_jobs=clf.n_jobs,
-        score=partial(_measured, scorers, to_scorers, rows, y_rows, folds),
+        score=partial(_measured, scorers, to_scorers, Mapped(rows), y_rows, folds),
         progress=Progress(template, alphas.tolist(), len(folds), task, clf),
     )
     _report_failures(alphas, outcomes)
@@ -237,7 +238,8 @@ def _measured(scorers, params, X, y, folds, classifier, fold):
         params = {name: _rows(own, test, len(y)) for name, own in params.items()}
     else:
         params = _rows(params, test, len(y))
-    return measure(classifier, scorers, params, _take(X, test), _take(y, test))
+    X = _take(X.array, test)
+    return measure(classifier, scorers, params, X, _take(y, test))
 
 
 def _rows(params, test, n_samples):

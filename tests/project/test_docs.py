@@ -13,7 +13,7 @@ from sklearn_l2cnn import L2CNNClassifier
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 # What an example may need that is no dependency of the tests.
-OPTIONAL = {"torch.utils.tensorboard", "mlflow", "wandb", "optuna"}
+OPTIONAL = {"distributed"}
 README = DOCS.parent / "README.md"
 
 
@@ -30,7 +30,11 @@ def sections():
 
 
 def test_there_are_pages():
-    assert {page.name for page in PAGES} >= {"callbacks.md", "coming_from.md"}
+    assert {page.name for page in PAGES} >= {
+        "callbacks.md",
+        "clusters.md",
+        "coming_from.md",
+    }
 
 
 @pytest.mark.long

@@ -112,3 +112,30 @@ def test_pixels_that_are_known_to_matter_are_selected(tmp_path):
     assert said.startswith("58 of 256 pixels matter")
     for name in ("network, alpha=0.0001", "network, alpha=0.1", "F-test", "nothing"):
         assert any(line.startswith(name) for line in said.splitlines())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name, needed, says",
+    [
+        ("search_on_dask", ["distributed"], "best: alpha="),
+        ("track_with_mlflow", ["mlflow", "skops"], "as read from models:/"),
+        ("track_with_tensorboard", ["tensorboard"], "7 fits; to see them"),
+        ("track_with_wandb", ["wandb"], "accuracy 0."),
+        ("tune_with_optuna", ["optuna", "optuna_integration"], "of them ended early"),
+    ],
+)
+def test_an_example_of_another_library_runs(name, needed, says, tmp_path):
+    for library in needed:
+        pytest.importorskip(library)
+    root = os.pathsep.join([str(EXAMPLES.parent), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, str(EXAMPLES / f"{name}.py")],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": root},
+    )
+    assert done.returncode == 0, done.stderr
+    assert says in done.stdout
