@@ -365,7 +365,7 @@ def _lines(progress, folds):
     """Return what prints the lines of stacks, having told what is trained."""
     built = ((net, fold.tensors) for fold in folds for _, net in fold.nets.values())
     net, tensors = next(built, (None, None))
-    return None if net is None else progress.stack_lines(net, len(tensors.y))
+    return None if net is None else progress.stack_lines(net, tensors.X)
 
 
 class _StackedFold:

@@ -68,11 +68,11 @@ class Progress:
             self.reporters[number] = reporter
         return [("epoch_tasks", self.reporters[number])]
 
-    def stack_lines(self, net, n_rows):
+    def stack_lines(self, net, X):
         """Return what prints the lines of a stack, having told of its first net."""
         if not self.template.verbose:
             return None
-        tell_net(net, n_rows)
+        tell_net(net, X)
         pace = Pace(self.n_networks * self.epochs)
         return partial(tell_stack, pace, self.n_networks)
 

@@ -7,6 +7,7 @@ from numbers import Real
 from skorch.callbacks import Callback
 
 from sklearn_l2cnn._training.batches import batch_bounds
+from sklearn_l2cnn._training.streaming import is_streamed
 
 # Of many networks, several are trained at a time, in threads.
 _telling = threading.Lock()
@@ -59,20 +60,21 @@ def tell(line):
     print(line, flush=True)
 
 
-def tell_net(net, n_rows):
-    """Print what a net is trained on: device, parameters, batches.
+def tell_net(net, X):
+    """Print what a net is trained on: device, parameters, batches, where images are.
 
     Parameters
     ----------
     net : Net
-    n_rows : int
-        Of its training data.
+    X : Resident
+        Its training data.
     """
     n_parameters = sum(parameter.numel() for parameter in net.module_.parameters())
-    n_steps = len(batch_bounds(n_rows, net.batch_size))
+    n_steps = len(batch_bounds(len(X), net.batch_size))
+    where = f", images from {X.images.name}" if is_streamed(X.images) else ""
     tell(
         f"device {net.device}, {n_parameters:,} parameters, batch size "
-        f"{net.batch_size}, {n_steps} step{'s'[: n_steps > 1]} an epoch"
+        f"{net.batch_size}, {n_steps} step{'s'[: n_steps > 1]} an epoch{where}"
     )
 
 
@@ -122,7 +124,7 @@ class EpochLines(Callback):
         self.pace_ = Pace(epochs + self.n_after)
         self.last_ = len(net.history) + epochs
         if self.heading and not len(net.history):
-            tell_net(net, len(y))
+            tell_net(net, X)
 
     def on_resume(self, net, n_epochs):
         """Tell that the training goes on, and do not wait for what is done."""

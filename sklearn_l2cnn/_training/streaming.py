@@ -25,6 +25,7 @@ class StreamedImages:
 
     def __init__(self, image_set, read, device):
         self.images, self.rows = image_set.images, image_set.rows
+        self.name = self.images.name
         self.of_rows = read
         self.upload = Upload(device)
         _, height, width, depth = self.images.shape

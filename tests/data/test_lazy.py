@@ -326,6 +326,27 @@ def test_other_transformers_read_them(data, tmp_path):
     assert np.array_equal(ImageResizer(5).fit_transform(lazy), expected)
 
 
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        quick(verbose=1),
+        L2CNNClassifierCV(
+            [1.0, 2.0], architecture=tiny, cv=2, max_epochs=1, verbose=1, random_state=0
+        ),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_it_is_told_where_images_come_from(estimator, data, tmp_path, capsys):
+    X, y = data
+    clone(estimator).fit(X, y)
+    assert "images from" not in capsys.readouterr().out
+    lazy = LazyImages(saved(X, tmp_path / "images"))
+    clone(estimator).fit(lazy, y)
+    lines = capsys.readouterr().out.splitlines()
+    where = f"images from the memory map '{tmp_path / 'images'}.npy'"
+    assert any(line.startswith("device") and line.endswith(where) for line in lines)
+
+
 def test_few_images_are_read_into_memory(data, tmp_path, monkeypatch):
     lazy = LazyImages(saved(data[0], tmp_path / "images"))
     monkeypatch.setattr(_images, "_IN_MEMORY", lazy.nbytes)
