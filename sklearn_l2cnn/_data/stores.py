@@ -1,8 +1,8 @@
 """Where images are that are not in memory, and how some of them are read.
 
 A store has the attributes ``shape`` and ``dtype`` of the array that it stands for, and
-``read``, of an array of rows, which several threads may call at a time. Its ``key``
-says what is in it, for a cache. Other processes get its description, never its images.
+``read``, of an array of rows, which several threads may call at a time. Other processes
+get its description, never its images.
 """
 
 import mmap
@@ -14,7 +14,6 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from sklearn_l2cnn._data.arrays import tensor_to_numpy
-from sklearn_l2cnn._utils.identity import identity
 
 
 def store_of(source):
@@ -103,12 +102,6 @@ class MapStore:
                 raise OSError(f"{self!r} is shorter than it was.")
         return found
 
-    @property
-    def key(self):
-        """What the images are known by."""
-        about = os.stat(self.map.filename)
-        return *self._description(), about.st_size, about.st_mtime_ns
-
     def __repr__(self):
         return f"the memory map {str(self.map.filename)!r}"
 
@@ -164,11 +157,6 @@ class ArrayStore:
             return _opened_hdf5, (self.array.file.filename, self.array.name)
         return ArrayStore, (self.array,)
 
-    @property
-    def key(self):
-        """What the images are known by."""
-        return identity(self.array)
-
     def __repr__(self):
         return f"an array of {type(self.array).__module__.split('.')[0]}"
 
@@ -222,11 +210,6 @@ class SampleStore:
                 )
             images[place] = image
         return images
-
-    @property
-    def key(self):
-        """What the images are known by."""
-        return identity(self.dataset)
 
     def __getstate__(self):
         return {key: value for key, value in vars(self).items() if key != "lock"}
