@@ -326,6 +326,23 @@ def test_other_transformers_read_them(data, tmp_path):
     assert np.array_equal(ImageResizer(5).fit_transform(lazy), expected)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    "parameters", [{}, {"early_stopping": True}, {"augment": ["flip", "mixup"]}]
+)
+def test_images_stream_to_a_device(parameters, data, tmp_path, cuda):
+    """There steps on images in memory are recorded, which rounds otherwise."""
+    X, y = data
+    lazy = LazyImages(saved(X, tmp_path / "images"))
+    memory, streamed = (
+        quick(device="cuda", **parameters).fit(images, y) for images in (X, lazy)
+    )
+    assert streamed.device_.startswith("cuda")
+    np.testing.assert_allclose(streamed.loss_curve_, memory.loss_curve_, rtol=1e-5)
+    expected = memory.predict_proba(X)
+    np.testing.assert_allclose(streamed.predict_proba(lazy), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "estimator",
     [
