@@ -14,7 +14,7 @@ rounding. Keys that are computed, such as a sum or a hash of rounded values, wou
 do: somewhere among many images rounding tips the one but not the other.
 """
 
-from functools import partial
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -83,15 +83,17 @@ def survey(images):
     -------
     survey : Survey
     """
-    places, values = _places_of(images.shape[1:])[:_ENOUGH], []
+    places = np.random.RandomState(0).permutation(math.prod(images.shape[1:]))
+    values = []
 
     def seen():
         for chunk in in_chunks(images):
-            values.append(_at(chunk, places))
+            values.append(_at(chunk, places[:_ENOUGH]))
             yield chunk
 
     moments = moments_of(seen())
-    return Survey(images, value_ranks(images, np.concatenate(values)), moments)
+    ranks = value_ranks(images, np.concatenate(values), places)
+    return Survey(images, ranks, moments)
 
 
 def canonical_set(survey, labels, weight, rows=None):
@@ -124,7 +126,7 @@ def canonical_set(survey, labels, weight, rows=None):
     return ImageSet(survey.images, rows[first], labels[first], summed)
 
 
-def value_ranks(images, values):
+def value_ranks(images, values, places):
     """Rank images by the values of their pixels, one pixel after another.
 
     A few pixels that lie all over the image tell most images apart. Those that they do
@@ -134,7 +136,9 @@ def value_ranks(images, values):
     ----------
     images : Tensor of shape (n, height, width, channels)
     values : ndarray of shape (n, n_places)
-        Their pixels in the first few of `_places_of`.
+        Their pixels in the first few of the places.
+    places : ndarray of int
+        All of an image that is flattened, in the order in which they are compared.
 
     Returns
     -------
@@ -145,21 +149,15 @@ def value_ranks(images, values):
     n_seen = values.shape[1]
     for start in range(0, n_seen, _PLACES):
         tied = _refine(ranks, tied, values[tied, start : start + _PLACES])
-    places = _places_of(images.shape[1:])[n_seen:]
+    places = places[n_seen:]
     while len(tied):
         places = places[_vary(images, tied, ranks[tied])[places]]
         if not len(places):  # they are the same
             break
-        at_places = partial(_at, places=places[:_PLACES])
-        found = [at_places(chunk) for chunk in in_chunks(images, tied)]
+        found = [_at(chunk, places[:_PLACES]) for chunk in in_chunks(images, tied)]
         tied = _refine(ranks, tied, np.concatenate(found))
         places = places[_PLACES:]
     return ranks
-
-
-def _places_of(shape):
-    """Return the places of an image that is flattened, as it is looked at."""
-    return np.random.RandomState(0).permutation(int(np.prod(shape)))
 
 
 def _refine(ranks, tied, values):

@@ -62,7 +62,7 @@ class LazyImages:
         if isinstance(source, LazyImages):
             rows = source.rows if rows is None else source.rows[_as_rows(rows)]
             source = source.store
-        store = source if hasattr(source, "read") else store_of(source)
+        store = store_of(source)
         if store is None:
             raise TypeError(
                 f"LazyImages of {type(source).__name__}: a numpy.memmap, an array with "
@@ -97,22 +97,17 @@ class LazyImages:
                     "well. np.asarray(images) is an array with all dimensions."
                 )
         if isinstance(rows, int | np.integer):
-            return self.read(self.rows[rows : rows + 1 or None])[0]
+            return self[rows : rows + 1 or None].read()[0]
         return LazyImages(self.store, self.rows[_as_rows(rows)])
 
-    def read(self, rows=None):
-        """Read images into memory.
-
-        Parameters
-        ----------
-        rows : ndarray of int or slice, default=None
-            Which of the rows of the source; None is those of this object.
+    def read(self):
+        """Read the images into memory.
 
         Returns
         -------
         images : ndarray of shape (n, ...)
         """
-        return self.store.read(self.rows if rows is None else rows)
+        return self.store.read(self.rows)
 
     def __array__(self, dtype=None, copy=None):
         if copy is False:

@@ -41,8 +41,6 @@ class StoredImages:
 
     def __getitem__(self, rows):
         rows = np.asarray(rows) if isinstance(rows, torch.Tensor) else rows
-        if isinstance(rows, int | np.integer):
-            return self.read(self.rows[rows : rows + 1 or None])[0]
         return self.read(self.rows[rows])
 
     def in_chunks(self, rows=None):

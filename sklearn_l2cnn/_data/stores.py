@@ -1,13 +1,9 @@
-"""Where images are that are not in memory, and how some of them are read.
-
-A store has the attributes ``shape`` and ``dtype`` of the array that it stands for, and
-``read``, of an array of rows, which several threads may call at a time. Other processes
-get its description, never its images.
-"""
+"""Where images are that are not in memory, and how some of them are read."""
 
 import mmap
 import os
 import threading
+from contextlib import nullcontext
 from itertools import pairwise
 
 import numpy as np
@@ -16,13 +12,24 @@ from torch.utils.data import Dataset
 from sklearn_l2cnn._data.arrays import tensor_to_numpy
 
 
+class Store:
+    """What images are read from.
+
+    Subclasses have the attributes ``shape`` and ``dtype`` of the array that they stand
+    for, and ``read``, of an array of rows, which several threads may call at a time.
+    Other processes get their description, never their images.
+    """
+
+
 def store_of(source):
     """Return the store of what a user gave, or None where there is none for it.
 
     Parameters
     ----------
-    source : memory map, array that is stored elsewhere, or data set of torch
+    source : Store, memory map, array that is stored elsewhere, or data set of torch
     """
+    if isinstance(source, Store):
+        return source
     if map_of(source) is not None:
         return MapStore(source)
     if isinstance(source, Dataset) and hasattr(source, "__len__"):
@@ -42,7 +49,7 @@ def map_of(array):
     return None
 
 
-class MapStore:
+class MapStore(Store):
     """The images of a file that is mapped into memory.
 
     Parameters
@@ -129,7 +136,7 @@ def _opened_map(filename, offset, dtype, shape, strides):
     return MapStore(np.ndarray(shape, dtype, part, before, strides))
 
 
-class ArrayStore:
+class ArrayStore(Store):
     """The images of an array that is stored elsewhere: zarr's, of HDF5, dask's.
 
     Parameters
@@ -167,7 +174,7 @@ def _opened_hdf5(filename, name):
     return ArrayStore(h5py.File(filename, "r")[name])
 
 
-class SampleStore:
+class SampleStore(Store):
     """The images of a data set of torch: its samples, or the first part of each.
 
     Parameters
@@ -179,12 +186,9 @@ class SampleStore:
         self.dataset = dataset
         first = self._image(0)
         self.shape, self.dtype = (len(dataset), *first.shape), first.dtype
-        self._begin()
-
-    def _begin(self):
         # files of images are opened one by one; what else a data set does is not known
-        alone = not hasattr(self.dataset, "samples")
-        self.lock = threading.Lock() if alone else None
+        is_of_files = hasattr(dataset, "samples")
+        self.alone = nullcontext() if is_of_files else threading.Lock()
 
     def _image(self, row):
         sample = self.dataset[row]
@@ -196,11 +200,8 @@ class SampleStore:
         """Return some of the images."""
         images = np.empty((len(rows), *self.shape[1:]), self.dtype)
         for place, row in enumerate(rows):
-            if self.lock is None:
+            with self.alone:
                 image = self._image(int(row))
-            else:
-                with self.lock:
-                    image = self._image(int(row))
             if image.shape != self.shape[1:]:
                 raise ValueError(
                     f"Sample {row} of the {type(self.dataset).__name__} has shape "
@@ -211,12 +212,8 @@ class SampleStore:
             images[place] = image
         return images
 
-    def __getstate__(self):
-        return {key: value for key, value in vars(self).items() if key != "lock"}
-
-    def __setstate__(self, state):
-        vars(self).update(state)
-        self._begin()
+    def __reduce__(self):
+        return SampleStore, (self.dataset,)
 
     def __repr__(self):
         return f"a {type(self.dataset).__name__}"

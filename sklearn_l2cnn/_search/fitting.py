@@ -13,7 +13,6 @@ from sklearn.exceptions import EfficiencyWarning
 from sklearn.utils.parallel import Parallel, delayed
 from skorch.history import History
 
-from sklearn_l2cnn._data.arrays import as_tensor, on_host
 from sklearn_l2cnn._data.stored import is_stored
 from sklearn_l2cnn._estimator.checkpoints import checkpoints_of
 from sklearn_l2cnn._estimator.convergence import warn_of_the_end
@@ -31,7 +30,7 @@ from sklearn_l2cnn._estimator.network import (
     on_device,
 )
 from sklearn_l2cnn._search.progress import Progress
-from sklearn_l2cnn._search.tasks import SentOnce, again_if_lost
+from sklearn_l2cnn._search.tasks import Mapped, SentOnce, again_if_lost
 from sklearn_l2cnn._training.checkpoint import written
 from sklearn_l2cnn._training.regularization import strengths
 from sklearn_l2cnn._training.runtime import isolated
@@ -207,10 +206,9 @@ def fit_one_by_one(candidates, folds, n_jobs=None):
     paths = [order] if candidates.warm else [[k] for k in order]
     images, n_bytes = next(iter(folds.values())).train.images, 0
     if not is_stored(images):
-        # joblib gives a large numpy array to all processes through one memory map
-        images = on_host(images)
+        images = images.cpu()
         n_bytes = images.nbytes
-    common = SentOnce((candidates, images, n_jobs), n_bytes)
+    common = SentOnce((candidates, Mapped(images), n_jobs), n_bytes)
     bare = {fold: data.with_images(None) for fold, data in folds.items()}
     tasks = list(product(folds, paths))
     found = again_if_lost(
@@ -232,7 +230,7 @@ def _fit_task(common, positions, data, fold, n_before):
     callbacks = None
     if candidates.progress is not None:
         callbacks = partial(candidates.progress.one_by_one, fold, n_before, n_jobs)
-    data = data.with_images(images if is_stored(images) else as_tensor(images))
+    data = data.with_images(images.array)
     found = []
     for clf, fitted in fit_path(candidates, positions, data, callbacks):
         if isinstance(fitted, Fitted):

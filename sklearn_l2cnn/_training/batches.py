@@ -22,8 +22,6 @@ from sklearn_l2cnn._training.streaming import (
 from sklearn_l2cnn._training.upload import Upload
 from sklearn_l2cnn._utils.devices import sent
 
-_CONTIGUOUS = torch.contiguous_format
-
 # Pixel values that travel to a device at a time.
 _UPLOAD_VALUES = 1 << 24
 
@@ -50,9 +48,7 @@ def to_tensor(images, rows, mean, scale, dtype):
     tensor : Tensor of shape (n, height, width, channels)
     """
     if images.dtype == torch.uint8:
-        found = images[rows]
-        # a part of a tensor may be the user's own memory
-        return found if is_stored(images) else found.clone(memory_format=_CONTIGUOUS)
+        return images[rows].clone(memory_format=torch.contiguous_format)
     target = torch.float64 if dtype == torch.float64 else torch.float32
     if isinstance(rows, slice):
         return standardized(images[rows], mean, scale, target).to(dtype)
@@ -96,20 +92,21 @@ class Resident:
         return self.images.shape
 
     def __getitem__(self, rows):
-        return self._with(self.images[rows], lambda part: part[rows])
+        parts = self.images, self.weight, self.mirrored
+        return Resident(*(None if part is None else part[rows] for part in parts))
 
     def __array__(self, dtype=None, copy=None):
         return np.asarray(self.images[:].cpu().numpy(), dtype=dtype)
 
     def take(self, rows):
         """Return some rows; images keep lying in memory channels last."""
-        return self._with(take_rows(self.images, rows), lambda part: _at(part, rows))
+        return self._with(take_rows(self.images, rows), rows)
 
-    def _with(self, images, function):
-        others = self.weight, self.mirrored
-        return Resident(
-            images, *(part if part is None else function(part) for part in others)
-        )
+    def _with(self, images, rows):
+        """Return images that were taken, with what belongs to their rows."""
+        parts = self.weight, self.mirrored
+        others = (None if part is None else _at(part, rows) for part in parts)
+        return Resident(images, *others)
 
     def batches(self, y, parts):
         """Yield parts of the images with their labels; stored ones are read ahead.
@@ -129,8 +126,7 @@ class Resident:
         else:
             found = ((rows, take_rows(self.images, rows)) for rows in parts)
         for rows, images in found:
-            X = self._with(images, lambda part, rows=rows: _at(part, rows))
-            yield X, None if y is None else _at(y, rows)
+            yield self._with(images, rows), None if y is None else _at(y, rows)
 
 
 class TrainingTensors(NamedTuple):

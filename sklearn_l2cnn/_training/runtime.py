@@ -15,6 +15,7 @@ from sklearn.exceptions import EfficiencyWarning
 from sklearn_l2cnn._utils.devices import computes_bfloat16, generators_of, name_of
 from sklearn_l2cnn._utils.seeds import seeded
 from sklearn_l2cnn._utils.surroundings import (
+    Shared,
     compute_alone,
     torch_threads,
     undisturbed,
@@ -59,34 +60,23 @@ def keep_memory():
     torch.empty(31 << 20, dtype=torch.uint8, device="cpu")
 
 
-class _SoonerTurns:
+@Shared
+@contextmanager
+def _sooner_turns():
     """Let Python's threads take turns sooner, as long as there is a user of this.
 
     A thread that comes back from a kernel needs Python's lock, and another one that
     makes many short calls keeps it for five milliseconds, longer than most kernels
-    take. To be used as a context.
+    take.
     """
-
-    seconds = 1e-4
-
-    def __init__(self):
-        self.lock, self.n_users, self.found = threading.Lock(), 0, None
-
-    def __enter__(self):
-        with self.lock:
-            if not self.n_users:
-                self.found = sys.getswitchinterval()
-                sys.setswitchinterval(min(self.found, self.seconds))
-            self.n_users += 1
-
-    def __exit__(self, *exception):
-        with self.lock:
-            self.n_users -= 1
-            if not self.n_users:
-                sys.setswitchinterval(self.found)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, 1e-4))
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
-_sooner_turns = _SoonerTurns()
 _LONE = "l2cnn"
 _idle = defaultdict(list)  # pools not in use, by their number of threads
 if hasattr(os, "register_at_fork"):

@@ -284,9 +284,8 @@ def training_steps(
         # functions of the user may draw random numbers on another device
         can_vary = augment is None or not augment.functions
         followed = listeners.on_gradient is not None or listeners.to_batches
-        can_be = can_vary and not followed and not is_streamed(X.images)
-        can_be = can_be and why_not_recorded(optimizer) is None
-        if recorder is not None and can_be:
+        fixed = can_vary and not followed and not is_streamed(X.images)
+        if recorder is not None and fixed and why_not_recorded(optimizer) is None:
             steps = stack.enter_context(RecordedSteps(steps, recorder, module))
         yield steps
 

@@ -53,8 +53,6 @@ class StreamedImages:
         return self.upload(images).permute(0, 3, 1, 2)
 
     def __getitem__(self, rows):
-        if isinstance(rows, int):
-            return self[rows : rows + 1][0]
         return self.sent(self.read(rows))
 
 

@@ -97,6 +97,32 @@ def torch_threads(number):
         torch.set_num_threads(before)
 
 
+class Shared:
+    """A context that several threads are in: begun by the first, ended by the last.
+
+    Parameters
+    ----------
+    make : callable
+        Without arguments. Returns the context, anew for each first.
+    """
+
+    def __init__(self, make):
+        self.make = make
+        self.lock, self.n_users, self.inside = threading.Lock(), 0, ExitStack()
+
+    def __enter__(self):
+        with self.lock:
+            if not self.n_users:
+                self.inside.enter_context(self.make())
+            self.n_users += 1
+
+    def __exit__(self, *exception):
+        with self.lock:
+            self.n_users -= 1
+            if not self.n_users:
+                self.inside.close()
+
+
 def compute_alone():
     """Let torch use no other thread for the kernels of this one, from now on.
 

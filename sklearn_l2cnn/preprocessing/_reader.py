@@ -3,10 +3,9 @@
 import copy
 import logging
 import os
-import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import contextmanager
 from itertools import chain
 from numbers import Integral, Real
 
@@ -27,11 +26,12 @@ from sklearn_l2cnn._data.sources import (
     ranges_of,
     sources_of,
 )
+from sklearn_l2cnn._data.stores import Store
 from sklearn_l2cnn._data.validation import check_weight
 from sklearn_l2cnn._data.windows import Levels, Window, warn_about_windows, window_of
 from sklearn_l2cnn._utils.estimators import set_attributes
 from sklearn_l2cnn._utils.sklearn_compat import Interval, Options, StrOptions
-from sklearn_l2cnn._utils.surroundings import usual_defaults
+from sklearn_l2cnn._utils.surroundings import Shared, usual_defaults
 from sklearn_l2cnn.preprocessing._base import FORM, NUMBER, ImageTransformer
 from sklearn_l2cnn.preprocessing._colour import convert_channels
 from sklearn_l2cnn.preprocessing._geometry import INTERPOLATIONS, SIZE, resize_to
@@ -447,7 +447,7 @@ def _with_row(error, row):
     return found
 
 
-class _FileStore:
+class _FileStore(Store):
     """The images of files and of other sources, as a reader reads them.
 
     Parameters
@@ -473,31 +473,18 @@ class _FileStore:
         return f"{len(self.sources):,} files"
 
 
-class _PillowIsQuiet:
+@Shared
+@contextmanager
+def _pillow_is_quiet():
     """Leave out what Pillow warns of, which names no row: metadata and sizes.
 
-    What it logs goes to handlers that a user has set, and else nowhere. To be used as a
-    context, by several threads at a time.
+    What it logs goes to handlers that a user has set, and else nowhere.
     """
-
-    def __init__(self):
-        self.lock, self.n_users, self.inside = threading.Lock(), 0, ExitStack()
-
-    def __enter__(self):
-        with self.lock:
-            if not self.n_users:
-                log, silence = logging.getLogger("PIL"), logging.NullHandler()
-                log.addHandler(silence)
-                self.inside.callback(log.removeHandler, silence)
-                self.inside.enter_context(warnings.catch_warnings())
-                warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
-            self.n_users += 1
-
-    def __exit__(self, *exception):
-        with self.lock:
-            self.n_users -= 1
-            if not self.n_users:
-                self.inside.close()
-
-
-_pillow_is_quiet = _PillowIsQuiet()
+    log, silence = logging.getLogger("PIL"), logging.NullHandler()
+    log.addHandler(silence)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+            yield
+    finally:
+        log.removeHandler(silence)

@@ -1,5 +1,6 @@
 """Images that are not in memory: arrays to scikit-learn, and the same bits learnt."""
 
+import io
 import os
 import pickle
 import textwrap
@@ -13,7 +14,6 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from skorch.callbacks import Callback
-from torch import nn
 
 from benchmarks._measure import in_new_process
 from sklearn_l2cnn import L2CNNClassifierCV
@@ -23,7 +23,7 @@ from sklearn_l2cnn.datasets import LazyImages
 from sklearn_l2cnn.feature_extraction import CNNFeatures
 from sklearn_l2cnn.feature_selection import FilterSelector, PixelSelector
 from sklearn_l2cnn.preprocessing import ImageReader
-from tests.conftest import linux, quick, tiny
+from tests.conftest import SmallNet, double, linux, quick, tiny
 
 N = 200
 
@@ -197,17 +197,6 @@ def test_a_folder_of_torchvision(data, tmp_path):
     assert_same(quick(), images[order], lazy[order], targets[order])
 
 
-def norm_net(input_shape, n_classes):
-    depth, height, width = input_shape
-    return nn.Sequential(
-        nn.Conv2d(depth, 4, 3, padding=1),
-        nn.BatchNorm2d(4),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(4 * height * width, n_classes),
-    )
-
-
 class Batches(Callback):
     """Look at every batch."""
 
@@ -220,8 +209,8 @@ class Batches(Callback):
     [
         {"early_stopping": True, "max_epochs": 4},
         {"augment": ["flip", "shift", "mixup"]},
-        {"architecture": norm_net, "threads": 1},
-        {"architecture": lambda shape, n: tiny(shape, n).double()},
+        {"architecture": SmallNet, "threads": 1},
+        {"architecture": double},
         {"activity_alpha": 1e-3},
         {"callbacks": [Batches()]},
         {"standardize": False, "optimizer": "sgd"},
@@ -267,11 +256,6 @@ def test_a_search_finds_the_same(parameters, wrapped, data, tmp_path):
     )
     lazy = wrapped(saved(X, tmp_path / "images"))
     assert_same(search, X, lazy, y)
-
-
-def adaptive(parameters):
-    """Make an optimizer that networks cannot share."""
-    return torch.optim.NAdam(parameters)
 
 
 def test_a_search_in_processes_finds_the_same(data, tmp_path):
@@ -414,7 +398,9 @@ def test_samples_of_other_shapes_are_named():
         np.asarray(LazyImages(Growing(np.zeros(N))))
 
 
-@pytest.mark.parametrize("source", [["a.png", "b.png"], 3, None, "folder"])
+@pytest.mark.parametrize(
+    "source", [["a.png", "b.png"], 3, None, "folder", io.BytesIO()]
+)
 def test_what_is_no_source_is_told_of(source):
     with pytest.raises(TypeError, match="ImageReader"):
         LazyImages(source)

@@ -21,12 +21,11 @@ def test_there_are_five_systems():
     ]
 
 
-def words_of(path, folder, *few):
-    """Run an example in an empty folder; return its words, with a picture drawn."""
-    picture = folder / "picture.png"
+def run(path, folder, *arguments):
+    """Run an example in a folder, to a good end."""
     root = os.pathsep.join([str(EXAMPLES.parent), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, str(path), *few, "--output", str(picture)],
+        [sys.executable, str(path), *arguments],
         capture_output=True,
         text=True,
         timeout=300,
@@ -34,6 +33,13 @@ def words_of(path, folder, *few):
         env={**os.environ, "PYTHONPATH": root},
     )
     assert done.returncode == 0, done.stderr
+    return done
+
+
+def words_of(path, folder, *few):
+    """Run an example in an empty folder; return its words, with a picture drawn."""
+    picture = folder / "picture.png"
+    done = run(path, folder, *few, "--output", str(picture))
     assert done.stderr == ""
     assert picture.read_bytes()[1:4] == b"PNG"
     assert [path.name for path in folder.iterdir()] == ["picture.png"]
@@ -128,14 +134,4 @@ def test_pixels_that_are_known_to_matter_are_selected(tmp_path):
 def test_an_example_of_another_library_runs(name, needed, says, tmp_path):
     for library in needed:
         pytest.importorskip(library)
-    root = os.pathsep.join([str(EXAMPLES.parent), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / f"{name}.py")],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": root},
-    )
-    assert done.returncode == 0, done.stderr
-    assert says in done.stdout
+    assert says in run(EXAMPLES / f"{name}.py", tmp_path).stdout

@@ -44,7 +44,7 @@ def batches_kind(net, data):
 
 
 def _chunk_size(data):
-    return max(1, _VALIDATED_VALUES // data.X.images[0].numel())
+    return max(1, _VALIDATED_VALUES // math.prod(data.X.shape[1:]))
 
 
 class FoldBatches:
