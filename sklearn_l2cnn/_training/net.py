@@ -42,6 +42,7 @@ from sklearn_l2cnn._training.step import (
     summed_loss,
     training_steps,
 )
+from sklearn_l2cnn._training.validating import end_batch, validated
 from sklearn_l2cnn._utils.devices import batches_of, read
 from sklearn_l2cnn._utils.seeds import draw_seeds
 
@@ -294,7 +295,7 @@ class Net(PredictingNet):
         if valid is not None:
             # which products are cut where depends on the number of threads
             with torch_threads(1):
-                scores = self._validate(valid, follows_batches)
+                scores = validated(self, valid, follows_batches, self.ranks_)
         means, penalty, norms, scores = read(
             losses.means(), steps.regularization.value(), self.norms(), scores
         )
@@ -341,42 +342,8 @@ class Net(PredictingNet):
             losses, logits, loss = steps.take(X, y)
             found.add(losses, len(y))
             step = {"loss": loss, "data_loss": losses.reshape(-1)[0], "y_pred": logits}
-            self._end_batch("train", (X, y), step)
+            end_batch(self, "train", (X, y), step)
         return found
-
-    def _validate(self, dataset, follows_batches):
-        """Return the sums of the loss and of what is right in each batch."""
-        batches, scores = self.get_iterator(dataset), []
-        which = slice(None) if follows_batches else self.ranks_.own
-        if not follows_batches:
-            self.notify("on_batch_begin", batch=None, training=False)
-        for X, y in batches.some(which):
-            if follows_batches:
-                self.notify("on_batch_begin", batch=(X, y), training=False)
-            step = self.validation_step((X, y))
-            hits = step["y_pred"].argmax(dim=1) == y
-            correct = (hits if X.weight is None else hits * X.weight).sum()
-            scores.append(torch.stack([step["loss"] * len(y), correct]))
-            if follows_batches:
-                self._end_batch("valid", (X, y), step)
-        self.history.record("valid_batch_count", len(batches))
-        return self._of_all_ranks(scores, which, len(batches))
-
-    def _of_all_ranks(self, scores, which, n_batches):
-        """Return the scores of all batches, of which this rank has some."""
-        if self.ranks_.size == 1 or which == slice(None):
-            return torch.stack(scores)
-        found = torch.zeros((n_batches, 2), dtype=self.dtype, device=self.device)
-        if scores:
-            found[which] = torch.stack(scores)
-        self.ranks_.agree()
-        return sum(self.ranks_.gathered(found))  # those of others are 0
-
-    def _end_batch(self, prefix, batch, step):
-        self.history.record_batch(f"{prefix}_loss", step["loss"].item())
-        self.history.record_batch(f"{prefix}_batch_size", len(batch[1]))
-        training = prefix == "train"
-        self.notify("on_batch_end", batch=batch, training=training, **step)
 
     def notify(self, method_name, **cb_kwargs):
         """Call a hook of every callback, of the others too where one asks to stop."""

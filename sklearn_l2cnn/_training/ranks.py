@@ -226,13 +226,16 @@ class Ranks(Alone):
 
     def gathered(self, tensor):
         """Return the tensors of all ranks, in order; they are of one shape."""
-        here = tensor.device
-        group = self._group(here)
-        tensor = tensor if group is not self.groups["cpu"] else tensor.cpu()
-        found = list(tensor.new_empty((self.size, *tensor.shape)).unbind())
+        group = self._group(tensor.device)
+        sent = tensor.reshape(-1).view(torch.uint8)  # which every backend sends
+        sent = sent.cpu() if group is self.groups["cpu"] else sent
+        found = list(sent.new_empty((self.size, len(sent))).unbind())
         with _answered():
-            dist.all_gather(found, tensor, group=group)
-        return [other.to(here) for other in found]
+            dist.all_gather(found, sent, group=group)
+        return [
+            other.to(tensor.device).view(tensor.dtype).view(tensor.shape)
+            for other in found
+        ]
 
     def gathered_objects(self, value):
         """Return the objects of all ranks, in order."""
