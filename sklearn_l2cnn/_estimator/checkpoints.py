@@ -84,7 +84,7 @@ def checkpoints_of(clf, trainings):
     ]
 
 
-def given_to_ranks(clf, net, data, sets):
+def given_to_ranks(clf, net, summary, sets, seeds=()):
     """Return what has to be the same on all ranks of a training, by what it is called.
 
     Callbacks may be others; of objects only what is plain can be compared for sure. All
@@ -95,37 +95,38 @@ def given_to_ranks(clf, net, data, sets):
     clf : L2CNNClassifier
     net : Net
         As the training begins with it.
-    data : tuple
-        What else it depends on: a summary, seeds.
+    summary : DataSummary
     sets : list of ImageSet or None
         What it is trained on, and validated on.
+    seeds : sequence of int, default=()
+        Of a new network and of a new order.
 
     Returns
     -------
     given : dict of str
     """
     sets = [each for each in sets if each is not None]
-    module, generator = net.module_, net.generator
     return {
         **{
             f"the parameter {name}": repr(value)
             for name, value in clf.get_params(deep=False).items()
-            if name not in _NO_MATTER and _is_plain(value)
+            if name not in (*_NO_MATTER, "callbacks") and _is_plain(value)
         },
-        "what random_state leads to": identity(data, generator.get_state()),
-        "images": identity(*map(_identity_of_images, sets)),
-        "labels": identity(*(each.labels for each in sets)),
+        "random_state": identity(seeds, net.generator.get_state()),
+        "images": identity(*(_identity_of_images(summary, each) for each in sets)),
+        "labels": identity(summary.classes, *(each.labels for each in sets)),
         "weights of images": identity(*(each.weight for each in sets)),
-        "weights of the network": identity(dict(module.state_dict())),
+        "weights of the network": identity(dict(net.module_.state_dict())),
         "kinds of device": torch.device(net.device).type,
         "releases of torch": torch.__version__,
     }
 
 
-def _identity_of_images(image_set):
+def _identity_of_images(summary, image_set):
     if is_stored(image_set.images):
         places = np.linspace(0, len(image_set.rows) - 1, _LOOKED_AT).astype(int)
-        return identity(image_set.images[image_set.rows[np.unique(places)]])
+        few = image_set.images[image_set.rows[np.unique(places)]]
+        return identity(len(image_set.rows), few, summary.statistics)
     return identity(*_identities(image_set))
 
 

@@ -166,9 +166,8 @@ def _trained(clf, data, device, start, callbacks, ranks, parts):
     net = build_net(clf, data, device, start, parts)
     if start is not None:
         net.follow_net(start)
-    given = data.seed, data.order_seed, *data.summary
-    sets = [data.train, data.valid]
-    ranks.check_alike(lambda: given_to_ranks(clf, net, given, sets))
+    sets, seeds = [data.train, data.valid], [data.seed, data.order_seed]
+    ranks.check_alike(lambda: given_to_ranks(clf, net, data.summary, sets, seeds))
     tensors = on_device(clf, net, data.summary, data.train, data.valid)
     first, checkpoint = fit_callbacks(clf, net), None
     if ranks.is_first:
@@ -234,7 +233,7 @@ def _partial_fit(clf, X, y, classes, sample_weight, ranks):
         )
         last = lines(clf, 1) if ranks.is_first else []
         with ranks.together():
-            ranks.check_alike(lambda: given_to_ranks(clf, net, tuple(summary), [train]))
+            ranks.check_alike(lambda: given_to_ranks(clf, net, summary, [train]))
             tensors = on_device(clf, net, summary, train)
             net.train(tensors, 1, last=last, ranks=ranks)
     except BaseException:

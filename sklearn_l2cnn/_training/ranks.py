@@ -169,7 +169,8 @@ class Ranks(Alone):
         """Raise where ranks are given different things."""
         mine = parts()
         found = self.gathered_objects(mine)
-        different = [k for k in mine if any(other[k] != mine[k] for other in found)]
+        names = dict.fromkeys(name for given in found for name in given)
+        different = [k for k in names if any(o.get(k) != mine.get(k) for o in found)]
         if not different:
             return
         raise ValueError(

@@ -1,7 +1,7 @@
 """Fits that several ranks share: run by one process, or by each rank of a job.
 
-python -m tests.training.rank_fits FOLDER NAME ... runs some of them, and writes what came
-of each to a file for each rank.
+python -m tests.training.rank_fits FOLDER NAME ... runs some of them, and writes what
+came of each to a file for each rank.
 """
 
 import contextlib
@@ -89,10 +89,12 @@ def of(clf):
 
 def fitted(weighted=False, images=None, **parameters):
     X, y = data()
+    X = X if images is None else images
+    y = y[: len(X)]
     weight = np.random.RandomState(0).randint(0, 4, len(y)) if weighted else None
     defaults = {"max_epochs": 2, "batch_size": 64, "device": "cpu"}
     clf = quick(**(defaults | parameters))
-    return of(clf.fit(X if images is None else images, y, sample_weight=weight))
+    return of(clf.fit(X, y, sample_weight=weight))
 
 
 def partly_fitted(folder):
