@@ -241,14 +241,14 @@ class Ranks(Alone):
     def gathered_objects(self, value):
         """Return the objects of all ranks, in order."""
         found = [None] * self.size
-        with _answered():
+        with _answered(), _unpickling():
             dist.all_gather_object(found, value, group=self.groups["cpu"])
         return found
 
     def from_first(self, value):
         """Return the object of the first rank."""
         found = [value]
-        with _answered():
+        with _answered(), _unpickling():
             dist.broadcast_object_list(found, group=self.groups["cpu"])
         return found[0]
 
@@ -287,6 +287,14 @@ def _answered():
             f"{first_line(error)}. What has ended it, it says itself. With checkpoint= "
             "a folder, the same job goes on when it is started again."
         ) from error
+
+
+@contextmanager
+def _unpickling():
+    """Let torch 2.4 and 2.5 not warn of tensors in a pickle."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "You are using `torch.load`")
+        yield
 
 
 # -- which ranks a process is one of ---------------------------------------------------
