@@ -216,7 +216,7 @@ class Net(PredictingNet):
                         stack.close()
                         steps = self._steps(data.X, threads, listeners)
                         steps, trained = stack.enter_context(steps), now
-                        if self.verbose and epoch == done:
+                        if self.verbose and epoch == done and not self.n_earlier_:
                             tell_ranks(self.ranks_, steps)
                     self._epoch(steps, train, valid, listeners.to_batches)
                     data.turn_sides()

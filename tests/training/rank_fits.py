@@ -194,6 +194,7 @@ FITS = {
     "lazy": lazy,
     "search": searched,
     "interrupt": interrupted,
+    "diverged": lambda folder: raised(lambda: fitted(lr=1e30)),
 }
 
 
