@@ -21,6 +21,7 @@ from sklearn_l2cnn._data.files import ReadOptions, read_image
 from sklearn_l2cnn._data.framing import ASPECTS, two_sides
 from sklearn_l2cnn._data.images import pixel_names
 from sklearn_l2cnn._data.lazy import LazyImages
+from sklearn_l2cnn._data.listing import files_of_classes
 from sklearn_l2cnn._data.windows import warn_about_windows
 from sklearn_l2cnn._utils.seeds import random_state_of
 from sklearn_l2cnn._utils.sklearn_compat import Interval, StrOptions, validate_params
@@ -134,7 +135,7 @@ def load_cifar10(data_home=None, *, subset="train", download=False, return_X_y=F
     return _as_bunch(images, target, return_X_y, target_names=names)
 
 
-def read_image_folder(path, *, return_X_y=False, as_frame=False):
+def read_image_folder(path, *, return_X_y=False, as_frame=False, cache=None):
     """List the images of a folder that contains one folder per class.
 
     Files are not opened; :class:`sklearn_l2cnn.preprocessing.ImageReader` reads them.
@@ -149,6 +150,10 @@ def read_image_folder(path, *, return_X_y=False, as_frame=False):
     as_frame : bool, default=False
         If True, the paths are a pandas DataFrame with a column ``path`` and the target
         is a pandas Series.
+    cache : str or path, default=None
+        A folder in which the listing is kept. It is used again as long as no folder of
+        `path` has changed: with millions of files, or on a disk that is far away, a
+        listing takes its time.
 
     Returns
     -------
@@ -176,23 +181,19 @@ def read_image_folder(path, *, return_X_y=False, as_frame=False):
         raise NotADirectoryError(
             f"{str(path)!r} {what}; a folder with one folder per class was expected."
         )
-    classes = sorted(
-        child.name
-        for child in path.iterdir()
-        if child.is_dir() and not child.name.startswith(".")
-    )
     paths, target, others = [], [], []
-    for name in classes:
-        found = [
-            os.path.join(folder, file)
-            for folder, _, files in sorted(os.walk(path / name))
-            for file in sorted(files)
-            if not file.startswith(".")  # of operating systems and editors
-        ]
-        images = [file for file in found if file.lower().endswith(_EXTENSIONS)]
-        paths += images
-        target += [name] * len(images)
-        others += [file for file in found if not file.lower().endswith(_EXTENSIONS)]
+    files = files_of_classes(path, cache)
+    classes = list(dict.fromkeys(folder.split(os.sep)[0] for folder in files))[1:]
+    for folder, names in files.items():
+        for name in names:
+            if name.startswith("."):  # of operating systems and editors
+                continue
+            file = os.path.join(path, folder, name)
+            if not name.lower().endswith(_EXTENSIONS):
+                others.append(file)
+                continue
+            paths.append(file)
+            target.append(folder.split(os.sep)[0])
     if not paths:
         raise FileNotFoundError(_no_images_message(path, classes, others))
     data = Bunch(

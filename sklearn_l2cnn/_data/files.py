@@ -124,6 +124,23 @@ def describe_source(source):
     return repr(_path_of(source))
 
 
+def state_of(source, root=None):
+    """Return bytes that are others once a file, or the bytes of one, have changed.
+
+    None where there are none: a Pillow image, an array, or a file that is not there.
+    """
+    if isinstance(source, bytes | bytearray):
+        return bytes(source)
+    if not isinstance(source, str | os.PathLike):
+        return None
+    try:
+        path = os.path.abspath(_resolve(source, root))
+        state = os.stat(path)
+    except (OSError, ValueError):  # which is raised where it is read
+        return None
+    return os.fsencode(f"{path}\0{state.st_size}\0{state.st_mtime_ns}")
+
+
 def _path_of(source):
     """Return a path as text, as the system's own functions understand its bytes."""
     try:

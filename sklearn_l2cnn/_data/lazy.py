@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from sklearn_l2cnn._data.stores import store_of
+from sklearn_l2cnn._data.cached import CachedStore
+from sklearn_l2cnn._data.stores import MapStore, store_of
 
 
 class LazyImages:
@@ -31,6 +32,12 @@ class LazyImages:
     rows : array-like of int, default=None
         Which images, in which order. None is all.
 
+    cache : str or path, default=None
+        A folder in which images are kept once they have been read, so that this
+        process, others and later ones read them as from a memory map. A source is known
+        by its description: after a change of the images behind it, pass another folder
+        or delete this one. Memory maps are read as ever.
+
     Attributes
     ----------
     shape : tuple of int
@@ -58,7 +65,7 @@ class LazyImages:
     True
     """
 
-    def __init__(self, source, rows=None):
+    def __init__(self, source, rows=None, *, cache=None):
         if isinstance(source, LazyImages):
             rows = source.rows if rows is None else source.rows[_as_rows(rows)]
             source = source.store
@@ -70,6 +77,8 @@ class LazyImages:
                 "expected. Paths of files are read by "
                 "sklearn_l2cnn.preprocessing.ImageReader(lazy=True).transform(paths)."
             )
+        if cache is not None and not isinstance(store, MapStore):
+            store = CachedStore(store, cache)
         self.store = store
         self.rows = np.arange(store.shape[0]) if rows is None else _as_rows(rows)
         self.shape = len(self.rows), *store.shape[1:]

@@ -3,6 +3,7 @@
 import mmap
 import os
 import threading
+import weakref
 from contextlib import nullcontext
 from itertools import pairwise
 
@@ -10,15 +11,36 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from sklearn_l2cnn._data.arrays import tensor_to_numpy
+from sklearn_l2cnn._utils.identity import identity
 
 
 class Store:
     """What images are read from.
 
     Subclasses have the attributes ``shape`` and ``dtype`` of the array that they stand
-    for, and ``read``, of an array of rows, which several threads may call at a time.
-    Other processes get their description, never their images.
+    for, and ``read`` or ``attempt``, of an array of rows, which several threads may
+    call at a time. Other processes get their description, never their images.
     """
+
+    def read(self, rows):
+        """Return some of the images."""
+        return self.attempt(rows)[0]
+
+    def attempt(self, rows):
+        """Return some of the images, and which of them are no stand-ins."""
+        return self.read(rows), np.ones(len(rows), dtype=bool)
+
+    def keys(self):
+        """Return what every image is known by among those of all stores: 16 bytes.
+
+        Two images of one key are the same. None is an image that has no such key.
+        """
+        own = bytes.fromhex(identity(type(self), self.shape, self.description()))[:8]
+        return [own + row.to_bytes(8, "little") for row in range(self.shape[0])]
+
+    def description(self):
+        """Return what tells the images of this store from those of others."""
+        return self.__reduce__()
 
 
 def store_of(source):
@@ -38,6 +60,11 @@ def store_of(source):
     if has_form and hasattr(source, "__getitem__"):
         return ArrayStore(source)
     return None
+
+
+def runs_of(rows):
+    """Return where runs of rows that follow one another start and end."""
+    return pairwise([*np.flatnonzero(np.diff(rows, prepend=-2) != 1), len(rows)])
 
 
 def map_of(array):
@@ -87,7 +114,9 @@ class MapStore(Store):
             # it is read from for as long as this is there
             file = open(self.map.filename, "rb", buffering=0)  # noqa: SIM115
             if np.array_equal(self._read_from(file, ends), self.array[ends]):
+                weakref.finalize(self, file.close)
                 return file
+            file.close()
         except OSError:  # it is there no more, or another one
             pass
         return None
@@ -97,10 +126,10 @@ class MapStore(Store):
         found = np.empty((len(rows), *self.shape[1:]), self.dtype)
         n_bytes = found[:1].nbytes
         memory = memoryview(found.reshape(-1).view(np.uint8))
-        starts = range(len(rows))
+        runs = pairwise(range(len(rows) + 1))
         if strides[0] == n_bytes:  # rows that follow one another are read at once
-            starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
-        for start, stop in pairwise([*starts, len(rows)]):
+            runs = runs_of(rows)
+        for start, stop in runs:
             place = offset + int(rows[start]) * strides[0]
             part = memory[start * n_bytes : stop * n_bytes]
             while part and (n_read := os.preadv(file.fileno(), [part], place)):
@@ -159,13 +188,30 @@ class ArrayStore(Store):
         some = np.asarray(some)
         return some if np.array_equal(found, rows) else some[places]
 
+    def description(self):
+        """Return where the array is: it may be open for reading, or for more."""
+        array = self.array
+        if self._library() == "h5py":
+            filename = os.path.abspath(array.file.filename)
+            return filename, os.stat(filename).st_mtime_ns, array.name
+        if self._library() == "dask":  # whose names are made of what is computed
+            return array.name
+        if hasattr(array, "store_path"):  # zarr 3
+            place = str(array.store_path)
+            return array if place.startswith("memory:") else place
+        folder = getattr(getattr(array, "store", None), "path", None)  # zarr 2
+        return array if folder is None else (os.path.abspath(folder), array.path)
+
+    def _library(self):
+        return type(self.array).__module__.partition(".")[0]
+
     def __reduce__(self):
-        if type(self.array).__module__.startswith("h5py."):  # which cannot be pickled
+        if self._library() == "h5py":  # which cannot be pickled
             return _opened_hdf5, (self.array.file.filename, self.array.name)
         return ArrayStore, (self.array,)
 
     def __repr__(self):
-        return f"an array of {type(self.array).__module__.split('.')[0]}"
+        return f"an array of {self._library()}"
 
 
 def _opened_hdf5(filename, name):

@@ -1,45 +1,30 @@
 """Reading images from files, bytes, Pillow images or arrays into one array."""
 
 import copy
-import logging
 import os
 import warnings
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from itertools import chain
 from numbers import Integral, Real
 
 import numpy as np
 import torch
-from joblib import effective_n_jobs
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_l2cnn._data.decoding import MODES
-from sklearn_l2cnn._data.files import ReadOptions, is_file, read_image
 from sklearn_l2cnn._data.framing import ASPECTS, two_sides
 from sklearn_l2cnn._data.images import as_images
 from sklearn_l2cnn._data.lazy import LazyImages
 from sklearn_l2cnn._data.pixels import as_float64, cast_like, white_of
-from sklearn_l2cnn._data.sources import (
-    check_source,
-    load_repeated,
-    ranges_of,
-    sources_of,
-)
-from sklearn_l2cnn._data.stores import Store
+from sklearn_l2cnn._data.sources import check_source, ranges_of, sources_of
 from sklearn_l2cnn._data.validation import check_weight
 from sklearn_l2cnn._data.windows import Levels, Window, warn_about_windows, window_of
 from sklearn_l2cnn._utils.estimators import set_attributes
 from sklearn_l2cnn._utils.sklearn_compat import Interval, Options, StrOptions
-from sklearn_l2cnn._utils.surroundings import Shared, usual_defaults
+from sklearn_l2cnn._utils.surroundings import usual_defaults
 from sklearn_l2cnn.preprocessing._base import FORM, NUMBER, ImageTransformer
 from sklearn_l2cnn.preprocessing._colour import convert_channels
+from sklearn_l2cnn.preprocessing._files import FileStore
 from sklearn_l2cnn.preprocessing._geometry import INTERPOLATIONS, SIZE, resize_to
 
-# Number of files per task of a thread.
-_FILES = 16
-# Largest number of failures that a warning lists.
-_LISTED = 100
 SHARE = [Interval(Real, 0, 1, closed="both")]
 DTYPES = {np.uint8, np.float32}
 
@@ -120,6 +105,13 @@ class ImageReader(ImageTransformer):
         classifiers read batch by batch, in as many threads as they compute in. One
         array, which is in memory already, is transformed as ever.
 
+    cache : str or path, default=None
+        A folder in which the images of files and of bytes are kept once they have been
+        decoded, so that this process, others and later ones, such as the folds of a
+        search, read them as from a memory map. A file is known by its path, size and
+        time of change, and by all parameters that its pixels depend on. Nothing is ever
+        removed: delete the folder if it is not needed any more.
+
     image_shape : tuple of int, default=None
         ``(height, width)`` or ``(height, width, channels)``, for X given as rows. With
         None, a row of k * k values is a grey image of k x k pixels, any other row an
@@ -186,6 +178,7 @@ class ImageReader(ImageTransformer):
         "max_pixels": [Interval(Integral, 1, None, closed="left")],
         "n_jobs": [Integral, None],
         "lazy": ["boolean"],
+        "cache": [str, os.PathLike, None],
         **FORM,
     }
     _is_module = False
@@ -207,6 +200,7 @@ class ImageReader(ImageTransformer):
         max_pixels=89_478_485,
         n_jobs=None,
         lazy=False,
+        cache=None,
         image_shape=None,
         channels="last",
     ):
@@ -224,6 +218,7 @@ class ImageReader(ImageTransformer):
         self.max_pixels = max_pixels
         self.n_jobs = n_jobs
         self.lazy = lazy
+        self.cache = cache
         super().__init__(image_shape=image_shape, channels=channels)
 
     def transform(self, X):
@@ -257,10 +252,9 @@ class ImageReader(ImageTransformer):
                 validate_data(
                     self, X=X, reset=False, skip_check_array=True, ensure_2d=False
                 )
-                store = _FileStore(copy.copy(self), sources)
-                return (
-                    LazyImages(store) if self.lazy else store.read(range(len(sources)))
-                )
+                store = FileStore(copy.copy(self), sources)
+                images = LazyImages(store, cache=self.cache)
+                return images if self.lazy else images.read()
             return found if self.channels == "last" else found.transpose(0, 3, 1, 2)
 
     def _fit(self, X, sample_weight, first):
@@ -354,137 +348,7 @@ class ImageReader(ImageTransformer):
         both = torch.cat([colour, opaque], dim=1)
         return cast_like(white_of(images) * both, images)
 
-    # -- files ------------------------------------------------------------------------
-
-    def _read(self, sources, rows):
-        """Read sources in several threads, and raise the error of the first failure.
-
-        Parameters
-        ----------
-        sources : list
-        rows : sequence of int
-            What errors say where they are.
-        """
-        options = [getattr(self, name) for name in ReadOptions._fields]
-        options = ReadOptions(*options)._replace(dtype=np.dtype(self.dtype))
-        shape = (len(sources), *two_sides(self.size), MODES[self.mode])
-        is_byte = options.dtype == np.uint8
-        fill = round(255 * self.fill) if is_byte else self.fill
-        images = np.full(shape, fill, options.dtype)
-        if self.n_jobs is not None:
-            load_repeated(sources)
-
-        def read(start):
-            failures, levels = [], []
-            for k in range(start, min(start + _FILES, len(sources))):
-                try:
-                    images[k], found = self._read_one(sources[k], rows[k], options)
-                    levels.append(found)
-                except (OSError, ValueError) as error:
-                    if self.on_error == "raise" and is_file(sources[k]):
-                        raise _with_row(error, rows[k]) from error
-                    if self.on_error == "raise":
-                        raise
-                    failures.append(f"row {rows[k]}: {error}")
-            return failures, levels
-
-        starts, n_threads = (
-            range(0, len(sources), _FILES),
-            effective_n_jobs(self.n_jobs),
-        )
-        with _pillow_is_quiet, ThreadPoolExecutor(n_threads) as threads:
-            # in the order of the rows; the first failure cancels what has not begun
-            read_parts = list(threads.map(read, starts))
-        failures, levels = map(chain.from_iterable, zip(*read_parts, strict=True))
-        levels = [found for found in levels if found is not None]
-        warn_about_windows(levels, self.black, self.white, stacklevel=3)
-        self._warn_about_failures([*failures], len(sources))
-        return images
-
-    def _warn_about_failures(self, failures, n_sources):
-        if not failures:
-            return
-        listed, more = "; ".join(failures[:_LISTED]), len(failures) - _LISTED
-        warnings.warn(
-            f"{len(failures)} of {n_sources} images could not be read and are "
-            f"filled with {self.fill:g}: {listed}"
-            f"{f'; and {more} more' if more > 0 else ''}",
-            UserWarning,
-            stacklevel=5,
-        )
-
-    def _read_one(self, source, row, options):
-        """Return the image of a source, and its levels if it is a file of many bits."""
-        if is_file(source):
-            return read_image(source, options)
-        check_source(source, row)
-        window = Window(self.black_, self.white_)
-        if source.dtype.kind != "f":
-            window = Window(self.integer_black_, self.integer_white_)
-        if source.dtype == bool:
-            source = np.uint8(255) * source
-        name = f"Row {row} of X"
-        image = as_images(source[np.newaxis], channels=self.channels, name=name)
-        return self._apply(self._transform, image, window)[0].numpy(), None
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = []  # the output is of `dtype`
         return tags
-
-
-def _with_row(error, row):
-    """Return an error of a source as one of the same kind that names its row as well.
-
-    A number of the system is kept, which tells one kind of OSError from another.
-    """
-    if isinstance(error, ValueError):
-        return ValueError(f"Row {row} of X: {error}")
-    found = OSError(f"Row {row} of X: {error}")
-    if type(error).__module__ == "builtins":
-        found = type(error)(*found.args)
-    found.errno = error.errno
-    return found
-
-
-class _FileStore(Store):
-    """The images of files and of other sources, as a reader reads them.
-
-    Parameters
-    ----------
-    reader : ImageReader
-    sources : list
-    """
-
-    def __init__(self, reader, sources):
-        self.reader = reader
-        self.sources = sources
-        self.dtype = np.dtype(reader.dtype)
-        form = (*two_sides(reader.size), MODES[reader.mode])
-        form = form if reader.channels == "last" else (form[2], *form[:2])
-        self.shape = (len(sources), *form)
-
-    def read(self, rows):
-        """Return some of the images."""
-        found = self.reader._read([self.sources[row] for row in rows], rows)
-        return found if self.reader.channels == "last" else found.transpose(0, 3, 1, 2)
-
-    def __repr__(self):
-        return f"{len(self.sources):,} files"
-
-
-@Shared
-@contextmanager
-def _pillow_is_quiet():
-    """Leave out what Pillow warns of, which names no row: metadata and sizes.
-
-    What it logs goes to handlers that a user has set, and else nowhere.
-    """
-    log, silence = logging.getLogger("PIL"), logging.NullHandler()
-    log.addHandler(silence)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
-            yield
-    finally:
-        log.removeHandler(silence)
