@@ -120,19 +120,19 @@ class Ranks(Alone):
         self.local = None if local is None else int(local)
         self.groups = {"cpu": dist.new_group(backend="gloo")}
         self.lock = threading.RLock()
-        self.interrupted = self.ending = False
+        self.interrupted = self.ending = self.told = False
 
     @contextmanager
     def together(self):
         """Let all ranks end a training where one of them fails or is interrupted."""
         with self.lock, self._interrupts_kept():
+            self.told = False
             try:
                 yield
                 self.agree()
-            except RankError:
-                raise
             except BaseException as error:
-                self._tell(error)
+                if not self.told:
+                    self._tell(error)
                 raise
 
     @contextmanager
@@ -203,8 +203,8 @@ class Ranks(Alone):
     def _tell(self, error):
         """Tell the others of an error of this rank, where they next agree."""
         too_large = error.batch_size if isinstance(error, BatchTooLarge) else None
-        told = too_large, f"{type(error).__name__}: {error}"
-        with suppress(RankError):  # if they have ended as well
+        told, self.told = (too_large, f"{type(error).__name__}: {error}"), True
+        with suppress(RankError):  # if they do not answer
             self._most(_FAILED)
             found = self.gathered_objects(told)
             if not isinstance(error, BatchTooLarge):
@@ -212,6 +212,7 @@ class Ranks(Alone):
 
     def _raise_of(self, found):
         """Raise for what the ranks have told: how each has failed, if it has."""
+        self.told = True
         self._raise_if_too_large(found)
         rank, text = next((k, told[1]) for k, told in enumerate(found) if told)
         raise RankError(

@@ -31,6 +31,7 @@ from sklearn_l2cnn._data import images as _images
 from sklearn_l2cnn._training import shards
 from sklearn_l2cnn._training.ranks import ranks_of_process
 from sklearn_l2cnn._training.streaming import StreamedImages
+from sklearn_l2cnn._utils.devices import OutOfMemory
 from sklearn_l2cnn.datasets import LazyImages
 from tests.conftest import SmallNet, double, quick, tiny
 from tests.training.networks import functional
@@ -230,22 +231,41 @@ def raised(function):
 class Fails(Callback):
     """Raise an error on the last rank: at the end of an epoch, or before a step."""
 
-    def __init__(self, at_step=0):
+    def __init__(self, at_step=None):
         self.at_step = at_step
 
     def on_epoch_end(self, net, **kwargs):
-        if not self.at_step and net.ranks_.rank == net.ranks_.size - 1:
+        if self.at_step is None and net.ranks_.rank == net.ranks_.size - 1:
             raise ValueError("gone wrong")
 
     def before_step(self, net):
-        self.at_step -= 1
-        if not self.at_step and net.ranks_.rank == net.ranks_.size - 1:
+        if self.at_step is not None:
+            self.at_step -= 1
+        if self.at_step == 0 and net.ranks_.rank == net.ranks_.size - 1:
             raise ValueError("lost a step")
 
 
 def failed(folder):
-    found = [raised(lambda k=k: fitted(callbacks=[Fails(k)])) for k in (0, 3, 8)]
+    found = [raised(lambda k=k: fitted(callbacks=[Fails(k)])) for k in (None, 3, 8)]
     return found, fitted()  # and all of them go on
+
+
+class LacksMemory(Callback):
+    """Let a device of the last rank have no memory left, once."""
+
+    n_steps = 0
+
+    def before_step(self, net):
+        self.n_steps += 1
+        if self.n_steps == 3 and net.ranks_.rank == net.ranks_.size - 1:
+            raise OutOfMemory("no memory")
+
+
+def lacked_memory(folder):
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        bits = fitted(callbacks=[LacksMemory()])
+    return bits, [str(warning.message) for warning in warned]
 
 
 class Stops(Callback):
@@ -333,8 +353,8 @@ def went_through(folder):
 
 OTHERS = {
     function.__name__: function
-    for function in (with_norm, printed, failed, stopped_by_one, different)
-    + (rows_read, children, died, went_through)
+    for function in (with_norm, printed, failed, lacked_memory, stopped_by_one)
+    + (different, rows_read, children, died, went_through)
 }
 
 

@@ -144,6 +144,12 @@ def test_an_error_on_one_rank_is_told_to_the_others_and_all_go_on(of_two, expect
     assert first[1] == last[1] == expected["sequential"]
 
 
+def test_where_a_device_of_one_rank_lacks_memory_all_begin_again(of_two, expected):
+    (bits, [told]), (same, nothing) = (found["lacked_memory"] for found in of_two)
+    assert bits == same == expected["sequential"]
+    assert "added up in 2 parts" in told and not nothing
+
+
 def test_a_callback_of_one_rank_stops_all(of_two):
     for found in of_two:
         stopped, whole = found["stopped_by_one"]
