@@ -230,14 +230,30 @@ class Ranks(Alone):
         """Return the tensors of all ranks, in order; they are of one shape."""
         group = self._group(tensor.device)
         sent = tensor.reshape(-1).view(torch.uint8)  # which every backend sends
-        sent = sent.cpu() if group is self.groups["cpu"] else sent
+        by_host = group is self.groups["cpu"]
+        sent = sent.cpu() if by_host else sent
         found = list(sent.new_empty((self.size, len(sent))).unbind())
         with _answered():
-            dist.all_gather(found, sent, group=group)
+            if by_host:
+                self._exchange(sent, found)
+            else:
+                dist.all_gather(found, sent, group=group)
         return [
             other.to(tensor.device).view(tensor.dtype).view(tensor.shape)
             for other in found
         ]
+
+    def _exchange(self, sent, found):
+        """Send a tensor to all ranks and fill a list with theirs.
+
+        gloo's own gathering takes two to four times as long, on two ranks and on four.
+        """
+        group, found[self.rank] = self.groups["cpu"], sent
+        others = [rank for rank in range(self.size) if rank != self.rank]
+        begun = [dist.irecv(found[rank], rank, group=group) for rank in others]
+        begun += [dist.isend(sent, rank, group=group) for rank in others]
+        for work in begun:
+            work.wait()
 
     def gathered_objects(self, value):
         """Return the objects of all ranks, in order."""
