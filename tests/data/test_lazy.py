@@ -215,7 +215,7 @@ class Batches(Callback):
         {"callbacks": [Batches()]},
         {"standardize": False, "optimizer": "sgd"},
         {"class_weight": "balanced", "batch_size": 7},
-        {"architecture": "unet"},
+        {"architecture": "unet", "max_epochs": 1},
     ],
     ids=lambda parameters: next(iter(parameters)),
 )
