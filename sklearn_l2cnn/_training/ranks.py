@@ -19,10 +19,11 @@ import torch.distributed as dist
 from sklearn_l2cnn._utils.devices import BatchTooLarge, sends_by_nccl
 from sklearn_l2cnn._utils.errors import first_line
 
-# What torchrun tells its processes, and what their children inherit. So a process that
-# torchrun has started leaves its number, and children find that of another.
+# What torchrun tells its processes, and what their children inherit. So the process
+# that it has started leaves its number, and children find that of another.
 _TORCHRUN = "TORCHELASTIC_RUN_ID"
-_OWNER = "SKLEARN_L2CNN_RANK_PID"
+_OF_JOB = _TORCHRUN, "TORCHELASTIC_RESTART_COUNT", "MASTER_PORT", "RANK"
+_OWNER = "SKLEARN_L2CNN_RANK"
 
 # What a rank says when all agree, in ascending order of what counts.
 _GOES_ON, _WISHES, _INTERRUPTED, _FAILED = range(4)
@@ -349,11 +350,24 @@ def ranks_of_process():
 
 def is_started_by_torchrun():
     """Say whether torchrun has started this very process as one of several."""
-    return (
-        _TORCHRUN in os.environ
-        and int(os.environ.get("WORLD_SIZE", 1)) > 1
-        and os.environ.get(_OWNER) == str(os.getpid())
-    )
+    several = int(os.environ.get("WORLD_SIZE", 1)) > 1
+    return _TORCHRUN in os.environ and several and _owner() == (_job(), os.getpid())
+
+
+def _job():
+    return "|".join(os.environ.get(name, "") for name in _OF_JOB)
+
+
+def _owner():
+    """Return the rank that has left its mark, of which job and with which number."""
+    job, _, number = os.environ.get(_OWNER, "|0").rpartition("|")
+    return job, int(number)
+
+
+def _leave_mark():
+    """Let this process be the rank, unless the one that has started it is."""
+    if multiprocessing.parent_process() is None and _owner()[0] != _job():
+        os.environ[_OWNER] = f"{_job()}|{os.getpid()}"
 
 
 def _leave(world):
@@ -367,7 +381,7 @@ def _remember_parent():
         _inherited.add(dist.group.WORLD)
 
 
-if _TORCHRUN in os.environ and multiprocessing.parent_process() is None:
-    os.environ.setdefault(_OWNER, str(os.getpid()))
+if _TORCHRUN in os.environ:
+    _leave_mark()
 if dist.is_available() and hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_remember_parent)

@@ -310,14 +310,20 @@ def test_numbers_of_all_kinds_are_packed():
 
 
 def test_a_child_that_inherits_the_environment_of_a_rank_is_none(monkeypatch):
+    monkeypatch.delenv(_ranks._OWNER, raising=False)
+    monkeypatch.delenv(_ranks._TORCHRUN, raising=False)
     assert not is_started_by_torchrun()
-    monkeypatch.setenv(_ranks._TORCHRUN, "none")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv(_ranks._OWNER, str(os.getpid()))
+    environment = {_ranks._TORCHRUN: "none", "WORLD_SIZE": "2", "RANK": "1"}
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv(_ranks._OWNER, f"{_ranks._job()}|{os.getppid()}")
+    _ranks._leave_mark()  # as the import of a child does
+    assert not is_started_by_torchrun()
+    monkeypatch.setenv(
+        "MASTER_PORT", "1"
+    )  # of a job that a rank of another has started
+    _ranks._leave_mark()
     assert is_started_by_torchrun()
-    monkeypatch.setenv(_ranks._OWNER, str(os.getppid()))
-    assert not is_started_by_torchrun()
-    monkeypatch.setenv(_ranks._OWNER, str(os.getpid()))
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert not is_started_by_torchrun()
 
