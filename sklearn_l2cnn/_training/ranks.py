@@ -1,8 +1,8 @@
 """Several processes that train one network, the ranks of torch's own distributed.
 
-No other file calls ``torch.distributed``. Before ranks exchange anything that depends
-on how far they are, they agree that all of them go on: one that was interrupted, or has
-failed, says so there, and none waits for it in vain.
+No other file calls ``torch.distributed``. Before ranks exchange anything they agree
+that all of them go on: one that was interrupted, or has failed, says so there, and none
+waits for it in vain.
 """
 
 import atexit
@@ -189,7 +189,7 @@ class Ranks(Alone):
             mine = _INTERRUPTED
         most = self._most(mine)
         if most == _FAILED:
-            self._raise_of(self.gathered_objects(None))
+            self._raise_of(self._objects(None))
         if most == _INTERRUPTED:
             self.ending = True
             raise KeyboardInterrupt
@@ -207,7 +207,7 @@ class Ranks(Alone):
         told, self.told = (too_large, f"{type(error).__name__}: {error}"), True
         with suppress(RankError):  # if they do not answer
             self._most(_FAILED)
-            found = self.gathered_objects(told)
+            found = self._objects(told)
             if not isinstance(error, BatchTooLarge):
                 self._raise_if_too_large(found)
 
@@ -229,6 +229,7 @@ class Ranks(Alone):
 
     def gathered(self, tensor):
         """Return the tensors of all ranks, in order; they are of one shape."""
+        self.agree()
         group = self._group(tensor.device)
         sent = tensor.reshape(-1).view(torch.uint8)  # which every backend sends
         by_host = group is self.groups["cpu"]
@@ -258,6 +259,10 @@ class Ranks(Alone):
 
     def gathered_objects(self, value):
         """Return the objects of all ranks, in order."""
+        self.agree()
+        return self._objects(value)
+
+    def _objects(self, value):
         found = [None] * self.size
         with _answered(), _unpickling():
             dist.all_gather_object(found, value, group=self.groups["cpu"])
@@ -265,6 +270,7 @@ class Ranks(Alone):
 
     def from_first(self, value):
         """Return the object of the first rank."""
+        self.agree()
         found = [value]
         with _answered(), _unpickling():
             dist.broadcast_object_list(found, group=self.groups["cpu"])
@@ -272,6 +278,7 @@ class Ranks(Alone):
 
     def equalize(self, tensors):
         """Give tensors the values that they have on the first rank."""
+        self.agree()
         tensors = [tensor.detach() for tensor in tensors]
         for device in dict.fromkeys(tensor.device for tensor in tensors):
             own = [tensor for tensor in tensors if tensor.device == device]

@@ -254,7 +254,6 @@ class Shards:
             for rank in range(self.ranks.size)
         ]
         found = list(starmap(subtree, of_rank[self.ranks.rank]))
-        self.ranks.agree()
         if self.layout is None:
             # the first rank has a part of any tree
             form = self.ranks.from_first(form_of(*found[0]) if found else None)

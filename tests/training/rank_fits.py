@@ -245,8 +245,15 @@ class Fails(Callback):
             raise ValueError("lost a step")
 
 
+def no_network(input_shape, n_classes):
+    if ranks_of_process().rank:
+        raise ValueError("no network")
+    return tiny(input_shape, n_classes)
+
+
 def failed(folder):
     found = [raised(lambda k=k: fitted(callbacks=[Fails(k)])) for k in (None, 3, 8)]
+    found.append(raised(lambda: fitted(architecture=no_network)))
     return found, fitted()  # and all of them go on
 
 

@@ -137,7 +137,8 @@ def test_one_rank_prints_and_warns(of_two):
 
 def test_an_error_on_one_rank_is_told_to_the_others_and_all_go_on(of_two, expected):
     first, last = (found["failed"] for found in of_two)
-    own = [f"ValueError: {text}" for text in ("gone wrong", *["lost a step"] * 2)]
+    texts = "gone wrong", "lost a step", "lost a step", "no network"
+    own = [f"ValueError: {text}" for text in texts]
     assert last[0] == own
     for text, error in zip(first[0], own, strict=True):
         assert text.startswith("RankError") and f"on rank 1 of 2: {error}" in text
