@@ -10,6 +10,7 @@ of the tree.
 """
 
 import math
+from contextlib import nullcontext
 from itertools import pairwise, starmap
 
 import torch
@@ -154,6 +155,9 @@ class Shards:
         None is what `shard_bounds` says.
     whole_logits : bool, default=True
         Whether logits are those of the batch on every rank, rather than None.
+    around : callable, default=None
+        From the number of rows of a batch, and the slice of a shard, to the context in
+        which the loss of the shard is computed. Then every rank has a shard.
     """
 
     def __init__(
@@ -166,6 +170,7 @@ class Shards:
         ranks=ALONE,
         parts=None,
         whole_logits=True,
+        around=None,
     ):
         self.parameters = parameters
         self.work = work
@@ -175,12 +180,15 @@ class Shards:
         self.ranks = ranks
         self.parts = parts
         self.whole_logits = whole_logits
+        self.around = around
         self.layout = None
 
     def bounds(self, n_rows):
         """Return where the shards of a batch begin, and where the last one ends."""
         if self.parts is None:
             return shard_bounds(n_rows, self.work)
+        if n_rows < self.parts:
+            return [0, n_rows]
         return [0, *(stop for _, stop in parts_of(n_rows, self.parts))]
 
     def own(self, n_rows):
@@ -211,7 +219,8 @@ class Shards:
             shard = [
                 None if part is None else part[ends[k] : ends[k + 1]] for part in batch
             ]
-            sums, logits[k] = loss(*shard, generators[k])
+            with self._context(n_rows, slice(ends[k], ends[k + 1])):
+                sums, logits[k] = loss(*shard, generators[k])
             means = sums / n_rows
             gradients = torch.autograd.grad(
                 means.sum(), self.parameters, allow_unused=True
@@ -246,6 +255,9 @@ class Shards:
                 gradient = torch.empty_like(parameter).copy_(gradient)
             parameter.grad = gradient
         return losses, torch.cat(logits) if logits else None
+
+    def _context(self, n_rows, rows):
+        return nullcontext() if self.around is None else self.around(n_rows, rows)
 
     def _shared(self, subtree, n_shards):
         """Add up what the ranks make of their parts of a tree of shards."""

@@ -7,6 +7,7 @@ a graph. None of them knows the skorch net.
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ from sklearn_l2cnn._training.augmenting import Augmenter
 from sklearn_l2cnn._training.batches import EpochLosses, batch_bounds
 from sklearn_l2cnn._training.forward import forward_of, logits_of, network_input
 from sklearn_l2cnn._training.graphs import RecordedSteps, why_not_recorded
+from sklearn_l2cnn._training.norms import OverTheBatch, looks_across_by_norms_alone
 from sklearn_l2cnn._training.ranks import ALONE
 from sklearn_l2cnn._training.runtime import lone_threads, torch_threads
 from sklearn_l2cnn._training.shards import Shards, gradient_in_parts, parts_of
@@ -269,20 +271,27 @@ def training_steps(
         reorder=activity is None,  # a hidden layer has its values in its own order
         by_parts=activity is not None and not activity.of_single_layers,
     )
+    sizes = _sizes_of_parts(bounds, ranks.size)
+    norms = ranks.size > 1 and looks_across_by_norms_alone(module, image, sizes)
+    if norms:  # each rank has a part, and what is not of single images is of all ranks
+        analysis = analysis._replace(program=None, draws=False, whole=None)
     forward = forward_of(module, analysis.program)
     loss = BatchLoss(forward, pixels, lower, objective.label_smoothing, activity)
     with ExitStack() as stack:
         stack.callback(_free_gradients, regularization.trained)
-        if parts > 1 and analysis.whole is not None:
+        if parts > 1 and (norms or analysis.whole is not None):
+            why = analysis.whole or "batch norm looks across all of it"
             raise ValueError(
                 f"A batch of {batch_size} images does not fit into the memory of "
-                f"{device}, and cannot be cut: {analysis.whole}. Lower batch_size."
+                f"{device}, and cannot be cut: {why}. Lower batch_size."
             )
         gradient, own, followed = gradient_in_parts(parts), None, listeners.any
         varies = augment is not None
         may_be_cut = analysis.whole is None and regularization.trained
         if may_be_cut and (on_cpu or ranks.size > 1):
-            threads = threads if on_cpu else 1
+            if norms and on_cpu:
+                stack.enter_context(torch_threads(threads))
+            threads = threads if on_cpu and not norms else 1
             gradient = Shards(
                 regularization.trained,
                 analysis.work,
@@ -290,8 +299,9 @@ def training_steps(
                 threads,
                 analysis.draws,
                 ranks,
-                parts=None if on_cpu else cut,
+                parts=ranks.size if norms else None if on_cpu else cut,
                 whole_logits=listeners.to_batches,
+                around=partial(OverTheBatch, ranks) if norms else None,
             )
             if ranks.size > 1 and not (followed or varies):
                 own = gradient.own

@@ -202,11 +202,57 @@ FITS = {
 # -- what else ranks do ----------------------------------------------------------------
 
 
-def with_norm(folder):
-    clf = quick(architecture=SmallNet, batch_size=64, verbose=1)
+def probabilities(images=None, **parameters):
+    """Return predictions, and what was printed."""
+    X, y = data()
+    clf = quick(**({"batch_size": 64, "verbose": 1} | parameters))
     with contextlib.redirect_stdout(io.StringIO()) as told:
-        clf.fit(*data())
+        clf.fit(X if images is None else images, y)
     return clf.predict_proba(data()[0][:20]).tolist(), told.getvalue()
+
+
+def dense_norm(input_shape, n_classes):
+    """Build a network with a batch norm of vectors, float64, and functional dropout."""
+    network = double(input_shape, n_classes)
+    return nn.Sequential(
+        *network, nn.Dropout(0.2), nn.BatchNorm1d(n_classes, momentum=None).double()
+    )
+
+
+def small_double(input_shape, n_classes):
+    """Build a network of which rounding does not grow to anything in a few steps."""
+    return SmallNet(input_shape, n_classes).double()
+
+
+def norms(folder):
+    """Train networks with batch norm, also on batches that are too small to be cut."""
+    with images_left_in_place(folder) as (images, _):
+        lazily = probabilities(images, architecture=small_double)
+    return [
+        lazily,
+        probabilities(architecture=small_double, batch_size=229 // 2),
+        probabilities(architecture=dense_norm, augment="shift"),
+        probabilities(
+            architecture=small_double, activity_alpha=1e-3, early_stopping=True
+        ),
+        probabilities(architecture=SmallNet, max_epochs=1),
+    ]
+
+
+def centred_over_the_batch(input_shape, n_classes):
+    class Centred(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = tiny(input_shape, n_classes)
+
+        def forward(self, images):
+            return self.network(images - images.mean(0, keepdim=True))
+
+    return Centred()
+
+
+def across(folder):
+    return probabilities(architecture=centred_over_the_batch)
 
 
 def printed(folder):
@@ -360,7 +406,7 @@ def went_through(folder):
 
 OTHERS = {
     function.__name__: function
-    for function in (with_norm, printed, failed, lacked_memory, stopped_by_one)
+    for function in (norms, across, printed, failed, lacked_memory, stopped_by_one)
     + (different, rows_read, children, died, went_through)
 }
 

@@ -109,7 +109,7 @@ def of_two(folder, dead):
 
 @pytest.fixture(scope="module")
 def of_four(folder):
-    return job(4, folder / "four", *rank_fits.FITS)
+    return job(4, folder / "four", *rank_fits.FITS, "norms")
 
 
 @pytest.mark.parametrize("n", [2, 4])
@@ -120,10 +120,23 @@ def test_ranks_learn_the_bits_that_one_process_learns(n, name, expected, request
         assert of_rank[name] == expected[name]
 
 
-def test_norms_over_the_batch_are_those_of_the_whole_batch(of_two):
-    [expected] = alone(None, "with_norm").values()
+def test_norms_over_the_batch_are_those_of_the_whole_batch(of_two, of_four, folder):
+    with torch_threads(1):
+        expected = rank_fits.run(["norms"], folder)["norms"]
+    for found in (*of_two, *of_four):
+        tolerances = [1e-12] * 4 + [1e-3]  # the last is in float32
+        fits = zip(found["norms"], expected, tolerances, strict=True)
+        for (mine, told), (other, _), atol in fits:
+            np.testing.assert_allclose(mine, other, rtol=0, atol=atol)
+            assert "each computes every batch as a whole" not in told
+    assert "each takes its shards of every batch" in of_two[0]["norms"][0][1]
+
+
+def test_what_else_looks_across_the_batch_is_computed_as_a_whole(of_two, folder):
+    with torch_threads(1):
+        [expected] = rank_fits.run(["across"], folder).values()
     for rank, found in enumerate(of_two):
-        probabilities, told = found["with_norm"]
+        probabilities, told = found["across"]
         np.testing.assert_allclose(probabilities, expected[0], atol=1e-5)
         why = "2 ranks, each computes every batch as a whole, for it looks across"
         assert (why in told) is (rank == 0)
