@@ -31,6 +31,7 @@ from benchmarks import (
     bench_patience,
     bench_precision,
     bench_pruning,
+    bench_ranks,
     bench_speed,
 )
 
@@ -55,10 +56,12 @@ BENCHMARKS = {
     "extraction": bench_extraction,
     "path": bench_path,
     "pruning": bench_pruning,
+    "ranks": bench_ranks,
     "onnx": bench_onnx,
 }
-# processes of a cluster, and those that load TensorFlow; a resnet18; all named networks
-LONG = {"cluster", "keras", "networks", "onnx"}
+# processes of a cluster or a job, and those that load TensorFlow; a resnet18; all named
+# networks
+LONG = {"cluster", "keras", "networks", "onnx", "ranks"}
 
 
 def main():

@@ -1,11 +1,14 @@
 """Which checkpoint belongs to a fit: what its training depends on names the file."""
 
 import os
+from numbers import Number
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from sklearn_l2cnn._data.pixels import in_chunks
+from sklearn_l2cnn._data.stored import is_stored
 from sklearn_l2cnn._training.checkpoint import Checkpoint
 from sklearn_l2cnn._utils.errors import first_line
 from sklearn_l2cnn._utils.estimators import release
@@ -16,6 +19,10 @@ _NO_MATTER = (
     *("checkpoint", "checkpoint_keep", "device", "random_state", "tta", "verbose"),
     "warm_start",
 )
+
+
+# So many images that are not in memory are looked at once more.
+_LOOKED_AT = 64
 
 
 def check_checkpoint(clf):
@@ -75,6 +82,60 @@ def checkpoints_of(clf, trainings):
         )
         for members in trainings
     ]
+
+
+def given_to_ranks(clf, net, summary, sets, seeds=()):
+    """Return what has to be the same on all ranks of a training, by what it is called.
+
+    Callbacks may be others; of objects only what is plain can be compared for sure. All
+    images count, but of those that are not in memory a few, and their statistics.
+
+    Parameters
+    ----------
+    clf : L2CNNClassifier
+    net : Net
+        As the training begins with it.
+    summary : DataSummary
+    sets : list of ImageSet or None
+        What it is trained on, and validated on.
+    seeds : sequence of int, default=()
+        Of a new network and of a new order.
+
+    Returns
+    -------
+    given : dict of str
+    """
+    sets = [each for each in sets if each is not None]
+    return {
+        **{
+            f"the parameter {name}": repr(value)
+            for name, value in clf.get_params(deep=False).items()
+            if name not in (*_NO_MATTER, "callbacks") and _is_plain(value)
+        },
+        "random_state": identity(seeds, net.generator.get_state()),
+        "images": identity(*(_identity_of_images(summary, each) for each in sets)),
+        "labels": identity(summary.classes, *(each.labels for each in sets)),
+        "weights of images": identity(*(each.weight for each in sets)),
+        "weights of the network": identity(dict(net.module_.state_dict())),
+        "kinds of device": torch.device(net.device).type,
+        "releases of torch": torch.__version__,
+    }
+
+
+def _identity_of_images(summary, image_set):
+    if is_stored(image_set.images):
+        places = np.linspace(0, len(image_set.rows) - 1, _LOOKED_AT).astype(int)
+        few = image_set.images[image_set.rows[np.unique(places)]]
+        return identity(len(image_set.rows), few, summary.statistics)
+    return identity(*_identities(image_set))
+
+
+def _is_plain(value):
+    if isinstance(value, dict):
+        return _is_plain([*value.keys(), *value.values()])
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, str | Number | None)
 
 
 def _identity_of_fit(clf, net, of_data):

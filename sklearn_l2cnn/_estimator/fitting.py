@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,11 @@ from sklearn.utils.multiclass import unique_labels
 
 from sklearn_l2cnn._data.arrays import give_back_numbers, on_host, without_namespace
 from sklearn_l2cnn._data.validation import check_continues, check_labelled_images
-from sklearn_l2cnn._estimator.checkpoints import check_checkpoint, checkpoints_of
+from sklearn_l2cnn._estimator.checkpoints import (
+    check_checkpoint,
+    checkpoints_of,
+    given_to_ranks,
+)
 from sklearn_l2cnn._estimator.convergence import (
     warn_if_patience_is_too_long,
     warn_of_the_end,
@@ -35,17 +40,17 @@ from sklearn_l2cnn._training.callbacks import EpochTasks
 from sklearn_l2cnn._training.checkpoint import written
 from sklearn_l2cnn._training.freezing import freeze
 from sklearn_l2cnn._training.progress import EpochLines
+from sklearn_l2cnn._training.ranks import ALONE, ranks_of_process
 from sklearn_l2cnn._training.records import quality_of
 from sklearn_l2cnn._utils.devices import (
     BatchTooLarge,
     devices_for,
     free_memory,
     recover_memory,
-    resolve_device,
 )
 from sklearn_l2cnn._utils.estimators import set_attributes
 from sklearn_l2cnn._utils.sklearn_compat import callback_context
-from sklearn_l2cnn._utils.turns import turn_on
+from sklearn_l2cnn._utils.turns import Turn, turn_on
 
 
 class Fitted(NamedTuple):
@@ -76,7 +81,13 @@ def fit(clf, X, y, sample_weight, validation):
         The fitted attributes by name.
     """
     check_checkpoint(clf)
-    devices = devices_for(clf.device)
+    ranks = ranks_of_process()
+    with ranks.quiet():
+        return _fit(clf, X, y, sample_weight, validation, ranks)
+
+
+def _fit(clf, X, y, sample_weight, validation, ranks):
+    devices = devices_for(clf.device, ranks.local)
     earlier = vars(clf).get("net_") if clf.warm_start else None
     labelled = check_labelled_images(clf, X, y, sample_weight)
     if earlier is not None:
@@ -87,8 +98,8 @@ def fit(clf, X, y, sample_weight, validation):
     data = training_data(clf, labelled, validation)
     warn_if_patience_is_too_long(clf)
     task, callbacks = _begin_task(clf, data, labelled)
-    callbacks += lines(clf)
-    fitted = train_network(clf, data, devices, earlier, callbacks)
+    callbacks += lines(clf) if ranks.is_first else []
+    fitted = train_network(clf, data, devices, earlier, callbacks, ranks)
     warn_of_the_end(clf, fitted)
     attributes = attributes_of(clf, fitted, labelled.origin)
     if task is not None:
@@ -110,7 +121,7 @@ def refuse_unknown(clf, unknown):
         )
 
 
-def train_network(clf, data, devices, start=None, callbacks=()):
+def train_network(clf, data, devices, start=None, callbacks=(), ranks=ALONE):
     """Train a network for all epochs, on the device whose turn it is.
 
     Parameters
@@ -123,6 +134,8 @@ def train_network(clf, data, devices, start=None, callbacks=()):
     start : Net, default=None
         Whose network and history this goes on from; None means a new network.
     callbacks : sequence of (name, callback), default=()
+    ranks : Ranks, default=ALONE
+        Who train it together, all of them with the same data.
 
     Returns
     -------
@@ -130,21 +143,13 @@ def train_network(clf, data, devices, start=None, callbacks=()):
     """
 
     def train(device):
-        net = build_net(clf, data, device, start, parts)
-        if start is not None:
-            net.follow_net(start)
-        tensors = on_device(clf, net, data.summary, data.train, data.valid)
-        first = fit_callbacks(clf, net)
-        [checkpoint] = checkpoints_of(clf, [[(clf, net, data)]])
-        with written([checkpoint]):
-            net.train(tensors, net.max_epochs, first, callbacks, checkpoint)
-        net.offload()
-        net.begin_memory()
-        free_memory(device)
-        return Fitted(data.summary, net)
+        with ranks.together():
+            return _trained(clf, data, device, start, callbacks, ranks, parts)
 
     parts = 1
-    with turn_on(devices) as turn:
+    # a rank that waited for its turn would wait for the others
+    alone = ranks.size == 1
+    with turn_on(devices) if alone else nullcontext(Turn(devices[0])) as turn:
         while True:
             try:
                 return turn.fit(train)
@@ -154,6 +159,25 @@ def train_network(clf, data, devices, start=None, callbacks=()):
             parts *= 2
             recover_memory(turn.device)
             _warn_of_parts(parts, turn.device)
+
+
+def _trained(clf, data, device, start, callbacks, ranks, parts):
+    """Train a network on a device, from the first epoch or from a checkpoint."""
+    net = build_net(clf, data, device, start, parts)
+    if start is not None:
+        net.follow_net(start)
+    sets, seeds = [data.train, data.valid], [data.seed, data.order_seed]
+    ranks.check_alike(lambda: given_to_ranks(clf, net, data.summary, sets, seeds))
+    tensors = on_device(clf, net, data.summary, data.train, data.valid)
+    first, checkpoint = fit_callbacks(clf, net), None
+    if ranks.is_first:
+        [checkpoint] = checkpoints_of(clf, [[(clf, net, data)]])
+    with written([checkpoint]):
+        net.train(tensors, net.max_epochs, first, callbacks, checkpoint, ranks)
+    net.offload()
+    net.begin_memory()
+    free_memory(device)
+    return Fitted(data.summary, net)
 
 
 def _warn_of_parts(parts, device):
@@ -179,6 +203,12 @@ def partial_fit(clf, X, y, classes, sample_weight):
     attributes : dict
         The fitted attributes by name.
     """
+    ranks = ranks_of_process()
+    with ranks.quiet():
+        return _partial_fit(clf, X, y, classes, sample_weight, ranks)
+
+
+def _partial_fit(clf, X, y, classes, sample_weight, ranks):
     earlier = vars(clf).get("_summary_")
     known = _check_classes(classes, earlier)
     info = None if earlier is None else earlier.info
@@ -186,7 +216,8 @@ def partial_fit(clf, X, y, classes, sample_weight):
     train = labelled_set(labelled.survey, labelled.y, labelled.weight, known)
     if earlier is None:
         data = seeded(clf, labelled, known, train)
-        summary, net = data.summary, build_net(clf, data, resolve_device(clf.device))
+        device = devices_for(clf.device, ranks.local)[0]
+        summary, net = data.summary, build_net(clf, data, device)
     else:
         check_network(clf, "partial_fit")
         summary, net = earlier.with_more(labelled.survey.moments, train), clf.net_
@@ -200,7 +231,11 @@ def partial_fit(clf, X, y, classes, sample_weight):
             frozen=freeze(net.module_, clf.freeze),
             **net_parameters(clf, summary, train, torch.device(net.device)),
         )
-        net.train(on_device(clf, net, summary, train), 1, last=lines(clf, 1))
+        last = lines(clf, 1) if ranks.is_first else []
+        with ranks.together():
+            ranks.check_alike(lambda: given_to_ranks(clf, net, summary, [train]))
+            tensors = on_device(clf, net, summary, train)
+            net.train(tensors, 1, last=last, ranks=ranks)
     except BaseException:
         vars(net).update(parameters)
         net.restore(before)

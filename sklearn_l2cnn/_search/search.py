@@ -45,6 +45,7 @@ from sklearn_l2cnn._search.results import (
 )
 from sklearn_l2cnn._search.tasks import Mapped
 from sklearn_l2cnn._training.divergence import Diverged
+from sklearn_l2cnn._training.ranks import ranks_of_process
 from sklearn_l2cnn._utils.estimators import fitted_attributes
 from sklearn_l2cnn._utils.sklearn_compat import (
     callback_context,
@@ -71,6 +72,7 @@ def search(clf, template, X, y, sample_weight, groups, params):
     attributes : dict
         The fitted attributes by name.
     """
+    _refuse_ranks(clf, ranks_of_process().size)
     check_checkpoint(clf)
     labelled = check_labelled_images(clf, X, y, sample_weight)
     scorers = scorers_of(template, clf.scoring)
@@ -126,6 +128,18 @@ def search(clf, template, X, y, sample_weight, groups, params):
             **labelled.given,
         )
     return attributes
+
+
+def _refuse_ranks(clf, size):
+    """Raise where several processes would search, each on its own, for the same."""
+    if size > 1:
+        raise RuntimeError(
+            f"{type(clf).__name__} searches in one process, and {size} ranks of "
+            "torchrun, or of a process group, came: each would do the same search. "
+            "Search without torchrun, with n_jobs or on a cluster, and fit an "
+            "L2CNNClassifier with the alpha that is found under torchrun. GridSearchCV "
+            "shares each of its fits among the ranks."
+        )
 
 
 def router(clf, template):

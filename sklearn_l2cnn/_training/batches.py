@@ -108,13 +108,16 @@ class Resident:
         others = (None if part is None else _at(part, rows) for part in parts)
         return Resident(images, *others)
 
-    def batches(self, y, parts):
+    def batches(self, y, parts, own=None):
         """Yield parts of the images with their labels; stored ones are read ahead.
 
         Parameters
         ----------
         y : Tensor or None
         parts : iterable of Tensor of int, or of slice
+        own : callable, default=None
+            From the number of rows of a part to the slice of those whose stored images
+            are needed; None is all.
 
         Yields
         ------
@@ -122,7 +125,7 @@ class Resident:
         y : Tensor or None
         """
         if is_streamed(self.images):
-            found = images_ahead(self.images, parts)
+            found = images_ahead(self.images, parts, own)
         else:
             found = ((rows, take_rows(self.images, rows)) for rows in parts)
         for rows, images in found:
@@ -276,7 +279,11 @@ class ShuffledBatches:
             yield order[start:stop]
 
     def __iter__(self):
-        yield from self.dataset.X.batches(self.dataset.y, self.rows())
+        return self.read()
+
+    def read(self, own=None):
+        """Yield the batches; what is needed of them, `Resident.batches` says."""
+        yield from self.dataset.X.batches(self.dataset.y, self.rows(), own)
 
     def __len__(self):
         return len(batch_bounds(len(self.dataset), self.batch_size))
@@ -297,7 +304,14 @@ class OrderedBatches:
         self.batch_size = batch_size
 
     def __iter__(self):
-        starts = range(0, len(self.dataset), self.batch_size)
+        return self.some(slice(None))
+
+    def __len__(self):
+        return math.ceil(len(self.dataset) / self.batch_size)
+
+    def some(self, which):
+        """Yield the batches that a slice says."""
+        starts = range(0, len(self.dataset), self.batch_size)[which]
         parts = (slice(start, start + self.batch_size) for start in starts)
         yield from self.dataset.X.batches(self.dataset.y, parts)
 

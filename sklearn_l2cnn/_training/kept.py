@@ -22,13 +22,16 @@ class KeptTraining:
         Callbacks of the package whose attributes belong to the state.
     checkpoint : Checkpoint or None
         None keeps nothing.
+    ranks : Ranks
+        Who train it: the state that the first has kept is that of all.
     """
 
-    def __init__(self, net, data, own, checkpoint):
+    def __init__(self, net, data, own, checkpoint, ranks):
         self.net = net
         self.data = data
         self.own = own
         self.checkpoint = checkpoint
+        self.ranks = ranks
         self.device = torch.device(net.device)
         self.ended = False
 
@@ -41,6 +44,7 @@ class KeptTraining:
             Of the whole training.
         """
         state = None if self.checkpoint is None else self.checkpoint.read()
+        state = self.ranks.from_first(state)
         if state is None:
             return 0
         net, done = self.net, state["epochs"]

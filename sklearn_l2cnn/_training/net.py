@@ -28,6 +28,8 @@ from sklearn_l2cnn._training.forward import network_input
 from sklearn_l2cnn._training.kept import KeptTraining
 from sklearn_l2cnn._training.net_state import recall
 from sklearn_l2cnn._training.predicting_net import PredictingNet, move
+from sklearn_l2cnn._training.progress import tell_ranks
+from sklearn_l2cnn._training.ranks import ALONE
 from sklearn_l2cnn._training.records import (
     drop_unfinished_epoch,
     record_training,
@@ -40,6 +42,7 @@ from sklearn_l2cnn._training.step import (
     summed_loss,
     training_steps,
 )
+from sklearn_l2cnn._training.validating import end_batch, validated
 from sklearn_l2cnn._utils.devices import batches_of, read
 from sklearn_l2cnn._utils.seeds import draw_seeds
 
@@ -110,6 +113,7 @@ class Net(PredictingNet):
         self.record = record
         self.parts = parts
         self.n_earlier_, self.interrupted_, self.all_callbacks_ = 0, None, None
+        self.ranks_ = ALONE
 
     # -- what skorch asks a net for ---------------------------------------------------
 
@@ -148,7 +152,7 @@ class Net(PredictingNet):
 
     # -- one training -----------------------------------------------------------------
 
-    def train(self, data, epochs, first=(), last=(), checkpoint=None):
+    def train(self, data, epochs, first=(), last=(), checkpoint=None, ranks=ALONE):
         """Train for some epochs, with callbacks of this training alone.
 
         Where the user interrupts, what was learnt until then is kept, and
@@ -163,25 +167,34 @@ class Net(PredictingNet):
             belongs to the state of the training.
         checkpoint : Checkpoint, default=None
             Where that state is kept, and taken from if it is there.
+        ranks : Ranks, default=ALONE
+            Who train it together, the first of which alone has a checkpoint.
         """
         self.to_device()
         self.bring_memory()
         [seed] = draw_seeds(self.generator, 1)
         device = torch.device(self.device)
-        with isolated(seed, device, self.threads) as threads, self.called(first, last):
+        with (
+            isolated(seed, device, self.threads) as threads,
+            self.called(first, last, ranks),
+        ):
             data = data.with_sides(self.augment)
-            kept = KeptTraining(self, data, first, checkpoint)
+            kept = KeptTraining(self, data, first, checkpoint, ranks)
             with batches_of(self.batch_size):
                 self._train(data, epochs, threads, kept)
 
     @contextmanager
-    def called(self, first, last=()):
-        """Call more callbacks than the net has, before them and after them."""
+    def called(self, first, last=(), ranks=ALONE):
+        """Call more callbacks than the net has, before them and after them.
+
+        Where one of them asks to stop, it stops on all ranks.
+        """
         self.all_callbacks_ = [*first, *self.callbacks_, *last]
+        self.ranks_ = ranks
         try:
             yield
         finally:
-            self.all_callbacks_ = None
+            self.all_callbacks_, self.ranks_ = None, ALONE
 
     def _train(self, data, epochs, threads, kept):
         self.check_batches(data)
@@ -203,6 +216,8 @@ class Net(PredictingNet):
                         stack.close()
                         steps = self._steps(data.X, threads, listeners)
                         steps, trained = stack.enter_context(steps), now
+                        if self.verbose and epoch == done and not self.n_earlier_:
+                            tell_ranks(self.ranks_, steps)
                     self._epoch(steps, train, valid, listeners.to_batches)
                     data.turn_sides()
                     if epoch + 1 < epochs:
@@ -244,6 +259,7 @@ class Net(PredictingNet):
             augment=self.augment,
             n_classes=self.n_classes,
             listeners=listeners,
+            ranks=self.ranks_,
         )
 
     def regularization(self):
@@ -260,8 +276,10 @@ class Net(PredictingNet):
             listens(self.all_callbacks_, hook)
             for hook in ("on_grad_computed", "on_batch_begin", "on_batch_end")
         )
+        # callbacks may be others on another rank, but all of them call at a time
+        to_gradients = self.ranks_.agree(to_gradients)
         on_gradient = self._on_gradient if to_gradients else None
-        return Listeners(on_gradient, any(to_batches))
+        return Listeners(on_gradient, self.ranks_.agree(any(to_batches)))
 
     def _on_gradient(self, batch):
         named = TeeGenerator(self.get_all_learnable_params())
@@ -271,11 +289,13 @@ class Net(PredictingNet):
 
     def _epoch(self, steps, train, valid, follows_batches):
         losses = self._train_epoch(steps, train, follows_batches)
+        if self.ranks_.size > 1:  # the processors of others may round otherwise
+            self.ranks_.equalize([*self.module_.parameters(), *self.module_.buffers()])
         scores = torch.zeros(0, 2, device=self.device)
         if valid is not None:
             # which products are cut where depends on the number of threads
             with torch_threads(1):
-                scores = self._validate(valid, follows_batches)
+                scores = validated(self, valid, follows_batches, self.ranks_)
         means, penalty, norms, scores = read(
             losses.means(), steps.regularization.value(), self.norms(), scores
         )
@@ -322,29 +342,8 @@ class Net(PredictingNet):
             losses, logits, loss = steps.take(X, y)
             found.add(losses, len(y))
             step = {"loss": loss, "data_loss": losses.reshape(-1)[0], "y_pred": logits}
-            self._end_batch("train", (X, y), step)
+            end_batch(self, "train", (X, y), step)
         return found
-
-    def _validate(self, dataset, follows_batches):
-        """Return the sums of the loss and of what is right in each batch."""
-        scores = []
-        for done, (X, y) in enumerate(self.get_iterator(dataset)):
-            if follows_batches or not done:
-                self.notify("on_batch_begin", batch=(X, y), training=False)
-            step = self.validation_step((X, y))
-            hits = step["y_pred"].argmax(dim=1) == y
-            correct = (hits if X.weight is None else hits * X.weight).sum()
-            scores.append(torch.stack([step["loss"] * len(y), correct]))
-            if follows_batches:
-                self._end_batch("valid", (X, y), step)
-        self.history.record("valid_batch_count", done + 1)
-        return torch.stack(scores)
-
-    def _end_batch(self, prefix, batch, step):
-        self.history.record_batch(f"{prefix}_loss", step["loss"].item())
-        self.history.record_batch(f"{prefix}_batch_size", len(batch[1]))
-        training = prefix == "train"
-        self.notify("on_batch_end", batch=batch, training=training, **step)
 
     def notify(self, method_name, **cb_kwargs):
         """Call a hook of every callback, of the others too where one asks to stop."""
@@ -360,7 +359,7 @@ class Net(PredictingNet):
                 if message is None:
                     raise
                 raise ValueError(message) from error
-        if stop:
+        if self.ranks_.agree(stop):
             self.stopped_by_callback_ = True
             raise KeyboardInterrupt
 

@@ -13,6 +13,7 @@ from sklearn_l2cnn.architectures._recipe import Recipe, recipe_of
 _MADE = {
     *("module", "module_", "criterion", "criterion_", "optimizer_", "train_split"),
     *("iterator_train", "iterator_valid", "dataset", "history_", "all_callbacks_"),
+    "ranks_",
     *("initialized_", "init_context_", "virtual_params_", "prefixes_", "_modules"),
     *("_criteria", "_optimizers", "_params_to_validate", "cuda_dependent_attributes_"),
     *("compile", "torch_load_kwargs"),

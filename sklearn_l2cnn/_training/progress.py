@@ -78,6 +78,22 @@ def tell_net(net, X):
     )
 
 
+def tell_ranks(ranks, steps):
+    """Print how several ranks share a training, if there are several.
+
+    Parameters
+    ----------
+    ranks : Ranks
+    steps : EagerSteps
+    """
+    if ranks.size == 1 or not ranks.is_first:
+        return
+    how = "each takes its shards of every batch"
+    if steps.whole is not None:
+        how = f"each computes every batch as a whole, for {steps.whole}"
+    tell(f"{ranks.size} ranks, {how}")
+
+
 def told_scores(row):
     """Return what is told of an epoch, by name: its losses and its scores.
 

@@ -7,6 +7,7 @@ a graph. None of them knows the skorch net.
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -18,6 +19,8 @@ from sklearn_l2cnn._training.augmenting import Augmenter
 from sklearn_l2cnn._training.batches import EpochLosses, batch_bounds
 from sklearn_l2cnn._training.forward import forward_of, logits_of, network_input
 from sklearn_l2cnn._training.graphs import RecordedSteps, why_not_recorded
+from sklearn_l2cnn._training.norms import OverTheBatch, looks_across_by_norms_alone
+from sklearn_l2cnn._training.ranks import ALONE
 from sklearn_l2cnn._training.runtime import lone_threads, torch_threads
 from sklearn_l2cnn._training.shards import Shards, gradient_in_parts, parts_of
 from sklearn_l2cnn._training.streaming import is_streamed
@@ -55,6 +58,11 @@ class Listeners(NamedTuple):
 
     on_gradient: object = None
     to_batches: bool = False
+
+    @property
+    def any(self):
+        """Whether there are any."""
+        return self.on_gradient is not None or self.to_batches
 
 
 class BatchLoss:
@@ -126,6 +134,11 @@ class EagerSteps:
         Called with the batch whenever its gradient is there.
     with_objective : bool, default=True
         Whether the optimizer, or a callback, looks at the objective of a step.
+    own : callable, default=None
+        From the number of rows of a batch to the slice of those whose images are looked
+        at; None is all.
+    whole : str, default=None
+        Why no batch is cut, if none is.
     """
 
     loss: object
@@ -134,6 +147,8 @@ class EagerSteps:
     augment: object = None
     on_gradient: object = None
     with_objective: bool = True
+    own: object = None
+    whole: str = None
 
     def take(self, X, y):
         """Take a step.
@@ -176,7 +191,7 @@ class EagerSteps:
 
         Parameters
         ----------
-        batches : iterable of tuple (X, y)
+        batches : ShuffledBatches, or iterable of tuple (X, y)
         prepare : callable
             Called before every step.
 
@@ -185,7 +200,7 @@ class EagerSteps:
         losses : EpochLosses
         """
         found = EpochLosses()
-        for X, y in batches:
+        for X, y in batches if self.own is None else batches.read(self.own):
             prepare()
             losses, _, _ = self.take(X, y)
             found.add(losses, len(y) if X.rows is None else X.rows)
@@ -207,6 +222,7 @@ def training_steps(
     augment,
     n_classes,
     listeners,
+    ranks=ALONE,
 ):
     """Choose how the steps of a training are taken.
 
@@ -232,6 +248,8 @@ def training_steps(
     augment : Plan or None
     n_classes : int
     listeners : Listeners
+    ranks : Ranks, default=ALONE
+        Who share every batch, where it may be cut.
 
     Yields
     ------
@@ -245,30 +263,52 @@ def training_steps(
     if objective.activity_alpha:
         activity = Activity(module, objective.activity_alpha, image)
     bounds, on_cpu = batch_bounds(len(X), batch_size), device.type == "cpu"
+    cut = parts if on_cpu else parts * ranks.size
     analysis = analysis_of(
         module,
         image,
-        sorted(_sizes_of_parts(bounds, parts)) if on_cpu or parts > 1 else (),
+        sorted(_sizes_of_parts(bounds, cut)) if on_cpu or cut > 1 else (),
         reorder=activity is None,  # a hidden layer has its values in its own order
         by_parts=activity is not None and not activity.of_single_layers,
     )
+    sizes = _sizes_of_parts(bounds, ranks.size)
+    norms = ranks.size > 1 and looks_across_by_norms_alone(module, image, sizes)
+    if norms:  # each rank has a part, and what is not of single images is of all ranks
+        analysis = analysis._replace(program=None, draws=False, whole=None)
     forward = forward_of(module, analysis.program)
     loss = BatchLoss(forward, pixels, lower, objective.label_smoothing, activity)
     with ExitStack() as stack:
         stack.callback(_free_gradients, regularization.trained)
-        if parts > 1 and analysis.whole is not None:
+        if parts > 1 and (norms or analysis.whole is not None):
+            why = analysis.whole or "batch norm looks across all of it"
             raise ValueError(
                 f"A batch of {batch_size} images does not fit into the memory of "
-                f"{device}, and cannot be cut: {analysis.whole}. Lower batch_size."
+                f"{device}, and cannot be cut: {why}. Lower batch_size."
             )
-        gradient = gradient_in_parts(parts)
-        if on_cpu and analysis.whole is None and regularization.trained:
-            pool = stack.enter_context(lone_threads(max(1, threads - 1)))
+        gradient, own, followed = gradient_in_parts(parts), None, listeners.any
+        varies = augment is not None
+        may_be_cut = analysis.whole is None and regularization.trained
+        if may_be_cut and (on_cpu or ranks.size > 1):
+            if norms and on_cpu:
+                stack.enter_context(torch_threads(threads))
+            threads = threads if on_cpu and not norms else 1
             gradient = Shards(
-                regularization.trained, analysis.work, pool, threads, analysis.draws
+                regularization.trained,
+                analysis.work,
+                stack.enter_context(lone_threads(max(1, threads - 1))),
+                threads,
+                analysis.draws,
+                ranks,
+                parts=ranks.size if norms else None if on_cpu else cut,
+                whole_logits=listeners.to_batches,
+                around=partial(OverTheBatch, ranks) if norms else None,
             )
+            if ranks.size > 1 and not (followed or varies):
+                own = gradient.own
         elif on_cpu:
             stack.enter_context(torch_threads(threads))
+        if ranks.size > 1 and not may_be_cut:
+            gradient = agreed(gradient, ranks)
         if activity is not None:
             stack.enter_context(activity)
         plain = isinstance(optimizer, torch.optim.Adam | torch.optim.SGD)
@@ -276,18 +316,30 @@ def training_steps(
             loss,
             gradient,
             regularization,
-            None if augment is None else Augmenter(augment, pixels, n_classes),
+            Augmenter(augment, pixels, n_classes) if varies else None,
             listeners.on_gradient,
             with_objective=not plain or listeners.to_batches,
+            own=own,
+            whole=analysis.whole,
         )
         recorder = recorder_for(device) if record else None
         # functions of the user may draw random numbers on another device
-        can_vary = augment is None or not augment.functions
-        followed = listeners.on_gradient is not None or listeners.to_batches
+        can_vary = not varies or not augment.functions
         fixed = can_vary and not followed and not is_streamed(X.images)
+        fixed = fixed and ranks.size == 1  # what they send cannot be recorded
         if recorder is not None and fixed and why_not_recorded(optimizer) is None:
             steps = stack.enter_context(RecordedSteps(steps, recorder, module))
         yield steps
+
+
+def agreed(gradient, ranks):
+    """Return a gradient that every rank works out by itself, if all go on."""
+
+    def of_batch(*batch):
+        ranks.agree()
+        return gradient(*batch)
+
+    return of_batch
 
 
 def _sizes_of_parts(bounds, parts):

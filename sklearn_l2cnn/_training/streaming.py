@@ -61,17 +61,54 @@ def is_streamed(images):
     return isinstance(images, StreamedImages)
 
 
-def images_ahead(images, parts):
+def images_ahead(images, parts, own=None):
     """Yield parts of images with their rows; some are read before they are asked for.
 
     Parameters
     ----------
     images : StreamedImages
     parts : iterable of Tensor or slice
+    own : callable, default=None
+        From the number of rows of a part to the slice of those that are needed.
+
+    Yields
+    ------
+    rows : Tensor or slice
+    images : Tensor or OwnImages
     """
 
     def read(rows):
-        return rows, images.read(rows)
+        if own is None:
+            return rows, None, images.read(rows)
+        needed = own(len(rows))
+        few = rows[needed]
+        return rows, needed, images.read(few) if len(few) else None
 
-    for rows, found in ahead(read, parts, allowed_threads()):
-        yield rows, images.sent(found)
+    for rows, needed, found in ahead(read, parts, allowed_threads()):
+        found = None if found is None else images.sent(found)
+        yield rows, found if needed is None else OwnImages(found, needed, len(rows))
+
+
+class OwnImages:
+    """The images of a batch of which this process has those that it needs.
+
+    Parameters
+    ----------
+    images : Tensor or None
+    needed : slice
+        Which they are.
+    n_rows : int
+        Images in the batch.
+    """
+
+    def __init__(self, images, needed, n_rows):
+        self.images = images
+        self.needed = needed
+        self.n_rows = n_rows
+
+    def __len__(self):
+        return self.n_rows
+
+    def __getitem__(self, rows):
+        start = self.needed.start
+        return self.images[rows.start - start : rows.stop - start]

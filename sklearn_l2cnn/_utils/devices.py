@@ -82,13 +82,16 @@ def resolve_device(device):
     return _with_index(resolved)
 
 
-def devices_for(device):
+def devices_for(device, local_rank=None):
     """Return the devices that a fit may take, the one to be preferred first.
 
     Parameters
     ----------
     device : str or torch.device
         One without an index, or ``"auto"``, means any of its kind.
+    local_rank : int, default=None
+        Of a process among several of this machine that share a fit: each has the device
+        of its number, where none is named.
 
     Returns
     -------
@@ -99,6 +102,8 @@ def devices_for(device):
         device != "auto" and torch.device(device).index is not None
     ):
         return [first]
+    if local_rank is not None:
+        return [_with_index(torch.device(first.type, local_rank))]
     count = _module(first).device_count()
     turned = [(first.index + k) % count for k in range(count)]
     return [torch.device(first.type, index) for index in turned]
@@ -322,6 +327,11 @@ def identity_of(device):
 
 def has_pinned_memory(device):
     """Say whether copies from pinned memory travel while the host goes on."""
+    return device.type == "cuda"
+
+
+def sends_by_nccl(device):
+    """Say whether tensors of a device travel to other processes by nccl."""
     return device.type == "cuda"
 
 

@@ -34,6 +34,7 @@ def test_there_are_pages():
         "callbacks.md",
         "clusters.md",
         "coming_from.md",
+        "several_processes.md",
     }
 
 

@@ -125,6 +125,7 @@ def test_pixels_that_are_known_to_matter_are_selected(tmp_path):
     "name, needed, says",
     [
         ("search_on_dask", ["distributed"], "best: alpha="),
+        ("train_with_torchrun", ["torch"], "1 rank(s): "),
         ("track_with_mlflow", ["mlflow", "skops"], "as read from models:/"),
         ("track_with_tensorboard", ["tensorboard"], "7 fits; to see them"),
         ("track_with_wandb", ["wandb"], "accuracy 0."),
