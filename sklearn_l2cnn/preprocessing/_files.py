@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from itertools import chain
 
 import numpy as np
-import PIL
 from joblib import effective_n_jobs
 
 from sklearn_l2cnn._data.decoding import MODES
@@ -107,6 +106,8 @@ class FileStore(Store):
 
     def keys(self):
         """Return what every image is known by: what its file is, and how it is read."""
+        import PIL
+
         options, channels = self.options, self.reader.channels
         how = options._replace(max_pixels=None, root=None), channels
         own = identity(_DECODING, PIL.__version__, how).encode()
