@@ -84,7 +84,7 @@ class Moments(NamedTuple):
         return max(float(self.high.max()), -float(self.low.min()))
 
 
-def moments_of(parts):
+def moments_of(parts, n_images=None):
     """Return the moments of images.
 
     Those of an image do not depend on which others there are.
@@ -93,17 +93,27 @@ def moments_of(parts):
     ----------
     parts : iterable of Tensor of shape (n, height, width, channels)
         The images, in parts.
+    n_images : int, default=None
+        How many these are; None counts them first.
 
     Returns
     -------
     moments : Moments
     """
-    found, white = [], 1.0
+    if n_images is None:
+        parts = list(parts)
+        n_images = sum(map(len, parts))
+    whole, stop = None, 0
     with np.errstate(over="ignore", invalid="ignore"):
         for images in parts:
-            found.append(_moments_of_chunk(images))
-            white = white_of(images)
-    return Moments(*map(np.concatenate, zip(*found, strict=True)), white)
+            found = _moments_of_chunk(images)
+            if whole is None:
+                shape, white = (n_images, images.shape[3]), white_of(images)
+                whole = Moments(*(np.empty(shape, part.dtype) for part in found), white)
+            start, stop = stop, stop + len(images)
+            for values, part in zip(whole, found, strict=False):
+                values[start:stop] = part
+    return whole
 
 
 def _moments_of_chunk(images):
@@ -135,11 +145,24 @@ def channel_statistics(moments, rows, weight):
     mean, variance : ndarray of shape (channels,)
         The variance of a channel that is constant is exactly 0.
     """
-    low, high, mean, spread = (part[rows] for part in moments[:4])
-    share = np.asarray(weight, dtype=np.float64) / np.sum(weight, dtype=np.float64)
+    total = np.sum(weight, dtype=np.float64)
+    products = np.empty((len(rows), moments.mean.shape[1]))
+    parts = list(chunks(len(rows), products.shape[1:]))
+
+    def weighted_sum(values):
+        """Sum weight times values over all; not through BLAS, which has threads."""
+        for part in parts:
+            share = np.asarray(weight[part], dtype=np.float64) / total
+            np.multiply(share[:, None], values(rows[part]), out=products[part])
+        return products.sum(axis=0)
+
+    def scattered(some):
+        return moments.spread[some] + np.square(moments.mean[some] - center)
+
+    low, high = moments.low[rows].min(axis=0), moments.high[rows].max(axis=0)
     with np.errstate(over="ignore", invalid="ignore"):
-        center = np.clip(_weighted_sum(share, mean), low.min(axis=0), high.max(axis=0))
-        variance = _weighted_sum(share, spread + np.square(mean - center))
+        center = np.clip(weighted_sum(moments.mean.__getitem__), low, high)
+        variance = weighted_sum(scattered)
     return finite_moments(center / moments.white, variance / moments.white**2)
 
 
@@ -192,11 +215,6 @@ def _by_channel(images):
     """
     planes = images.flatten(1, 2).transpose(1, 2).contiguous()
     return (planes if planes.dtype == torch.uint8 else planes.double()).cpu().numpy()
-
-
-def _weighted_sum(weight, sums):
-    """Sum weight times sums over all images; not through BLAS, which has threads."""
-    return (weight[:, None] * sums).sum(axis=0)
 
 
 def merge_statistics(old, new):

@@ -236,6 +236,7 @@ def check_weight(sample_weight, images, suffix=""):
     Parameters
     ----------
     sample_weight : array-like, number or None
+        None is 1 for each.
     images : Tensor of shape (n, ...)
     suffix : str
         ``"_val"`` for validation data, for the messages.
@@ -244,10 +245,11 @@ def check_weight(sample_weight, images, suffix=""):
     -------
     weight : ndarray of float64 of shape (n,)
     """
+    if sample_weight is None:
+        return np.broadcast_to(1.0, len(images))  # a single number in memory
     name = f"sample_weight{suffix}"
     sample_weight = without_namespace(sample_weight)
-    if sample_weight is not None:
-        _refuse_what_is_no_number(sample_weight, name)
+    _refuse_what_is_no_number(sample_weight, name)
     weight = check_sample_weight(
         sample_weight,
         np.zeros((len(images), 1)),
@@ -336,7 +338,7 @@ def check_validation_data(estimator, X_val, y_val, sample_weight_val, info):
         )
     images = check_images(estimator, X_val, info, name="X_val", stored=True)
     targets = check_targets(estimator, y_val, sample_weight_val, images, "_val")
-    return survey(images), *targets
+    return survey(images, with_moments=False), *targets
 
 
 def check_continues(old_classes, old_shape, classes, image_shape):
