@@ -62,19 +62,19 @@ def value_ranks(images, places, room):
     ranks : ndarray of int of shape (n,)
         How many of the others are smaller; the same for identical images.
     """
-    n_images, n_places = len(images), len(places)
-    dtype = np.int32 if n_images <= np.iinfo(np.int32).max else np.int64
-    ranks, tied = np.zeros(n_images, dtype), np.arange(n_images, dtype=dtype)
+    n_places, words = len(places), _words_in(room, len(images), images)
+    ranks, tied = _first_ranks(words[:, 0])
+    tied = _ranked(ranks, tied, words[tied, 1:])
     while len(tied):
-        words = _words_in(room, len(tied), images)
         places = places[words.shape[1] * _per_word(images) :]
-        tied = _ranked(ranks, tied, words)
-        if len(tied) and n_places - len(places) >= _ENOUGH:
+        if n_places - len(places) >= _ENOUGH:
             places = places[_vary(images, tied, ranks)[places]]
         if not len(places):  # all that is tied is the same
             break
         for _ in with_words(in_chunks(images, tied), len(tied), places, room):
             pass
+        words = _words_in(room, len(tied), images)
+        tied = _ranked(ranks, tied, words)
     return ranks
 
 
@@ -146,15 +146,37 @@ def _as_unsigned(values):
 # -- ranks ----------------------------------------------------------------------------
 
 
+def _first_ranks(word):
+    """Rank images by their first word.
+
+    Parameters
+    ----------
+    word : ndarray of uint64 of shape (n,)
+
+    Returns
+    -------
+    ranks : ndarray of int of shape (n,)
+    tied : ndarray of int
+        Positions of those that share their rank with others, ascending.
+    """
+    order = np.argsort(word)
+    same = same_as_before(word, order)
+    small = len(word) <= np.iinfo(np.int32).max
+    starts = _starts(same, np.int32 if small else np.int64)
+    ranks = np.empty_like(starts)
+    ranks[order] = starts
+    return ranks, np.sort(order[in_groups(same)].astype(ranks.dtype))
+
+
 def _ranked(ranks, tied, words):
-    """Rank images of the same rank by their words; return those still the same.
+    """Rank images of the same rank by more words; return those still the same.
 
     Parameters
     ----------
     ranks : ndarray of int of shape (n,)
         Those of the images that are ranked are changed.
     tied : ndarray of int of shape (n_tied,)
-        Positions of images that may share their rank with others.
+        Positions of images that share their rank with others.
     words : ndarray of uint64 of shape (n_tied, n_words)
 
     Returns
@@ -162,21 +184,18 @@ def _ranked(ranks, tied, words):
     tied : ndarray of int
         Ascending, so that they are read one after another.
     """
-    some = slice(None)
+    left = np.arange(len(tied))
     for word in words.T:
-        places = _ranked_by_word(ranks, tied, word[some])
-        tied = tied[places]
-        some = places if isinstance(some, slice) else some[places]
-        if not len(tied):
+        if not len(left):
             break
-    return tied
+        left = left[_ranked_by_word(ranks, tied[left], word[left])]
+    return tied[left]
 
 
 def _ranked_by_word(ranks, tied, word):
     """Do as `_ranked` does with one word; return the places in `tied`, ascending."""
     before = ranks[tied]
-    # at first all are of one rank
-    order = np.lexsort((word, before)) if before.any() else np.argsort(word)
+    order = np.lexsort((word, before))
     old = same_as_before(before, order)
     same = old & same_as_before(word, order)
     # a group stays where the one was that it was a part of

@@ -299,6 +299,7 @@ def encode_labels(y, weight, classes, name):
     Returns
     -------
     labels : ndarray of int of shape (n,)
+        Of the fewest bytes that do.
     """
     try:
         labels = np.searchsorted(classes, y)
@@ -315,7 +316,7 @@ def encode_labels(y, weight, classes, name):
             f"{np.unique(y[unknown])[:10].tolist()} were found, "
             f"{classes[:10].tolist()}{' ...' if len(classes) > 10 else ''} are known."
         )
-    return labels
+    return labels.astype(np.min_scalar_type(-len(classes)))
 
 
 def check_validation_data(estimator, X_val, y_val, sample_weight_val, info):

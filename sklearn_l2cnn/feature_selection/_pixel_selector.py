@@ -327,7 +327,7 @@ class PixelSelector(RowsInFramesMixin, WrappingMixin, SelectorMixin, BaseEstimat
         # so that the order of the rows, and repeats, have no effect on the sums
         data = canonical_set(survey(images, with_moments=False), labels, weight)
         weight = torch.as_tensor(normalized_weights(data.weight)).double()
-        labels = torch.as_tensor(data.labels).to(clf.net_.device)
+        labels = torch.as_tensor(data.labels).long().to(clf.net_.device)
         device = torch.device(clf.net_.device)
         share = (weight / weight.sum()).to(device, widest_float(device))
         given = data.images, data.rows, labels, share
