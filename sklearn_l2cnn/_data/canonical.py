@@ -124,7 +124,7 @@ def canonical_set(survey, labels, weight, rows=None):
     if same.any():
         [starts] = np.nonzero(~same)
         weight, order = np.add.reduceat(weight, starts), order[starts]
-    rows = order if rows is None else rows[order]
+    rows = order.astype(ranks.dtype) if rows is None else rows[order]
     return ImageSet(survey.images, rows, labels[order], weight)
 
 

@@ -66,18 +66,33 @@ class Moments(NamedTuple):
     Attributes
     ----------
     low, high : ndarray of shape (n, channels)
-    mean : ndarray of float64 of shape (n, channels)
-    spread : ndarray of float64 of shape (n, channels)
-        The mean square of the distance to the mean.
+    first, second : ndarray of shape (n, channels)
+        Of floats what `mean` and `spread` return; of bytes the sums and the sums of
+        squares, which are integers and take half as much memory.
+    n_pixels : int
     white : float
         What counts as 1.
     """
 
     low: object
     high: object
-    mean: object
-    spread: object
+    first: object
+    second: object
+    n_pixels: int
     white: float
+
+    def mean(self, rows):
+        """Return the mean of the pixels of some images, in float64."""
+        first = self.first[rows]
+        return first if first.dtype == np.float64 else first / self.n_pixels
+
+    def spread(self, rows):
+        """Return the mean square of the distance to the mean, in float64."""
+        second = self.second[rows]
+        if second.dtype == np.float64:
+            return second
+        sums, squares = self.first[rows].astype(np.int64), second.astype(np.int64)
+        return (squares * self.n_pixels - sums**2) / self.n_pixels**2
 
     def largest(self):
         """Return the largest absolute value."""
@@ -108,8 +123,9 @@ def moments_of(parts, n_images=None):
         for images in parts:
             found = _moments_of_chunk(images)
             if whole is None:
-                shape, white = (n_images, images.shape[3]), white_of(images)
-                whole = Moments(*(np.empty(shape, part.dtype) for part in found), white)
+                _, height, width, depth = images.shape
+                room = (np.empty((n_images, depth), part.dtype) for part in found)
+                whole = Moments(*room, height * width, white_of(images))
             start, stop = stop, stop + len(images)
             for values, part in zip(whole, found, strict=False):
                 values[start:stop] = part
@@ -120,9 +136,9 @@ def _moments_of_chunk(images):
     values = _by_channel(images)
     low, high, n_pixels = values.min(axis=2), values.max(axis=2), values.shape[2]
     if values.dtype == np.uint8:  # sums of integers, without any rounding
-        sums = values.sum(axis=2, dtype=np.int64)
-        squares = np.square(values, dtype=np.uint16).sum(axis=2, dtype=np.int64)
-        return low, high, sums / n_pixels, (squares * n_pixels - sums**2) / n_pixels**2
+        dtype = np.uint32 if n_pixels * 255**2 < 1 << 32 else np.int64
+        squares = np.square(values, dtype=np.uint16).sum(axis=2, dtype=dtype)
+        return low, high, values.sum(axis=2, dtype=dtype), squares
     # by rounding a mean may lie beyond the values; what is constant varies by 0
     mean = np.clip(values.sum(axis=2) / n_pixels, low, high)
     values = values - mean[:, :, None]  # not in place: it may be what the user gave
@@ -146,7 +162,7 @@ def channel_statistics(moments, rows, weight):
         The variance of a channel that is constant is exactly 0.
     """
     total = np.sum(weight, dtype=np.float64)
-    products = np.empty((len(rows), moments.mean.shape[1]))
+    products = np.empty((len(rows), moments.low.shape[1]))
     parts = list(chunks(len(rows), products.shape[1:]))
 
     def weighted_sum(values):
@@ -157,11 +173,11 @@ def channel_statistics(moments, rows, weight):
         return products.sum(axis=0)
 
     def scattered(some):
-        return moments.spread[some] + np.square(moments.mean[some] - center)
+        return moments.spread(some) + np.square(moments.mean(some) - center)
 
     low, high = moments.low[rows].min(axis=0), moments.high[rows].max(axis=0)
     with np.errstate(over="ignore", invalid="ignore"):
-        center = np.clip(weighted_sum(moments.mean.__getitem__), low, high)
+        center = np.clip(weighted_sum(moments.mean), low, high)
         variance = weighted_sum(scattered)
     return finite_moments(center / moments.white, variance / moments.white**2)
 

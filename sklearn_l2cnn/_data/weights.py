@@ -14,6 +14,8 @@ def normalized_weights(weight, factors=1.0):
     float32 hides the rounding of float64: weights that are multiples of each other
     come out bit for bit the same.
     """
+    if weight.strides == (0,) and np.ndim(factors) == 0:  # one number, repeated
+        return np.broadcast_to(np.float32(1), len(weight))
     with np.errstate(over="ignore"):
         weight = weight * factors  # an array of its own, changed below
         total = weight.sum()

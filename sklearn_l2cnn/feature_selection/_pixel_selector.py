@@ -326,7 +326,7 @@ class PixelSelector(RowsInFramesMixin, WrappingMixin, SelectorMixin, BaseEstimat
             labels = encode_labels(y, weight, clf._summary_.classes, "y")
         # so that the order of the rows, and repeats, have no effect on the sums
         data = canonical_set(survey(images, with_moments=False), labels, weight)
-        weight = torch.as_tensor(normalized_weights(data.weight)).double()
+        weight = torch.tensor(normalized_weights(data.weight)).double()
         labels = torch.as_tensor(data.labels).long().to(clf.net_.device)
         device = torch.device(clf.net_.device)
         share = (weight / weight.sum()).to(device, widest_float(device))
