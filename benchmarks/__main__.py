@@ -32,6 +32,7 @@ from benchmarks import (
     bench_precision,
     bench_pruning,
     bench_speed,
+    bench_streaming,
 )
 
 BENCHMARKS = {
@@ -56,9 +57,11 @@ BENCHMARKS = {
     "path": bench_path,
     "pruning": bench_pruning,
     "onnx": bench_onnx,
+    "streaming": bench_streaming,
 }
-# processes of a cluster, and those that load TensorFlow; a resnet18; all named networks
-LONG = {"cluster", "keras", "networks", "onnx"}
+# processes of a cluster, and those that load TensorFlow; a resnet18; all named networks;
+# files of gigabytes
+LONG = {"cluster", "keras", "networks", "onnx", "streaming"}
 
 
 def main():
