@@ -59,8 +59,8 @@ BENCHMARKS = {
     "onnx": bench_onnx,
     "streaming": bench_streaming,
 }
-# processes of a cluster, and those that load TensorFlow; a resnet18; all named networks;
-# files of gigabytes
+# processes of a cluster, and those that load TensorFlow; a resnet18; all named
+# networks; large files
 LONG = {"cluster", "keras", "networks", "onnx", "streaming"}
 
 

@@ -9,6 +9,7 @@ import math
 from contextlib import nullcontext
 from functools import partial
 from itertools import takewhile
+from threading import Lock
 
 import torch
 
@@ -345,17 +346,24 @@ def predict_logits(net, images, views=((),), of=None):
     known = known_of(net, images)
     logits_of_chunk = known.logits(net)
 
-    def of_chunk(part, chunk):
-        with torch.inference_mode():
-            output = over_views(logits_of_chunk, chunk, views)
-            return output[: part.stop - part.start]
-
     def of_some(where):
-        some = part_of(images, where)
-        # outside of the mode, so that what a user gets can be computed with
-        logits = torch.cat(
-            over_chunks(net, some, of_chunk, known=known, mode=nullcontext, spread=True)
-        )
+        some, whole, alone = part_of(images, where), [], Lock()
+
+        def of_chunk(part, chunk):
+            with torch.inference_mode():
+                output = over_views(logits_of_chunk, chunk, views)
+            # small tensors that stay would lie among large ones that go, and keep their
+            # memory from being used again; and what a user gets can be computed with
+            with alone:
+                if not whole:
+                    shape = len(some), *output.shape[1:]
+                    whole.append(
+                        torch.empty(shape, dtype=output.dtype, device=output.device)
+                    )
+            whole[0][part] = output[: part.stop - part.start]
+
+        over_chunks(net, some, of_chunk, known=known, mode=nullcontext, spread=True)
+        [logits] = whole
         # numpy has no bfloat16, and probabilities of half precision are of little use
         logits = logits if logits.dtype == torch.float64 else logits.float()
         lost = rows_without_probabilities(logits) + where.start
