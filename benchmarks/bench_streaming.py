@@ -349,7 +349,7 @@ def files(options, folder):
 
 
 SEARCH = """
-import glob, threading, time
+import glob, os, threading
 import numpy as np
 from sklearn.model_selection import GridSearchCV
 from benchmarks.bench_streaming import labels, mapped, model
@@ -362,7 +362,7 @@ def private():
             with open(path) as file:
                 stat = file.read()
             parent = int(stat.rpartition(")")[2].split()[1])
-            if parent == {pid}:
+            if parent == os.getpid():
                 with open(path.replace("/stat", "/smaps_rollup")) as file:
                     lines = [line.split() for line in file if "Private_" in line]
                 found.append(sum(1024 * int(line[1]) for line in lines))
@@ -370,7 +370,6 @@ def private():
             continue
     return max(found)
 
-import os
 peak, done = [0], threading.Event()
 def watch():
     while not done.wait(0.05):
@@ -382,7 +381,7 @@ def search(X, y):
     grid = {{"alpha": [1e-4, 1e-2]}}
     clf = model(batch_size=2048)
     GridSearchCV(clf, grid, cv=2, n_jobs=2, refit=False).fit(X, y)
-thread = threading.Thread(target=watch)
+thread = threading.Thread(target=watch, daemon=True)
 thread.start()
 search(np.asarray(lazy[:n_few]), y[:n_few])
 few = max(peak)
@@ -395,14 +394,18 @@ print(few, max(peak))
 """
 
 
+def search_code(source):
+    """Return code that prints the private memory of a worker: of few images, of all."""
+    return SEARCH.format(source=source)
+
+
 def search(options, folder):
     """Return by how much the private memory of a worker grows with the images."""
     size = 2 * GB if options.full else GB // 8
     path, shape = f"{folder}/images", SHAPES[1]
     write_map(path, size // int(np.prod(shape)), shape)
     source = f"mapped({path!r}, {shape}, {2 * BATCH})"
-    code = SEARCH.replace("{pid}", "os.getpid()").replace("{{", "{").replace("}}", "}")
-    few, all_of_it = in_new_process(code.replace("{source}", source))
+    few, all_of_it = in_new_process(search_code(source))
     Path(path).unlink()
     note = f"{all_of_it / GB:.3f} GB, {few / GB:.3f} GB in a search on few images"
     what = f"GridSearchCV(n_jobs=2) over a map of {size / GB:g} GB"
