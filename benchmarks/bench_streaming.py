@@ -104,8 +104,8 @@ def strided(input_shape, n_classes):
 
 def model(**parameters):
     """Return a classifier for one epoch."""
-    parameters = {"architecture": strided, "max_epochs": 1, **parameters}
-    return L2CNNClassifier(batch_size=BATCH, random_state=0, **parameters)
+    usual = {"architecture": strided, "max_epochs": 1, "batch_size": BATCH}
+    return L2CNNClassifier(random_state=0, **{**usual, **parameters})
 
 
 # -- memory ---------------------------------------------------------------------------
