@@ -33,6 +33,7 @@ from benchmarks import (
     bench_pruning,
     bench_ranks,
     bench_speed,
+    bench_streaming,
 )
 
 BENCHMARKS = {
@@ -58,10 +59,11 @@ BENCHMARKS = {
     "pruning": bench_pruning,
     "ranks": bench_ranks,
     "onnx": bench_onnx,
+    "streaming": bench_streaming,
 }
 # processes of a cluster or a job, and those that load TensorFlow; a resnet18; all named
-# networks
-LONG = {"cluster", "keras", "networks", "onnx", "ranks"}
+# networks; large files
+LONG = {"cluster", "keras", "networks", "onnx", "ranks", "streaming"}
 
 
 def main():

@@ -186,6 +186,39 @@ def as_tensor(array):
     return torch.from_numpy(array)
 
 
+def rows_at(rows, which):
+    """Return some of the rows.
+
+    Parameters
+    ----------
+    rows : ndarray of int, or range
+        Of millions that follow one another a range takes no memory.
+    which : slice, or array of int or bool
+
+    Returns
+    -------
+    rows : ndarray of int, or range for a slice of a range
+    """
+    if isinstance(rows, np.ndarray) or isinstance(which, slice):
+        return rows[which]
+    which, n_rows = np.asarray(which), len(rows)
+    if which.dtype == bool:
+        return as_array(rows)[which]
+    if len(which) and not -n_rows <= which.min() <= which.max() < n_rows:
+        raise IndexError(
+            f"Rows from {which.min()} to {which.max()} were asked for; there are "
+            f"{n_rows}."
+        )
+    return rows.start + rows.step * (which % n_rows)
+
+
+def as_array(rows):
+    """Return rows as an array of int."""
+    if isinstance(rows, range):
+        return np.arange(rows.start, rows.stop, rows.step)
+    return np.asarray(rows)
+
+
 def holds_numbers(array):
     """Say whether a numpy array could be a tensor as well: not text, not objects."""
     return array.dtype.kind in "biuf"

@@ -18,15 +18,15 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from sklearn_l2cnn._data.arrays import on_host
-from sklearn_l2cnn._data.pixels import Moments, in_chunks, moments_of
-
-# Pixels that images are compared by at a time, and those after which images that still
-# are the same are probably so altogether.
-_PLACES = 32
-_ENOUGH = 64
+from sklearn_l2cnn._data.ordering import (
+    in_groups,
+    room_for,
+    same_as_before,
+    value_ranks,
+    with_words,
+)
+from sklearn_l2cnn._data.pixels import in_chunks, moments_of
 
 
 class Survey(NamedTuple):
@@ -37,12 +37,13 @@ class Survey(NamedTuple):
     images : Tensor of shape (n, height, width, channels)
     ranks : ndarray of int of shape (n,)
         `value_ranks`.
-    moments : Moments
+    moments : Moments or None
+        None where nobody has asked for them.
     """
 
     images: object
     ranks: object
-    moments: Moments
+    moments: object
 
 
 class ImageSet(NamedTuple):
@@ -72,28 +73,27 @@ class ImageSet(NamedTuple):
         return np.bincount(self.labels, weights=self.weight, minlength=n_classes)
 
 
-def survey(images):
+def survey(images, with_moments=True):
     """Look at all images once, and at those again that can hardly be told apart.
 
     Parameters
     ----------
     images : Tensor of shape (n, height, width, channels)
+    with_moments : bool, default=True
+        Whether to find the moments of their pixels as well.
 
     Returns
     -------
     survey : Survey
     """
+    n_images = len(images)
     places = np.random.RandomState(0).permutation(math.prod(images.shape[1:]))
-    values = []
-
-    def seen():
-        for chunk in in_chunks(images):
-            values.append(_at(chunk, places[:_ENOUGH]))
-            yield chunk
-
-    moments = moments_of(seen())
-    ranks = value_ranks(images, np.concatenate(values), places)
-    return Survey(images, ranks, moments)
+    room = room_for(images)
+    chunks = with_words(in_chunks(images), n_images, places, room)
+    moments = moments_of(chunks, n_images) if with_moments else None
+    for _ in chunks:  # that were not looked at for the moments
+        pass
+    return Survey(images, value_ranks(images, places, room), moments)
 
 
 def canonical_set(survey, labels, weight, rows=None):
@@ -113,111 +113,36 @@ def canonical_set(survey, labels, weight, rows=None):
     -------
     image_set : ImageSet
     """
-    if rows is None:
-        rows = np.arange(len(survey.images))
+    ranks = survey.ranks if rows is None else survey.ranks[rows]
     counts = weight > 0
-    rows, labels, weight = rows[counts], labels[counts], weight[counts]
-    key = survey.ranks[rows]
-    # Within a group the weights are sorted, so that their sum has one order as well.
-    order = np.lexsort((weight, labels, key))
-    starts = np.flatnonzero(_differs(key[order]) | _differs(labels[order]))
-    summed = np.add.reduceat(weight[order], starts)
-    first = order[starts]
-    return ImageSet(survey.images, rows[first], labels[first], summed)
+    if not counts.all():
+        [counts] = np.nonzero(counts)
+        rows = counts if rows is None else rows[counts]
+        ranks, labels, weight = ranks[counts], labels[counts], weight[counts]
+    order, same = _sorted(ranks, labels, weight)
+    weight = _at(weight, order)
+    if same.any():
+        [starts] = np.nonzero(~same)
+        weight, order = np.add.reduceat(weight, starts), order[starts]
+    rows = order.astype(ranks.dtype) if rows is None else rows[order]
+    return ImageSet(survey.images, rows, labels[order], weight)
 
 
-def value_ranks(images, values, places):
-    """Rank images by the values of their pixels, one pixel after another.
+def _sorted(ranks, labels, weight):
+    """Return the order of images, and which are the same as the ones before them.
 
-    A few pixels that lie all over the image tell most images apart. Those that they do
-    not tell apart are sorted further, by the pixels in which any of these differ.
-
-    Parameters
-    ----------
-    images : Tensor of shape (n, height, width, channels)
-    values : ndarray of shape (n, n_places)
-        Their pixels in the first few of the places.
-    places : ndarray of int
-        All of an image that is flattened, in the order in which they are compared.
-
-    Returns
-    -------
-    ranks : ndarray of int of shape (n,)
-        How many of the others are smaller; the same for identical images.
+    Within a group the weights are sorted, so that their sum has one order as well.
     """
-    ranks, tied = np.zeros(len(values), dtype=int), np.arange(len(values))
-    n_seen = values.shape[1]
-    for start in range(0, n_seen, _PLACES):
-        tied = _refine(ranks, tied, values[tied, start : start + _PLACES])
-    places = places[n_seen:]
-    while len(tied):
-        places = places[_vary(images, tied, ranks[tied])[places]]
-        if not len(places):  # they are the same
-            break
-        found = [_at(chunk, places[:_PLACES]) for chunk in in_chunks(images, tied)]
-        tied = _refine(ranks, tied, np.concatenate(found))
-        places = places[_PLACES:]
-    return ranks
+    order = np.argsort(ranks)
+    same = same_as_before(ranks, order)
+    if same.any():
+        [places] = np.nonzero(in_groups(same))
+        some = np.sort(order[places])
+        order[places] = some[np.lexsort((weight[some], labels[some], ranks[some]))]
+        same &= same_as_before(labels, order)
+    return order, same
 
 
-def _refine(ranks, tied, values):
-    """Rank images of the same rank by more values; return those still the same.
-
-    Parameters
-    ----------
-    ranks : ndarray of int of shape (n,)
-        Those of the images that are ranked are changed.
-    tied : ndarray of int
-        Positions of images that share their rank with others.
-    values : ndarray of shape (n_tied, n_places)
-
-    Returns
-    -------
-    tied : ndarray of int
-    """
-    values = values.T
-    order = np.lexsort((*values[::-1], ranks[tied]))
-    tied, before = tied[order], ranks[tied[order]]
-    starts = _differs(before)
-    for value in values:
-        starts |= _differs(value[order])
-    starts = np.flatnonzero(starts)
-    sizes = np.diff(starts, append=len(tied))
-    # a group stays where the one was that it was a part of
-    ranks[tied] = before - np.searchsorted(before, before) + starts.repeat(sizes)
-    return tied[(sizes > 1).repeat(sizes)]
-
-
-def _differs(values):
-    """Say of each value whether it differs from the one before; the first does."""
-    found = np.ones(len(values), dtype=bool)
-    np.not_equal(values[1:], values[:-1], out=found[1:])
-    return found
-
-
-def _at(images, places):
-    """Return the values in some places of images: a row for each image."""
-    where = np.unravel_index(places, images.shape[1:])
-    return on_host(images[(slice(None), *map(torch.from_numpy, where))])
-
-
-def _vary(images, rows, ranks):
-    """Say for each place whether it differs among images of the same rank.
-
-    Parameters
-    ----------
-    images : Tensor of shape (n, height, width, channels)
-    rows, ranks : ndarray of int of shape (m,)
-        Images of the same rank follow one another.
-
-    Returns
-    -------
-    vary : ndarray of bool
-        By place in an image that is flattened.
-    """
-    later = np.flatnonzero(~_differs(ranks))
-    vary = torch.zeros(images.shape[1:], dtype=torch.bool, device=images.device)
-    pairs = (in_chunks(images, rows[places]) for places in (later, later - 1))
-    for here, before in zip(*pairs, strict=True):
-        vary |= (here != before).any(dim=0)
-    return on_host(vary).ravel()
+def _at(values, places):
+    """Return the values in some places; one that is repeated for all stays one."""
+    return values[: len(places)] if values.strides == (0,) else values[places]

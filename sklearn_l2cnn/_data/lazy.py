@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sklearn_l2cnn._data.arrays import as_array, rows_at
 from sklearn_l2cnn._data.cached import CachedStore
 from sklearn_l2cnn._data.stores import MapStore, store_of
 
@@ -67,7 +68,7 @@ class LazyImages:
 
     def __init__(self, source, rows=None, *, cache=None):
         if isinstance(source, LazyImages):
-            rows = source.rows if rows is None else source.rows[_as_rows(rows)]
+            rows = source.rows if rows is None else rows_at(source.rows, _as_rows(rows))
             source = source.store
         store = store_of(source)
         if store is None:
@@ -80,7 +81,7 @@ class LazyImages:
         if cache is not None and not isinstance(store, MapStore):
             store = CachedStore(store, cache)
         self.store = store
-        self.rows = np.arange(store.shape[0]) if rows is None else _as_rows(rows)
+        self.rows = range(store.shape[0]) if rows is None else _as_rows(rows)
         self.shape = len(self.rows), *store.shape[1:]
         self.dtype = np.dtype(store.dtype)
 
@@ -107,7 +108,7 @@ class LazyImages:
                 )
         if isinstance(rows, int | np.integer):
             return self[rows : rows + 1 or None].read()[0]
-        return LazyImages(self.store, self.rows[_as_rows(rows)])
+        return LazyImages(self.store, rows_at(self.rows, _as_rows(rows)))
 
     def read(self):
         """Read the images into memory.
@@ -116,7 +117,7 @@ class LazyImages:
         -------
         images : ndarray of shape (n, ...)
         """
-        return self.store.read(self.rows)
+        return self.store.read(as_array(self.rows))
 
     def __array__(self, dtype=None, copy=None):
         if copy is False:
@@ -129,7 +130,7 @@ class LazyImages:
 
 def _as_rows(rows):
     """Return what indexes rows as what numpy takes."""
-    if isinstance(rows, slice):
+    if isinstance(rows, slice | range):
         return rows
     rows = np.asarray(rows)
     return rows if rows.dtype == bool else rows.astype(int, casting="same_kind")

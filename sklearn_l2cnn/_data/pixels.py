@@ -66,25 +66,40 @@ class Moments(NamedTuple):
     Attributes
     ----------
     low, high : ndarray of shape (n, channels)
-    mean : ndarray of float64 of shape (n, channels)
-    spread : ndarray of float64 of shape (n, channels)
-        The mean square of the distance to the mean.
+    first, second : ndarray of shape (n, channels)
+        Of floats what `mean` and `spread` return; of bytes the sums and the sums of
+        squares, which are integers and take half as much memory.
+    n_pixels : int
     white : float
         What counts as 1.
     """
 
     low: object
     high: object
-    mean: object
-    spread: object
+    first: object
+    second: object
+    n_pixels: int
     white: float
+
+    def mean(self, rows):
+        """Return the mean of the pixels of some images, in float64."""
+        first = self.first[rows]
+        return first if first.dtype == np.float64 else first / self.n_pixels
+
+    def spread(self, rows):
+        """Return the mean square of the distance to the mean, in float64."""
+        second = self.second[rows]
+        if second.dtype == np.float64:
+            return second
+        sums, squares = self.first[rows].astype(np.int64), second.astype(np.int64)
+        return (squares * self.n_pixels - sums**2) / self.n_pixels**2
 
     def largest(self):
         """Return the largest absolute value."""
         return max(float(self.high.max()), -float(self.low.min()))
 
 
-def moments_of(parts):
+def moments_of(parts, n_images=None):
     """Return the moments of images.
 
     Those of an image do not depend on which others there are.
@@ -93,26 +108,37 @@ def moments_of(parts):
     ----------
     parts : iterable of Tensor of shape (n, height, width, channels)
         The images, in parts.
+    n_images : int, default=None
+        How many these are; None counts them first.
 
     Returns
     -------
     moments : Moments
     """
-    found, white = [], 1.0
+    if n_images is None:
+        parts = list(parts)
+        n_images = sum(map(len, parts))
+    whole, stop = None, 0
     with np.errstate(over="ignore", invalid="ignore"):
         for images in parts:
-            found.append(_moments_of_chunk(images))
-            white = white_of(images)
-    return Moments(*map(np.concatenate, zip(*found, strict=True)), white)
+            found = _moments_of_chunk(images)
+            if whole is None:
+                _, height, width, depth = images.shape
+                room = (np.empty((n_images, depth), part.dtype) for part in found)
+                whole = Moments(*room, height * width, white_of(images))
+            start, stop = stop, stop + len(images)
+            for values, part in zip(whole, found, strict=False):
+                values[start:stop] = part
+    return whole
 
 
 def _moments_of_chunk(images):
     values = _by_channel(images)
     low, high, n_pixels = values.min(axis=2), values.max(axis=2), values.shape[2]
     if values.dtype == np.uint8:  # sums of integers, without any rounding
-        sums = values.sum(axis=2, dtype=np.int64)
-        squares = np.square(values, dtype=np.uint16).sum(axis=2, dtype=np.int64)
-        return low, high, sums / n_pixels, (squares * n_pixels - sums**2) / n_pixels**2
+        dtype = np.uint32 if n_pixels * 255**2 < 1 << 32 else np.int64
+        squares = np.square(values, dtype=np.uint16).sum(axis=2, dtype=dtype)
+        return low, high, values.sum(axis=2, dtype=dtype), squares
     # by rounding a mean may lie beyond the values; what is constant varies by 0
     mean = np.clip(values.sum(axis=2) / n_pixels, low, high)
     values = values - mean[:, :, None]  # not in place: it may be what the user gave
@@ -135,11 +161,24 @@ def channel_statistics(moments, rows, weight):
     mean, variance : ndarray of shape (channels,)
         The variance of a channel that is constant is exactly 0.
     """
-    low, high, mean, spread = (part[rows] for part in moments[:4])
-    share = np.asarray(weight, dtype=np.float64) / np.sum(weight, dtype=np.float64)
+    total = np.sum(weight, dtype=np.float64)
+    products = np.empty((len(rows), moments.low.shape[1]))
+    parts = list(chunks(len(rows), products.shape[1:]))
+
+    def weighted_sum(values):
+        """Sum weight times values over all; not through BLAS, which has threads."""
+        for part in parts:
+            share = np.asarray(weight[part], dtype=np.float64) / total
+            np.multiply(share[:, None], values(rows[part]), out=products[part])
+        return products.sum(axis=0)
+
+    def scattered(some):
+        return moments.spread(some) + np.square(moments.mean(some) - center)
+
+    low, high = moments.low[rows].min(axis=0), moments.high[rows].max(axis=0)
     with np.errstate(over="ignore", invalid="ignore"):
-        center = np.clip(_weighted_sum(share, mean), low.min(axis=0), high.max(axis=0))
-        variance = _weighted_sum(share, spread + np.square(mean - center))
+        center = np.clip(weighted_sum(moments.mean), low, high)
+        variance = weighted_sum(scattered)
     return finite_moments(center / moments.white, variance / moments.white**2)
 
 
@@ -192,11 +231,6 @@ def _by_channel(images):
     """
     planes = images.flatten(1, 2).transpose(1, 2).contiguous()
     return (planes if planes.dtype == torch.uint8 else planes.double()).cpu().numpy()
-
-
-def _weighted_sum(weight, sums):
-    """Sum weight times sums over all images; not through BLAS, which has threads."""
-    return (weight[:, None] * sums).sum(axis=0)
 
 
 def merge_statistics(old, new):

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import torch
 
+from sklearn_l2cnn._data.arrays import as_array, rows_at
 from sklearn_l2cnn._utils.ahead import ahead
 from sklearn_l2cnn._utils.surroundings import allowed_threads
 
@@ -19,7 +20,7 @@ class StoredImages:
     ----------
     read : callable
         From rows to a tensor of these images. Several threads call it at a time.
-    rows : ndarray of int of shape (n,)
+    rows : ndarray of int of shape (n,), or range
         That the images have there.
     shape : tuple (height, width, channels)
     dtype : torch.dtype
@@ -30,7 +31,7 @@ class StoredImages:
     device = torch.device("cpu")
 
     def __init__(self, read, rows, shape, dtype, name):
-        self.read = read
+        self._read = read
         self.rows = rows
         self.shape = torch.Size((len(rows), *shape))
         self.dtype = dtype
@@ -41,11 +42,20 @@ class StoredImages:
 
     def __getitem__(self, rows):
         rows = np.asarray(rows) if isinstance(rows, torch.Tensor) else rows
-        return self.read(self.rows[rows])
+        return self.read(rows_at(self.rows, rows))
+
+    def read(self, rows):
+        """Read images by their rows in the store."""
+        return self._read(as_array(rows))
+
+    def part(self, where):
+        """Return a slice of the images, of which none is read yet."""
+        form = self.shape[1:], self.dtype, self.name
+        return StoredImages(self._read, self.rows[where], *form)
 
     def in_chunks(self, rows=None):
         """Yield images, or some of them, in order; threads read ahead."""
-        rows = self.rows if rows is None else self.rows[rows]
+        rows = self.rows if rows is None else rows_at(self.rows, rows)
         n_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
         step = max(1, _CHUNK_BYTES // n_bytes)
         parts = (rows[start : start + step] for start in range(0, len(rows), step))
@@ -55,6 +65,11 @@ class StoredImages:
 def is_stored(images):
     """Say whether images are not in memory."""
     return isinstance(images, StoredImages)
+
+
+def part_of(images, where):
+    """Return a slice of images; those that are not in memory stay where they are."""
+    return images.part(where) if is_stored(images) else images[where]
 
 
 def at_hand(images, n=64):

@@ -236,6 +236,7 @@ def check_weight(sample_weight, images, suffix=""):
     Parameters
     ----------
     sample_weight : array-like, number or None
+        None is 1 for each.
     images : Tensor of shape (n, ...)
     suffix : str
         ``"_val"`` for validation data, for the messages.
@@ -244,10 +245,11 @@ def check_weight(sample_weight, images, suffix=""):
     -------
     weight : ndarray of float64 of shape (n,)
     """
+    if sample_weight is None:
+        return np.broadcast_to(1.0, len(images))  # a single number in memory
     name = f"sample_weight{suffix}"
     sample_weight = without_namespace(sample_weight)
-    if sample_weight is not None:
-        _refuse_what_is_no_number(sample_weight, name)
+    _refuse_what_is_no_number(sample_weight, name)
     weight = check_sample_weight(
         sample_weight,
         np.zeros((len(images), 1)),
@@ -297,6 +299,7 @@ def encode_labels(y, weight, classes, name):
     Returns
     -------
     labels : ndarray of int of shape (n,)
+        Of the fewest bytes that do.
     """
     try:
         labels = np.searchsorted(classes, y)
@@ -313,7 +316,7 @@ def encode_labels(y, weight, classes, name):
             f"{np.unique(y[unknown])[:10].tolist()} were found, "
             f"{classes[:10].tolist()}{' ...' if len(classes) > 10 else ''} are known."
         )
-    return labels
+    return labels.astype(np.min_scalar_type(-len(classes)))
 
 
 def check_validation_data(estimator, X_val, y_val, sample_weight_val, info):
@@ -336,7 +339,7 @@ def check_validation_data(estimator, X_val, y_val, sample_weight_val, info):
         )
     images = check_images(estimator, X_val, info, name="X_val", stored=True)
     targets = check_targets(estimator, y_val, sample_weight_val, images, "_val")
-    return survey(images), *targets
+    return survey(images, with_moments=False), *targets
 
 
 def check_continues(old_classes, old_shape, classes, image_shape):

@@ -14,8 +14,10 @@ def normalized_weights(weight, factors=1.0):
     float32 hides the rounding of float64: weights that are multiples of each other
     come out bit for bit the same.
     """
+    if weight.strides == (0,) and np.ndim(factors) == 0:  # one number, repeated
+        return np.broadcast_to(np.float32(1), len(weight))
     with np.errstate(over="ignore"):
-        weight = weight * factors
+        weight = weight * factors  # an array of its own, changed below
         total = weight.sum()
     if not weight.any():
         raise ValueError(
@@ -28,8 +30,9 @@ def normalized_weights(weight, factors=1.0):
             f"{weight.max():.3g}. Divide one of the two by a constant, which has no "
             "effect on what is learnt."
         )
-    weight = weight / weight.max()
-    return (weight * (len(weight) / weight.sum())).astype(np.float32)
+    weight /= weight.max()
+    weight *= len(weight) / weight.sum()
+    return weight.astype(np.float32)
 
 
 def class_factors(class_weight, classes, mass):

@@ -144,8 +144,7 @@ def fold_data(clf, labelled, train, valid):
 
 def labelled_set(survey, y, weight, classes, rows=None, name="y"):
     """Bring images and their labels to canonical form; see `canonical_set`."""
-    labels = encode_labels(y, weight, classes, name)
-    return canonical_set(survey, labels, weight, rows)
+    return canonical_set(survey, encode_labels(y, weight, classes, name), weight, rows)
 
 
 def seeded(clf, labelled, classes, train, valid=None, holds_out=False):

@@ -96,6 +96,7 @@ def _fit(clf, X, y, sample_weight, validation, ranks):
         check_continues(before.classes, shapes[0], after.classes(), shapes[1])
         check_network(clf, "warm_start=True")
     data = training_data(clf, labelled, validation)
+    labelled = labelled._replace(survey=None)  # of millions of images it is large
     warn_if_patience_is_too_long(clf)
     task, callbacks = _begin_task(clf, data, labelled)
     callbacks += lines(clf) if ranks.is_first else []

@@ -31,7 +31,8 @@ class PredictionMixin(OnnxHooksMixin):
         y : ndarray of shape (n,)
         """
         # by way of the host: not every device has the dtype of the labels
-        best = self._of_logits(X, "predict", lambda one: on_host(one.argmax(dim=1)))
+        best = self._of_logits(X, "predict", lambda logits: logits.argmax(dim=1))
+        best = on_host(best)
         return give_back_numbers(self._summary_.classes[best], X)
 
     def predict_proba(self, X):
@@ -47,9 +48,8 @@ class PredictionMixin(OnnxHooksMixin):
         probabilities : ndarray of shape (n, n_classes)
             In the dtype that the network computes in, the columns as in `classes_`.
         """
-        return self._of_logits(
-            X, "predict_proba", lambda logits: give_back(logits.softmax(dim=1), X)
-        )
+        found = self._of_logits(X, "predict_proba", lambda logits: logits.softmax(1))
+        return give_back(found, X)
 
     def predict_log_proba(self, X):
         """Predict the logarithm of the probability of every class.
@@ -63,11 +63,8 @@ class PredictionMixin(OnnxHooksMixin):
         -------
         log_probabilities : ndarray of shape (n, n_classes)
         """
-        return self._of_logits(
-            X,
-            "predict_log_proba",
-            lambda logits: give_back(logits.log_softmax(dim=1), X),
-        )
+        method, function = "predict_log_proba", lambda logits: logits.log_softmax(1)
+        return give_back(self._of_logits(X, method, function), X)
 
     def decision_function(self, X):
         """Return the logits of the network.
@@ -82,20 +79,18 @@ class PredictionMixin(OnnxHooksMixin):
         scores : ndarray of shape (n,) or (n, n_classes)
             For two classes their difference: positive where the second is predicted.
         """
-        return self._of_logits(
-            X, "decision_function", lambda logits: give_back(_scores(logits), X)
-        )
+        return give_back(self._of_logits(X, "decision_function", _scores), X)
 
     def _of_logits(self, X, method, function):
-        """Return what a function makes of the logits of validated images, a tensor."""
+        """Return what a function makes of the logits of images, some at a time."""
         check_is_fitted(self)
         check_same_namespace(X, self, attribute="channel_mean_", method=method)
         with undisturbed():
             images = check_images(self, X, stored=True)
-            logits = predict_logits(self.net_, images, views_for(self.tta))
+            found = predict_logits(self.net_, images, views_for(self.tta), function)
             # pixels that are no numbers once they are standardised have raised by now
             warn_about_units(images, self._summary_.unit)
-            return function(logits)
+            return found
 
     def _as_module(self, device="cpu"):
         """Return the whole classifier as one torch module."""

@@ -81,7 +81,7 @@ def search(clf, template, X, y, sample_weight, groups, params):
     alphas = _alphas(clf, template, labelled)
     rows = _indexable(labelled.given["X"])
     y_rows = give_back_numbers(labelled.y, rows)
-    weights = give_back_numbers(labelled.weight, rows)
+    weights = give_back_numbers(np.array(labelled.weight), rows)
     to_splitter, to_scorers = _metadata(
         clf, scorers, labelled.given["metadata"], weights, groups, params
     )

@@ -186,7 +186,7 @@ def resident(image_set, weight, mean, scale, dtype, device):
     X = Resident(images)
     if (weight != 1).any():
         X.weight = torch.from_numpy(weight).to(device=device, dtype=dtype)
-    return X, torch.from_numpy(image_set.labels.astype(np.int64)).to(device)
+    return X, torch.from_numpy(image_set.labels.astype(np.int64, copy=False)).to(device)
 
 
 def _resident_images(image_set, mean, scale, dtype, device):

@@ -9,11 +9,13 @@ import math
 from contextlib import nullcontext
 from functools import partial
 from itertools import takewhile
+from threading import Lock
 
 import torch
 
+from sklearn_l2cnn._data.stored import part_of
 from sklearn_l2cnn._training.batches import to_tensor
-from sklearn_l2cnn._training.divergence import check_logits
+from sklearn_l2cnn._training.divergence import check_lost, rows_without_probabilities
 from sklearn_l2cnn._training.evaluation import evaluation_program
 from sklearn_l2cnn._training.forward import lowered, network_input
 from sklearn_l2cnn._training.rowwise import RowByRow
@@ -41,6 +43,10 @@ _CUDA_FACTOR = 16
 
 # A network is tried on so many images of noise: a few logits may be equal by chance.
 _NOISE = 16
+
+# Images after which what is wanted of their logits is all that is kept. A multiple of
+# every size of a chunk.
+_AT_ONCE = 1 << 16
 
 _known = {}
 
@@ -318,8 +324,8 @@ def chunks_of(n_rows, sizes, workers=1):
     return [(part, size_for(part.stop - part.start)) for part in parts]
 
 
-def predict_logits(net, images, views=((),)):
-    """Run a network over images.
+def predict_logits(net, images, views=((),), of=None):
+    """Run a network over images, some thousands after others.
 
     Parameters
     ----------
@@ -328,28 +334,45 @@ def predict_logits(net, images, views=((),)):
     images : Tensor of shape (n, height, width, channels)
     views : sequence of tuple of callable, default=((),)
         What the network sees of every image, in turn.
+    of : callable, default=None
+        What is wanted of the logits, from tensor to tensor, row by row; None is all.
 
     Returns
     -------
-    logits : Tensor of shape (n, n_classes)
+    logits : Tensor of shape (n, n_classes), or what was wanted of them
         float32 or float64, on the device of the network; of several views, the
         logarithms of their mean probabilities.
     """
     known = known_of(net, images)
     logits_of_chunk = known.logits(net)
 
-    def of_chunk(part, chunk):
-        with torch.inference_mode():
-            output = over_views(logits_of_chunk, chunk, views)
-            return output[: part.stop - part.start]
+    def of_some(where):
+        some, whole, alone = part_of(images, where), [], Lock()
 
-    # outside of the mode, so that what a user gets can be computed with
-    logits = torch.cat(
-        over_chunks(net, images, of_chunk, known=known, mode=nullcontext, spread=True)
-    )
-    check_logits(logits, images)
-    # numpy has no bfloat16, and probabilities of half precision are of little use
-    return logits if logits.dtype == torch.float64 else logits.float()
+        def of_chunk(part, chunk):
+            with torch.inference_mode():
+                output = over_views(logits_of_chunk, chunk, views)
+            # small tensors that stay would lie among large ones that go, and keep their
+            # memory from being used again; and what a user gets can be computed with
+            with alone:
+                if not whole:
+                    shape = len(some), *output.shape[1:]
+                    whole.append(
+                        torch.empty(shape, dtype=output.dtype, device=output.device)
+                    )
+            whole[0][part] = output[: part.stop - part.start]
+
+        over_chunks(net, some, of_chunk, known=known, mode=nullcontext, spread=True)
+        [logits] = whole
+        # numpy has no bfloat16, and probabilities of half precision are of little use
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        lost = rows_without_probabilities(logits) + where.start
+        return logits if of is None else of(logits), lost
+
+    parts = (slice(k, k + _AT_ONCE) for k in range(0, len(images), _AT_ONCE))
+    found, lost = zip(*map(of_some, parts), strict=True)
+    check_lost(torch.cat(lost), images)
+    return found[0] if len(found) == 1 else torch.cat(found)
 
 
 def over_views(logits_of_images, images, views):

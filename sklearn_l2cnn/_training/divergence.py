@@ -99,18 +99,24 @@ def without_probabilities(logits):
     return ~logits.logsumexp(dim=1).isfinite()
 
 
-def check_logits(logits, images):
+def rows_without_probabilities(logits):
+    """Return the rows of `without_probabilities`, as a tensor of int."""
+    if logits.sum().isfinite():  # as a rule, and found out at once
+        return torch.empty(0, dtype=torch.int64, device=logits.device)
+    return without_probabilities(logits).nonzero()[:, 0]
+
+
+def check_lost(rows, images):
     """Raise where a network gives images logits that make no probabilities.
 
     Parameters
     ----------
-    logits : Tensor of shape (n, n_classes)
+    rows : Tensor of int
+        Of these images.
     images : Tensor of shape (n, height, width, channels)
         As they were given, before they are standardised.
     """
-    if logits.sum().isfinite():  # as a rule, and found out at once
-        return
-    rows = without_probabilities(logits).nonzero()[:, 0].tolist()
+    rows = rows.tolist()
     if rows:
         raise ValueError(
             f"The network gives {len(rows)} of {len(images)} images logits that are "

@@ -1,6 +1,7 @@
 """PixelSelector: the pixels by which a network discriminates the classes."""
 
 import warnings
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -317,15 +318,16 @@ class PixelSelector(RowsInFramesMixin, WrappingMixin, SelectorMixin, BaseEstimat
     def _contributions(self, clf, X, y, sample_weight, images):
         """Return the importance of each pixel, over validated images."""
         if y is None:
-            labels = on_host(predict_logits(clf.net_, images).argmax(dim=1))
+            labels = predict_logits(clf.net_, images, of=partial(torch.argmax, dim=1))
+            labels = on_host(labels)
             weight = check_weight(sample_weight, images)
         else:
             y, weight = check_targets(self, y, sample_weight, images)
             labels = encode_labels(y, weight, clf._summary_.classes, "y")
         # so that the order of the rows, and repeats, have no effect on the sums
-        data = canonical_set(survey(images), labels, weight)
-        weight = torch.as_tensor(normalized_weights(data.weight)).double()
-        labels = torch.as_tensor(data.labels).to(clf.net_.device)
+        data = canonical_set(survey(images, with_moments=False), labels, weight)
+        weight = torch.tensor(normalized_weights(data.weight)).double()
+        labels = torch.as_tensor(data.labels).long().to(clf.net_.device)
         device = torch.device(clf.net_.device)
         share = (weight / weight.sum()).to(device, widest_float(device))
         given = data.images, data.rows, labels, share

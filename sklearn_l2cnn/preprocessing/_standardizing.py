@@ -94,7 +94,7 @@ class ChannelStandardizer(_Standardizer):
 
     def _learn(self, images, weight, first):
         rows = np.arange(len(images))
-        moments = moments_of(in_chunks(images))
+        moments = moments_of(in_chunks(images), len(images))
         statistics = float(weight.sum()), *channel_statistics(moments, rows, weight)
         if not first:
             old = [self._learnt_[name] for name in ("n_samples_seen_", "mean_", "var_")]

@@ -5,6 +5,7 @@ import sys
 from argparse import Namespace
 from functools import partial
 
+import numpy as np
 import pytest
 
 from benchmarks import (
@@ -13,6 +14,7 @@ from benchmarks import (
     bench_extraction,
     bench_keras,
     bench_latency,
+    bench_streaming,
 )
 from benchmarks.__main__ import BENCHMARKS, LONG, chosen
 from benchmarks._measure import (
@@ -169,6 +171,17 @@ def test_a_classifier_that_is_never_reached_is_said_in_words():
     assert figure.value.median == 2.0
     figure = bench_classifiers.of_epochs("x", [3, None], fitted, others)
     assert figure.value == "not as accurate in 20 epochs: 1 of 2"
+
+
+def test_images_of_noise_are_all_different_and_learnt_in_one_place_as_in_another(
+    tmp_path,
+):
+    path = tmp_path / "images"
+    bench_streaming.write_map(path, 300, (14, 14, 1))
+    lazy, n_few = bench_streaming.mapped(path, (14, 14, 1), 1000)
+    assert n_few == len(lazy) == len(np.unique(np.asarray(lazy), axis=0)) == 300
+    source = f"mapped({str(path)!r}, (14, 14, 1), 1000)"
+    assert in_new_process(bench_streaming.BITS.format(source=source)) == (1.0,)
 
 
 def test_what_takes_minutes_is_left_out_of_a_quick_run():

@@ -120,6 +120,14 @@ def test_pixels_that_are_known_to_matter_are_selected(tmp_path):
         assert any(line.startswith(name) for line in said.splitlines())
 
 
+def test_a_file_is_larger_than_the_process(tmp_path):
+    path = EXAMPLES / "larger_than_memory.py"
+    said = run(path, tmp_path, "--gigabytes", "0.1").stdout
+    assert said.startswith("LazyImages(shape=(6103, 128, 128)")
+    assert "right: 1.000" in said or "right: 0.99" in said
+    assert "file: 0.10 GB, peak memory of the process: " in said
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name, needed, says",
