@@ -87,6 +87,8 @@ def as_images(
         shape = _chosen_shape(tuple(X.shape), image_shape, channels, name)
     if lazy is None:
         return _laid_out(X, shape, channels)
+    if lazy.dtype.kind not in "biuf":
+        _as_numbers(lazy[:1].read(), name, estimator)  # says why these are none
     read = partial(_read, lazy.store, shape, channels, name)
     dtype = getattr(torch, _working_dtype(lazy))
     return StoredImages(read, lazy.rows, shape, dtype, repr(lazy.store))
@@ -101,7 +103,7 @@ def left_in_place(X):
 
 def _read(store, shape, channels, name, rows):
     """Read images from a store."""
-    return _laid_out(_as_numbers(store.read(rows), name, None, rows), shape, channels)
+    return _laid_out(_in_working_dtype(store.read(rows), name, rows), shape, channels)
 
 
 def traced_images(X, expected, channels):
@@ -134,7 +136,7 @@ def _laid_out(X, shape, channels):
     return X.reshape(X.shape[0], *shape)
 
 
-def _as_numbers(X, name, estimator, rows=None):
+def _as_numbers(X, name, estimator):
     """Return X as a finite real tensor of a dtype that the package works in.
 
     Parameters
@@ -142,8 +144,6 @@ def _as_numbers(X, name, estimator, rows=None):
     X : array-like
     name, estimator
         As for `as_images`.
-    rows : ndarray of int, default=None
-        Which rows of an array X consists of; None means that it is all of it.
     """
     if X is None or hasattr(X, "__next__"):
         what = "None" if X is None else f"a generator: pass list({name})"
@@ -187,7 +187,22 @@ def _as_numbers(X, name, estimator, rows=None):
             "every dimension must be at least 1."
         )
     if tensor is None:
-        X = as_tensor(X.astype(_working_dtype(X), copy=False))
+        return _in_working_dtype(X, name)
+    _check_finite(X, name)
+    return X
+
+
+def _in_working_dtype(X, name, rows=None):
+    """Return an array of numbers as a tensor, or raise where some are not finite.
+
+    Parameters
+    ----------
+    X : ndarray
+    name : str
+    rows : ndarray of int, default=None
+        Which rows of an array X consists of; None means that it is all of it.
+    """
+    X = as_tensor(X.astype(_working_dtype(X), copy=False))
     _check_finite(X, name, rows)
     return X
 

@@ -1,5 +1,6 @@
 """Where images are that are not in memory, and how some of them are read."""
 
+import math
 import mmap
 import os
 import threading
@@ -122,21 +123,25 @@ class MapStore(Store):
         return None
 
     def _read_from(self, file, rows):
-        _, offset, *_, strides = self._description()
-        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
-        n_bytes = found[:1].nbytes
-        memory = memoryview(found.reshape(-1).view(np.uint8))
-        runs = pairwise(range(len(rows) + 1))
-        if strides[0] == n_bytes:  # rows that follow one another are read at once
-            runs = runs_of(rows)
-        for start, stop in runs:
-            place = offset + int(rows[start]) * strides[0]
-            part = memory[start * n_bytes : stop * n_bytes]
-            while part and (n_read := os.preadv(file.fileno(), [part], place)):
-                part, place = part[n_read:], place + n_read
-            if part:
-                raise OSError(f"{self!r} is shorter than it was.")
-        return found
+        _, offset, *_, (step, *_) = self._description()
+        shape = len(rows), *self.shape[1:]
+        n_bytes = math.prod(shape[1:]) * self.dtype.itemsize
+        # rows that follow one another are read at once
+        runs = list(runs_of(rows)) if step == n_bytes else ()
+        if 2 * len(runs) > len(rows) or step != n_bytes:
+            places = (offset + rows * step).tolist()
+            parts = [os.pread(file.fileno(), n_bytes, place) for place in places]
+            memory = bytearray().join(parts)
+            found, n_read = np.frombuffer(memory, self.dtype), len(memory)
+        else:
+            found, n_read = np.empty(math.prod(shape), self.dtype), 0
+            memory = memoryview(found.view(np.uint8))
+            for start, stop in runs:
+                part = memory[start * n_bytes : stop * n_bytes]
+                n_read += _read_into(file, part, offset + int(rows[start]) * step)
+        if n_read < len(rows) * n_bytes:
+            raise OSError(f"{self!r} is shorter than it was.")
+        return found.reshape(shape)
 
     def __repr__(self):
         return f"the memory map {str(self.map.filename)!r}"
@@ -154,6 +159,17 @@ class MapStore(Store):
         if self.map.filename is None or self.map.mode == "c":
             return MapStore, (self.array,)
         return _opened_map, self._description()
+
+
+def _read_into(file, part, place):
+    """Fill memory from a place of a file on; return how much could be read."""
+    n_read = 0
+    while n_read < len(part):
+        more = os.preadv(file.fileno(), [part[n_read:]], place + n_read)
+        if not more:
+            break
+        n_read += more
+    return n_read
 
 
 def _opened_map(filename, offset, dtype, shape, strides):
