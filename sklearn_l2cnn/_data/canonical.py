@@ -20,13 +20,15 @@ from typing import NamedTuple
 import numpy as np
 
 from sklearn_l2cnn._data.ordering import (
+    filled,
     in_groups,
+    packed,
     room_for,
     same_as_before,
     value_ranks,
-    with_words,
+    words_in,
 )
-from sklearn_l2cnn._data.pixels import in_chunks, moments_of
+from sklearn_l2cnn._data.pixels import as_moments, in_chunks, moments_of_chunk
 
 
 class Survey(NamedTuple):
@@ -86,12 +88,17 @@ def survey(images, with_moments=True):
     -------
     survey : Survey
     """
-    n_images = len(images)
     places = np.random.RandomState(0).permutation(math.prod(images.shape[1:]))
     room = room_for(images)
-    chunks = with_words(in_chunks(images), n_images, places, room)
-    moments = moments_of(chunks, n_images) if with_moments else None
-    for _ in chunks:  # that were not looked at for the moments
+    words = words_in(room, len(images), images)
+
+    def look(chunk):
+        found = moments_of_chunk(chunk) if with_moments else ()
+        return packed(chunk, places, words.shape[1]), found
+
+    parts = filled(words, in_chunks(images, function=look))
+    moments = as_moments(images, parts) if with_moments else None
+    for _ in parts:  # without moments, nobody has asked for them
         pass
     return Survey(images, value_ranks(images, places, room), moments)
 

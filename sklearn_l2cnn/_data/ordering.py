@@ -5,6 +5,8 @@ Of each image a few words are kept at a time; only images that still cannot be t
 apart are looked at again.
 """
 
+from functools import partial
+
 import numpy as np
 import torch
 
@@ -26,24 +28,24 @@ def room_for(images):
     return np.empty(len(images) * max(1, min(most, few)), np.uint64)
 
 
-def with_words(chunks, n_images, places, room):
-    """Yield chunks of images, whose first places are packed into words meanwhile.
+def filled(words, parts):
+    """Put words of images one after another into an array.
 
     Parameters
     ----------
-    chunks : iterable of Tensor of shape (n, height, width, channels)
-    n_images : int
-        In all chunks.
-    places : ndarray of int
-        In an image that is flattened; as many are packed as there is room for.
-    room : ndarray of uint64
+    words : ndarray of uint64 of shape (n, n_words)
+    parts : iterable of tuple (words, other)
+        Of chunks of the images, in order.
+
+    Yields
+    ------
+    other : object
     """
     stop = 0
-    for chunk in chunks:
-        start, stop = stop, stop + len(chunk)
-        words = _words_in(room, n_images, chunk)
-        words[start:stop] = _packed(chunk, places, words.shape[1])
-        yield chunk
+    for found, other in parts:
+        start, stop = stop, stop + len(found)
+        words[start:stop] = found
+        yield other
 
 
 def value_ranks(images, places, room):
@@ -55,14 +57,14 @@ def value_ranks(images, places, room):
     places : ndarray of int
         All of an image that is flattened, in the order in which they are compared.
     room : ndarray of uint64
-        With the words of the first places, of `with_words`.
+        With the words of the first places.
 
     Returns
     -------
     ranks : ndarray of int of shape (n,)
         How many of the others are smaller; the same for identical images.
     """
-    n_places, words = len(places), _words_in(room, len(images), images)
+    n_places, words = len(places), words_in(room, len(images), images)
     ranks, tied = _first_ranks(words[:, 0])
     tied = _ranked(ranks, tied, words[tied, 1:])
     while len(tied):
@@ -71,9 +73,10 @@ def value_ranks(images, places, room):
             places = places[_vary(images, tied, ranks)[places]]
         if not len(places):  # all that is tied is the same
             break
-        for _ in with_words(in_chunks(images, tied), len(tied), places, room):
+        words = words_in(room, len(tied), images)
+        look = partial(_alone, places, words.shape[1])
+        for _ in filled(words, in_chunks(images, tied, look)):
             pass
-        words = _words_in(room, len(tied), images)
         tied = _ranked(ranks, tied, words)
     return ranks
 
@@ -102,14 +105,18 @@ def _per_word(images):
     return 8 // images.dtype.itemsize
 
 
-def _words_in(room, n_images, images):
+def words_in(room, n_images, images):
     """Return the part of the room that has words of so many images, a row for each."""
     most = -(-_ENOUGH // _per_word(images))
     n_words = min(most, len(room) // n_images)
     return room[: n_images * n_words].reshape(n_images, n_words)
 
 
-def _packed(images, places, n_words):
+def _alone(places, n_words, images):
+    return packed(images, places, n_words), None
+
+
+def packed(images, places, n_words):
     """Return the values in the first places as words, which sort as these do.
 
     Parameters

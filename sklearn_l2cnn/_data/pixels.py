@@ -9,10 +9,14 @@ import torch
 
 from sklearn_l2cnn._data.arrays import dtype_name
 from sklearn_l2cnn._data.stored import at_hand, is_stored
+from sklearn_l2cnn._utils.ahead import ahead
+from sklearn_l2cnn._utils.surroundings import allowed_threads
 
 # Images are worked on in chunks of about this many values, so that the float64 copies
 # that statistics and scaling need stay in the cache and out of the peak memory.
-_CHUNK_VALUES = 1 << 18
+_CHUNK_VALUES = 1 << 20
+# Chunks that are too few for several threads.
+_FEW = 4
 
 
 def chunks(n_rows, image_shape):
@@ -22,20 +26,30 @@ def chunks(n_rows, image_shape):
         yield slice(start, min(start + step, n_rows))
 
 
-def in_chunks(images, rows=None):
-    """Yield images, or some of them, in chunks of a bounded size.
+def in_chunks(images, rows=None, function=None):
+    """Yield images, or some of them, in chunks of a bounded size, in order.
 
     Parameters
     ----------
     images : Tensor of shape (n, height, width, channels), or StoredImages
     rows : ndarray of int, default=None
+    function : callable, default=None
+        What is made of a chunk comes instead of it. Threads are a few chunks ahead.
     """
     if is_stored(images):
-        yield from images.in_chunks(rows)
+        yield from images.in_chunks(rows, function)
         return
     n_rows = len(images) if rows is None else len(rows)
-    for chunk in chunks(n_rows, images.shape[1:]):
-        yield images[chunk if rows is None else rows[chunk]]
+    parts = list(chunks(n_rows, images.shape[1:]))
+
+    def made(part):
+        chunk = images[part if rows is None else rows[part]]
+        return chunk if function is None else function(chunk)
+
+    if function is None or images.device.type != "cpu" or len(parts) < _FEW:
+        yield from map(made, parts)
+    else:
+        yield from ahead(made, parts, allowed_threads())
 
 
 def white_of(images):
@@ -99,40 +113,40 @@ class Moments(NamedTuple):
         return max(float(self.high.max()), -float(self.low.min()))
 
 
-def moments_of(parts, n_images=None):
-    """Return the moments of images.
+def moments_of(images):
+    """Return the moments of images: see `as_moments`."""
+    parts = in_chunks(images, function=moments_of_chunk)
+    return as_moments(images, parts)
 
-    Those of an image do not depend on which others there are.
+
+def as_moments(images, parts):
+    """Return the moments of images, those of each without regard to the others.
 
     Parameters
     ----------
-    parts : iterable of Tensor of shape (n, height, width, channels)
-        The images, in parts.
-    n_images : int, default=None
-        How many these are; None counts them first.
+    images : Tensor of shape (n, height, width, channels), or StoredImages
+    parts : iterable of tuple of ndarray
+        What `moments_of_chunk` makes of their chunks, in order.
 
     Returns
     -------
     moments : Moments
     """
-    if n_images is None:
-        parts = list(parts)
-        n_images = sum(map(len, parts))
+    n_images, height, width, depth = images.shape
     whole, stop = None, 0
-    with np.errstate(over="ignore", invalid="ignore"):
-        for images in parts:
-            found = _moments_of_chunk(images)
-            if whole is None:
-                _, height, width, depth = images.shape
-                room = (np.empty((n_images, depth), part.dtype) for part in found)
-                whole = Moments(*room, height * width, white_of(images))
-            start, stop = stop, stop + len(images)
-            for values, part in zip(whole, found, strict=False):
-                values[start:stop] = part
+    for found in parts:
+        if whole is None:
+            room = (np.empty((n_images, depth), part.dtype) for part in found)
+            whole = Moments(*room, height * width, white_of(images))
+        start, stop = stop, stop + len(found[0])
+        for values, part in zip(whole, found, strict=False):
+            values[start:stop] = part
     return whole
 
 
-def _moments_of_chunk(images):
+@np.errstate(over="ignore", invalid="ignore")
+def moments_of_chunk(images):
+    """Return the moments of images: the first attributes of `Moments`."""
     values = _by_channel(images)
     low, high, n_pixels = values.min(axis=2), values.max(axis=2), values.shape[2]
     if values.dtype == np.uint8:  # sums of integers, without any rounding

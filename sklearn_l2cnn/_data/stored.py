@@ -53,13 +53,18 @@ class StoredImages:
         form = self.shape[1:], self.dtype, self.name
         return StoredImages(self._read, self.rows[where], *form)
 
-    def in_chunks(self, rows=None):
-        """Yield images, or some of them, in order; threads read ahead."""
+    def in_chunks(self, rows=None, function=None):
+        """Yield images, or what is made of them, in order; threads are ahead."""
         rows = self.rows if rows is None else rows_at(self.rows, rows)
         n_bytes = math.prod(self.shape[1:]) * self.dtype.itemsize
         step = max(1, _CHUNK_BYTES // n_bytes)
         parts = (rows[start : start + step] for start in range(0, len(rows), step))
-        yield from ahead(self.read, parts, allowed_threads())
+
+        def made(rows):
+            chunk = self.read(rows)
+            return chunk if function is None else function(chunk)
+
+        yield from ahead(made, parts, allowed_threads())
 
 
 def is_stored(images):

@@ -13,7 +13,6 @@ from sklearn_l2cnn._data.pixels import (
     channel_statistics,
     chunks,
     finite_moments,
-    in_chunks,
     merge_statistics,
     moments_of,
 )
@@ -94,7 +93,7 @@ class ChannelStandardizer(_Standardizer):
 
     def _learn(self, images, weight, first):
         rows = np.arange(len(images))
-        moments = moments_of(in_chunks(images), len(images))
+        moments = moments_of(images)
         statistics = float(weight.sum()), *channel_statistics(moments, rows, weight)
         if not first:
             old = [self._learnt_[name] for name in ("n_samples_seen_", "mean_", "var_")]

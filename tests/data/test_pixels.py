@@ -20,7 +20,7 @@ RNG = np.random.RandomState(0)
 
 
 def channel_statistics(images, *arguments):
-    moments = _pixels.moments_of(_pixels.in_chunks(as_tensor(images)))
+    moments = _pixels.moments_of(as_tensor(images))
     return _pixels.channel_statistics(moments, *arguments)
 
 
