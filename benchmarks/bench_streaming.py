@@ -1,6 +1,8 @@
 """What images that are not in memory take: peaks of memory, and throughput.
 
-python -m benchmarks.bench_streaming [--full] [--task memory | speed | files | search]
+python -m benchmarks.bench_streaming [--full] [--task NAME]
+
+Tasks are memory, speed, files, search and rates.
 
 Memory, the peak of a new process with all that it imports: a fit of one epoch, and
 predictions, of memory maps of noise (bars mark the classes) and of JPEGs of 128 pixels.
@@ -14,6 +16,7 @@ Files: epochs of JPEG paths against a loop with a DataLoader of two workers (the
 network, batches, optimizer and decoded size), and both with what goes before the first.
 Search: the private memory of the workers of ``GridSearchCV(n_jobs=2)`` over a map of 2
 GB with ``--full``.
+Rates: what a second of one processor does, which docs/scaling.md calculates with.
 """
 
 import statistics
@@ -26,6 +29,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from sklearn.base import clone
 from skorch.callbacks import Callback
 from torch import nn
 
@@ -41,6 +45,8 @@ from benchmarks._measure import (
 from benchmarks._tasks import two_convolutions
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn._data import images as _images
+from sklearn_l2cnn._data.canonical import survey
+from sklearn_l2cnn._data.images import as_images
 from sklearn_l2cnn.datasets import LazyImages
 from sklearn_l2cnn.preprocessing import ImageReader
 
@@ -419,7 +425,56 @@ def search(options, folder):
     ]
 
 
-TASKS = {"memory": memory_of_all, "speed": speed, "files": files, "search": search}
+# -- rates ----------------------------------------------------------------------------
+
+
+def rates(options, folder):
+    """Return how many images a second of one processor is enough for."""
+    n, side = 400 if options.full else 40, 224
+    rng, paths = np.random.default_rng(0), []
+    for k in range(n):
+        small = Image.fromarray(noise(1, (24, 32, 3), rng)[0])
+        paths.append(f"{folder}/{k}.jpg")
+        small.resize((500, 375), Image.BICUBIC).save(paths[-1], quality=95)
+    size = statistics.mean(Path(path).stat().st_size for path in paths)
+    reader = ImageReader(side, lazy=True).fit(paths)
+    kept = clone(reader).set_params(cache=f"{folder}/cache")
+    images = kept.fit_transform(paths)
+    inside = np.asarray(images)
+    small = noise(50 * n, SHAPES[0], rng)
+    tasks = {
+        f"JPEG of 500x375 and {size / 1e3:.0f} kB, decoded and resized to {side}": (
+            (n, lambda: np.asarray(reader.transform(paths)))
+        ),
+        f"{side}x{side}x3 from a cache": (n, lambda: np.asarray(images)),
+        "paths, looked up in a cache": (n, lambda: kept.transform(paths)),
+        f"{side}x{side}x3, looked at before a fit": (n, lambda: looked_at(inside)),
+        "28x28, looked at before a fit": (len(small), lambda: looked_at(small)),
+    }
+    figures = []
+    for name, (count, task) in tasks.items():
+        seconds = []
+        for _ in range(max(2, options.repeats)):
+            start = time.process_time()
+            task()
+            seconds.append(time.process_time() - start)
+        rate = count / min(seconds)
+        figures.append(Figure(f"{name}: images in a second of a processor", rate))
+    return figures
+
+
+def looked_at(images):
+    """Do what a fit does with all images before it trains."""
+    return survey(as_images(images))
+
+
+TASKS = {
+    "memory": memory_of_all,
+    "speed": speed,
+    "files": files,
+    "search": search,
+    "rates": rates,
+}
 
 
 def run(options):

@@ -34,6 +34,7 @@ def test_there_are_pages():
         "callbacks.md",
         "clusters.md",
         "coming_from.md",
+        "scaling.md",
         "several_processes.md",
     }
 
