@@ -225,7 +225,7 @@ def test_sample_weight_matches_repetition_with_augmentation(digits):
     assert one.loss_curve_ == other.loss_curve_
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_augmentation_improves_the_score_on_few_images():
     X, y = load_digits(return_X_y=True)
 

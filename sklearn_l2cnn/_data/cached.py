@@ -12,7 +12,6 @@ import shutil
 import zlib
 
 import numpy as np
-from filelock import FileLock
 
 from sklearn_l2cnn._data.stores import MapStore, Store, runs_of
 
@@ -133,6 +132,8 @@ def places_for(keys, path, n_bytes):
     places : ndarray of int of shape (n,)
         -1 for images that are not kept.
     """
+    from filelock import FileLock
+
     with FileLock(f"{path}.lock", timeout=_PATIENCE), open(f"{path}.keys", "a+b") as f:
         f.seek(0)
         known = f.read()

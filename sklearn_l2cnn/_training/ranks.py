@@ -357,8 +357,9 @@ def ranks_of_process():
 
 def is_started_by_torchrun():
     """Say whether torchrun has started this very process as one of several."""
-    several = int(os.environ.get("WORLD_SIZE", 1)) > 1
-    return _TORCHRUN in os.environ and several and _owner() == (_job(), os.getpid())
+    if _TORCHRUN not in os.environ or _owner() != (_job(), os.getpid()):
+        return False
+    return int(os.environ.get("WORLD_SIZE", 1)) > 1
 
 
 def _job():

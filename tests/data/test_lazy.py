@@ -418,7 +418,9 @@ def test_other_dimensions_are_not_indexed(data, tmp_path):
 
 
 @linux
-@pytest.mark.parametrize("given", ["LazyImages(X)", "X"])
+@pytest.mark.parametrize(
+    "given", ["X", pytest.param("LazyImages(X)", marks=pytest.mark.slow)]
+)
 def test_a_map_is_never_copied_nor_kept_whole(given, tmp_path, monkeypatch):
     # what is freed is given back to the system, so that peaks are those of what is held
     monkeypatch.setenv("MALLOC_ARENA_MAX", "1")

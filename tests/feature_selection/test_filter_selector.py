@@ -13,7 +13,7 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn.feature_selection import FilterSelector, prune
 from tests.conformance.test_classifiers import ABSENT
-from tests.conftest import SmallNet, quick
+from tests.conftest import SmallNet, quick, tiny
 
 pytestmark = pytest.mark.usefixtures("a_build_for_cuda_is_no_device")
 
@@ -31,13 +31,14 @@ def names_of_checks(estimator):
 @pytest.mark.parametrize(
     "selector",
     [
-        FilterSelector(),
+        FilterSelector(L2CNNClassifier(architecture=tiny, lr=0.03)),
+        pytest.param(FilterSelector(), marks=pytest.mark.slow),
         pytest.param(
             FilterSelector(L2CNNClassifier(architecture="conv_pool"), fraction=0.3),
             marks=pytest.mark.slow,
         ),
     ],
-    ids=["default", "fraction"],
+    ids=["quick", "default", "fraction"],
 )
 def test_check_estimator(selector):
     results = check_estimator(selector, on_skip=None, on_fail=None)

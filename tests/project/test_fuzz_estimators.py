@@ -156,6 +156,6 @@ def test_a_defect_that_was_mended_is_found_where_it_comes_back(monkeypatch):
     clf = L2CNNClassifier(architecture=deep, lr=1e12, max_epochs=1, random_state=0)
     tried(clf)  # it raises what is documented
     monkeypatch.setattr(net, "check_kept", lambda *_: None)
-    monkeypatch.setattr(chunks, "check_logits", lambda *_: None)
+    monkeypatch.setattr(chunks, "check_lost", lambda *_: None)
     with pytest.raises(Finding, match=r"predict_proba returns \[nan"):
         tried(clf)

@@ -120,7 +120,7 @@ def test_cases_that_hang_or_end_the_process_are_found(tmp_path, monkeypatch):
     (tmp_path / "stubborn.py").write_text(STUBBORN)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.getcwd()}")
     began = time.perf_counter()
-    _, found = _fuzzing.run("stubborn", range(1, 8), seconds=3)
+    _, found = _fuzzing.run("stubborn", range(1, 8), seconds=8)
     assert time.perf_counter() - began < 300
     assert found == [
         (2, "it does not end"),
@@ -158,9 +158,9 @@ def test_errors_that_name_no_row_would_be_found(monkeypatch, way):
     def fails(source, options):
         raise kind("it is broken")
 
-    monkeypatch.setattr("sklearn_l2cnn.preprocessing._reader.read_image", fails)
+    monkeypatch.setattr("sklearn_l2cnn.preprocessing._files.read_image", fails)
     monkeypatch.setattr(
-        "sklearn_l2cnn.preprocessing._reader._with_row",
+        "sklearn_l2cnn.preprocessing._files._with_row",
         lambda error, row: kind(str(error)),
     )
     reader = ImageReader((4, 4))
