@@ -12,6 +12,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from sklearn_l2cnn._training import ranks as _ranks
 from sklearn_l2cnn._training import shards as _shards
@@ -70,22 +71,41 @@ def alone(folder, *names):
         return as_json(rank_fits.run(names, folder))
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("ranks")
+def once(factory, name, make):
+    """Let one of the processes of pytest make something for all of them, as JSON."""
+    root = factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    path = root / f"{name}.json"
+    with FileLock(root / f"{name}.lock"):
+        if not path.exists():
+            folder = root / name
+            folder.mkdir()
+            path.write_text(json.dumps(make(folder)))
+        return json.loads(path.read_text())
 
 
 @pytest.fixture(scope="module")
-def expected(folder):
+def expected(tmp_path_factory):
     """What one process without torchrun comes to."""
-    return alone(folder, *rank_fits.FITS)
+
+    def make(folder):
+        before, _shards._STEP = _shards._STEP, 1e3
+        try:
+            with torch_threads(1):
+                return rank_fits.run(rank_fits.FITS, folder)
+        finally:
+            _shards._STEP = before
+
+    return once(tmp_path_factory, "one", make)
 
 
 @pytest.fixture(scope="module")
-def dead(folder):
+def dead(tmp_path_factory):
     """A job that has lost a rank, in a group that its script has begun."""
-    where = folder / "dead"
-    where.mkdir()
+    return once(tmp_path_factory, "dead", lose_a_rank)
+
+
+def lose_a_rank(where):
     command = [sys.executable, "-m", "tests.training.rank_fits", str(where), "died"]
     ranks = [
         subprocess.Popen(
@@ -100,18 +120,21 @@ def dead(folder):
     assert [rank.returncode for rank in ranks] == [0, 7], errors
     size, found = json.loads((where / "0.json").read_text())
     assert size == 2
-    return where, *found["died"]
+    return str(where), *found["died"]
 
 
 @pytest.fixture(scope="module")
-def of_two(folder, dead):
+def of_two(tmp_path_factory, dead):
     names = [name for name in rank_fits.OTHERS if name != "died"]
-    return job(2, dead[0], *rank_fits.FITS, *names)
+    where = Path(dead[0])
+    make = lambda _: job(2, where, *rank_fits.FITS, *names)  # noqa: E731
+    return once(tmp_path_factory, "two", make)
 
 
 @pytest.fixture(scope="module")
-def of_four(folder):
-    return job(4, folder / "four", *OF_FOUR, "norms")
+def of_four(tmp_path_factory):
+    make = lambda folder: job(4, folder, *OF_FOUR, "norms")  # noqa: E731
+    return once(tmp_path_factory, "four", make)
 
 
 @pytest.mark.parametrize(
@@ -124,9 +147,9 @@ def test_ranks_learn_the_bits_that_one_process_learns(n, name, expected, request
         assert of_rank[name] == expected[name]
 
 
-def test_norms_over_the_batch_are_those_of_the_whole_batch(of_two, of_four, folder):
+def test_norms_over_the_batch_are_those_of_the_whole_batch(of_two, of_four, tmp_path):
     with torch_threads(1):
-        expected = rank_fits.run(["norms"], folder)["norms"]
+        expected = rank_fits.run(["norms"], tmp_path)["norms"]
     for found in (*of_two, *of_four):
         tolerances = [1e-10] * 4 + [1e-3]  # the last is in float32
         fits = zip(found["norms"], expected, tolerances, strict=True)
@@ -136,9 +159,9 @@ def test_norms_over_the_batch_are_those_of_the_whole_batch(of_two, of_four, fold
     assert "each takes its shards of every batch" in of_two[0]["norms"][0][1]
 
 
-def test_what_else_looks_across_the_batch_is_computed_as_a_whole(of_two, folder):
+def test_what_else_looks_across_the_batch_is_computed_as_a_whole(of_two, tmp_path):
     with torch_threads(1):
-        [expected] = rank_fits.run(["across"], folder).values()
+        [expected] = rank_fits.run(["across"], tmp_path).values()
     for rank, found in enumerate(of_two):
         probabilities, told = found["across"]
         np.testing.assert_allclose(probabilities, expected[0], atol=1e-5)
@@ -207,8 +230,8 @@ def test_a_rank_that_dies_ends_the_others(dead):
     assert seconds < 60
 
 
-def test_a_job_that_is_started_again_goes_on(of_two, folder):
-    [(bits, _)] = alone(folder / "alone", "went_through").values()
+def test_a_job_that_is_started_again_goes_on(of_two, tmp_path):
+    [(bits, _)] = alone(tmp_path, "went_through").values()
     (found, told), (same, nothing) = (found["went_through"] for found in of_two)
     assert bits == found == same and not nothing
     assert "goes on from its checkpoint, after epoch" in told
