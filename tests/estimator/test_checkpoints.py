@@ -125,7 +125,7 @@ CASES = {
     },
     "sgd, one cycle": {"optimizer": "sgd", "lr_schedule": "onecycle"},
     "plateau": {"lr_schedule": "plateau", "lr": 0.1},
-    "lbfgs": {"optimizer": torch.optim.LBFGS, "lr": 0.1},
+    "lbfgs": {"optimizer": torch.optim.LBFGS, "lr": 0.1, "batch_size": 100},
     "group penalty": {"penalty": "group", "alpha": 0.01, "max_norm": 1.0},
     "all at once": {
         "architecture": "plain",

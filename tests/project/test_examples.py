@@ -12,6 +12,7 @@ from sklearn_l2cnn.augmentation import NAMES
 pytestmark = pytest.mark.long
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+SLOW = pytest.mark.slow
 SYSTEMS = sorted(EXAMPLES.glob("plot_system_*.py"))
 
 
@@ -52,7 +53,9 @@ def words_of(path, folder, *few):
         pytest.param(
             path,
             id=path.stem,
-            marks=[pytest.mark.slow] if "resnet" in path.stem else [],
+            marks=[]
+            if path.stem.endswith(("two_conv", "filters"))
+            else pytest.mark.slow,
         )
         for path in SYSTEMS
     ],
