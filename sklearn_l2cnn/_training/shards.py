@@ -187,8 +187,8 @@ class Shards:
         """Return where the shards of a batch begin, and where the last one ends."""
         if self.parts is None:
             return shard_bounds(n_rows, self.work)
-        if n_rows < self.parts:
-            return [0, n_rows]
+        if self.around is not None and n_rows < self.parts:
+            return [0, n_rows]  # some rank would have no shard
         return [0, *(stop for _, stop in parts_of(n_rows, self.parts))]
 
     def own(self, n_rows):
