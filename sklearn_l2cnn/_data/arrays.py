@@ -186,6 +186,32 @@ def as_tensor(array):
     return torch.from_numpy(array)
 
 
+def stacked(parts, n_rows, into=()):
+    """Put arrays that come in parts together, one part after another.
+
+    Parameters
+    ----------
+    parts : iterable of tuple of ndarray
+        The next rows of every array.
+    n_rows : int
+        Of each array.
+    into : sequence of ndarray
+        Memory for the first arrays; the others get some.
+
+    Returns
+    -------
+    arrays : list of ndarray
+    """
+    arrays, stop = list(into), 0
+    for part in parts:
+        for values in part[len(arrays) :]:
+            arrays.append(np.empty((n_rows, *values.shape[1:]), values.dtype))
+        start, stop = stop, stop + len(part[0])
+        for array, values in zip(arrays, part, strict=True):
+            array[start:stop] = values
+    return arrays
+
+
 def rows_at(rows, which):
     """Return some of the rows.
 

@@ -1,4 +1,4 @@
-"""Images that are decoded once, by whoever needs them first, and kept in a file.
+"""Images that are decoded once and kept in a file.
 
 A folder has two files for every form of images: the keys that its images are known by,
 16 bytes each, and in the same order the images, each behind a sum of its key and its
@@ -20,8 +20,8 @@ _KEY_BYTES = 16
 _PATIENCE = 300
 
 
-class CachedStore(Store):
-    """The images of another store, each of which is read from there once.
+def cached(store, folder):
+    """Return a store that keeps in a folder what it has read from another one.
 
     Parameters
     ----------
@@ -29,17 +29,30 @@ class CachedStore(Store):
     folder : str or path
         Is made where there is none.
     """
+    folder = os.path.abspath(os.path.expanduser(folder))
+    os.makedirs(folder, exist_ok=True)
+    name = "x".join(map(str, store.shape[1:])) + f"-{store.dtype}"
+    path, keys = os.path.join(folder, name), store.keys()
+    places = places_for(keys, path, _record_of(store).itemsize)
+    salts = np.array([zlib.crc32(key or b"") for key in keys], dtype=np.uint32)
+    return CachedStore(store, path, places, salts)
 
-    def __init__(self, store, folder):
-        folder = os.path.abspath(os.path.expanduser(folder))
-        name = "x".join(map(str, store.shape[1:])) + f"-{store.dtype}"
-        path = os.path.join(folder, name)
-        os.makedirs(folder, exist_ok=True)
-        keys, n_bytes = store.keys(), _record_of(store).itemsize
-        salts = np.array([zlib.crc32(key or b"") for key in keys], dtype=np.uint32)
-        self._set(store, path, places_for(keys, path, n_bytes), salts)
 
-    def _set(self, store, path, places, salts):
+class CachedStore(Store):
+    """The images of another store, each of which is read from there once.
+
+    Parameters
+    ----------
+    store : Store
+    path : str
+        Of the files, without their extensions.
+    places : ndarray of int of shape (n,)
+        Of `places_for`.
+    salts : ndarray of uint32 of shape (n,)
+        What the sums of the images begin with.
+    """
+
+    def __init__(self, store, path, places, salts):
         self.store, self.path, self.places, self.salts = store, path, places, salts
         self.shape, self.dtype = store.shape, store.dtype
         self.record = _record_of(store)
@@ -92,17 +105,10 @@ class CachedStore(Store):
             ) from error
 
     def __reduce__(self):
-        return _again, (self.store, self.path, self.places, self.salts)
+        return CachedStore, (self.store, self.path, self.places, self.salts)
 
     def __repr__(self):
         return f"{self.store!r}, kept in {os.path.dirname(self.path)!r}"
-
-
-def _again(*state):
-    """Return a store of images that have their places already."""
-    cached = CachedStore.__new__(CachedStore)
-    cached._set(*state)
-    return cached
 
 
 def _record_of(store):

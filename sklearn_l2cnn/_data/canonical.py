@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sklearn_l2cnn._data.arrays import stacked
 from sklearn_l2cnn._data.ordering import (
-    filled,
     in_groups,
     packed,
     room_for,
@@ -40,7 +40,7 @@ class Survey(NamedTuple):
     ranks : ndarray of int of shape (n,)
         `value_ranks`.
     moments : Moments or None
-        None where nobody has asked for them.
+        None where they are not needed.
     """
 
     images: object
@@ -94,12 +94,11 @@ def survey(images, with_moments=True):
 
     def look(chunk):
         found = moments_of_chunk(chunk) if with_moments else ()
-        return packed(chunk, places, words.shape[1]), found
+        return packed(chunk, places, words.shape[1]), *found
 
-    parts = filled(words, in_chunks(images, function=look))
-    moments = as_moments(images, parts) if with_moments else None
-    for _ in parts:  # without moments, nobody has asked for them
-        pass
+    parts = in_chunks(images, function=look)
+    _, *found = stacked(parts, len(images), [words])
+    moments = as_moments(images, found) if with_moments else None
     return Survey(images, value_ranks(images, places, room), moments)
 
 

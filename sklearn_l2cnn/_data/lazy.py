@@ -3,7 +3,7 @@
 import numpy as np
 
 from sklearn_l2cnn._data.arrays import as_array, rows_at
-from sklearn_l2cnn._data.cached import CachedStore
+from sklearn_l2cnn._data.cached import cached
 from sklearn_l2cnn._data.stores import MapStore, store_of
 
 
@@ -79,7 +79,7 @@ class LazyImages:
                 "sklearn_l2cnn.preprocessing.ImageReader(lazy=True).transform(paths)."
             )
         if cache is not None and not isinstance(store, MapStore):
-            store = CachedStore(store, cache)
+            store = cached(store, cache)
         self.store = store
         self.rows = range(store.shape[0]) if rows is None else _as_rows(rows)
         self.shape = len(self.rows), *store.shape[1:]

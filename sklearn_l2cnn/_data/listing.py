@@ -1,4 +1,4 @@
-"""The files of a folder, listed anew where folders in it have changed."""
+"""The files of a folder, listed again where folders in it have changed."""
 
 import json
 import math

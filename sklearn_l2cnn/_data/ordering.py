@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from sklearn_l2cnn._data.arrays import on_host
+from sklearn_l2cnn._data.arrays import on_host, stacked
 from sklearn_l2cnn._data.pixels import in_chunks
 
 # Pixels after which images that still are the same are probably so altogether.
@@ -26,26 +26,6 @@ def room_for(images):
     most = -(-_ENOUGH // _per_word(images))
     few = _KEPT_BYTES // (8 * max(1, len(images)))
     return np.empty(len(images) * max(1, min(most, few)), np.uint64)
-
-
-def filled(words, parts):
-    """Put words of images one after another into an array.
-
-    Parameters
-    ----------
-    words : ndarray of uint64 of shape (n, n_words)
-    parts : iterable of tuple (words, other)
-        Of chunks of the images, in order.
-
-    Yields
-    ------
-    other : object
-    """
-    stop = 0
-    for found, other in parts:
-        start, stop = stop, stop + len(found)
-        words[start:stop] = found
-        yield other
 
 
 def value_ranks(images, places, room):
@@ -74,9 +54,9 @@ def value_ranks(images, places, room):
         if not len(places):  # all that is tied is the same
             break
         words = words_in(room, len(tied), images)
-        look = partial(_alone, places, words.shape[1])
-        for _ in filled(words, in_chunks(images, tied, look)):
-            pass
+        look = partial(packed, places=places, n_words=words.shape[1])
+        parts = ((part,) for part in in_chunks(images, tied, look))
+        stacked(parts, len(tied), [words])
         tied = _ranked(ranks, tied, words)
     return ranks
 
@@ -110,10 +90,6 @@ def words_in(room, n_images, images):
     most = -(-_ENOUGH // _per_word(images))
     n_words = min(most, len(room) // n_images)
     return room[: n_images * n_words].reshape(n_images, n_words)
-
-
-def _alone(places, n_words, images):
-    return packed(images, places, n_words), None
 
 
 def packed(images, places, n_words):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from sklearn_l2cnn._data.arrays import dtype_name
+from sklearn_l2cnn._data.arrays import dtype_name, stacked
 from sklearn_l2cnn._data.stored import at_hand, is_stored
 from sklearn_l2cnn._utils.ahead import ahead
 from sklearn_l2cnn._utils.surroundings import allowed_threads
@@ -114,34 +114,15 @@ class Moments(NamedTuple):
 
 
 def moments_of(images):
-    """Return the moments of images: see `as_moments`."""
+    """Return the moments of images, those of each without regard to the others."""
     parts = in_chunks(images, function=moments_of_chunk)
-    return as_moments(images, parts)
+    return as_moments(images, stacked(parts, len(images)))
 
 
-def as_moments(images, parts):
-    """Return the moments of images, those of each without regard to the others.
-
-    Parameters
-    ----------
-    images : Tensor of shape (n, height, width, channels), or StoredImages
-    parts : iterable of tuple of ndarray
-        What `moments_of_chunk` makes of their chunks, in order.
-
-    Returns
-    -------
-    moments : Moments
-    """
-    n_images, height, width, depth = images.shape
-    whole, stop = None, 0
-    for found in parts:
-        if whole is None:
-            room = (np.empty((n_images, depth), part.dtype) for part in found)
-            whole = Moments(*room, height * width, white_of(images))
-        start, stop = stop, stop + len(found[0])
-        for values, part in zip(whole, found, strict=False):
-            values[start:stop] = part
-    return whole
+def as_moments(images, found):
+    """Return the moments of images whose first attributes were found."""
+    _, height, width, _ = images.shape
+    return Moments(*found, height * width, white_of(images))
 
 
 @np.errstate(over="ignore", invalid="ignore")

@@ -90,6 +90,24 @@ def analysis_of(module, image, batch_sizes, reorder=True, by_parts=False):
         return remembered(_known, module, options, lambda: _analysis(module, *options))
 
 
+def looks_across_by_norms_alone(module, image, batch_sizes):
+    """Say whether it is batch norm alone by which images of a batch count together.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        In the mode that it is trained in.
+    image : Tensor of shape (1, channels, height, width)
+    batch_sizes : iterable of int
+    """
+    if not any(map(_looks_across, module.modules())):
+        return False
+    twin = copy.deepcopy(module)
+    for part in [*filter(_looks_across, twin.modules()), *_dropouts(twin)]:
+        part.eval()
+    return analysis_of(twin, image, batch_sizes).whole is None
+
+
 def _analysis(module, shape, dtype, batch_sizes, reorder, by_parts):
     try:
         norms = any(map(_looks_across, module.modules()))

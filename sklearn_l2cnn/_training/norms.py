@@ -1,34 +1,8 @@
 """Batch norm, and dropout with it, over a batch of which every rank has a part."""
 
-import copy
-
 import torch
-from torch import nn
 from torch.nn import functional as F
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
-
-from sklearn_l2cnn._training.analysis import analysis_of
-
-
-def looks_across_by_norms_alone(module, image, batch_sizes):
-    """Say whether it is batch norm alone by which images of a batch count together.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        In the mode that it is trained in.
-    image : Tensor of shape (1, channels, height, width)
-    batch_sizes : iterable of int
-    """
-    norms = [part for part in module.modules() if isinstance(part, _BatchNorm)]
-    if not any(norm.training for norm in norms):
-        return False
-    twin = copy.deepcopy(module)
-    for part in twin.modules():
-        if isinstance(part, _BatchNorm | nn.Dropout):
-            part.eval()
-    return analysis_of(twin, image, batch_sizes).whole is None
 
 
 class OverTheBatch(TorchFunctionMode):

@@ -14,12 +14,15 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from sklearn_l2cnn._training.activity import Activity
-from sklearn_l2cnn._training.analysis import analysis_of
+from sklearn_l2cnn._training.analysis import (
+    analysis_of,
+    looks_across_by_norms_alone,
+)
 from sklearn_l2cnn._training.augmenting import Augmenter
 from sklearn_l2cnn._training.batches import EpochLosses, batch_bounds
 from sklearn_l2cnn._training.forward import forward_of, logits_of, network_input
 from sklearn_l2cnn._training.graphs import RecordedSteps, why_not_recorded
-from sklearn_l2cnn._training.norms import OverTheBatch, looks_across_by_norms_alone
+from sklearn_l2cnn._training.norms import OverTheBatch
 from sklearn_l2cnn._training.ranks import ALONE
 from sklearn_l2cnn._training.runtime import lone_threads, torch_threads
 from sklearn_l2cnn._training.shards import Shards, gradient_in_parts, parts_of
@@ -271,8 +274,9 @@ def training_steps(
         reorder=activity is None,  # a hidden layer has its values in its own order
         by_parts=activity is not None and not activity.of_single_layers,
     )
-    sizes = _sizes_of_parts(bounds, ranks.size)
-    norms = ranks.size > 1 and looks_across_by_norms_alone(module, image, sizes)
+    norms = ranks.size > 1 and looks_across_by_norms_alone(
+        module, image, _sizes_of_parts(bounds, ranks.size)
+    )
     if norms:  # each rank has a part, and what is not of single images is of all ranks
         analysis = analysis._replace(program=None, draws=False, whole=None)
     forward = forward_of(module, analysis.program)

@@ -127,14 +127,14 @@ def lose_a_rank(where):
 def of_two(tmp_path_factory, dead):
     names = [name for name in rank_fits.OTHERS if name != "died"]
     where = Path(dead[0])
-    make = lambda _: job(2, where, *rank_fits.FITS, *names)  # noqa: E731
-    return once(tmp_path_factory, "two", make)
+    names = [*rank_fits.FITS, *names]
+    return once(tmp_path_factory, "two", lambda _: job(2, where, *names))
 
 
 @pytest.fixture(scope="module")
 def of_four(tmp_path_factory):
-    make = lambda folder: job(4, folder, *OF_FOUR, "norms")  # noqa: E731
-    return once(tmp_path_factory, "four", make)
+    names = [*OF_FOUR, "norms"]
+    return once(tmp_path_factory, "four", lambda folder: job(4, folder, *names))
 
 
 @pytest.mark.parametrize(
