@@ -148,7 +148,8 @@ def _run_part(module, seeds, seconds):
     ) as child:
         lines, ended = _lines_of(child), False
         while not ended:
-            line = _next_line(child, lines, seconds)
+            # Before it names a case it imports, which may take longer than a case.
+            line = _next_line(child, lines, seconds if current is not None else SECONDS)
             if line is None:
                 child.kill()
                 findings.append(Finding(current or seeds.start, "it does not end"))
