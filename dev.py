@@ -66,7 +66,7 @@ def tests(python, arguments):
         return
     run(python, *TESTS, *arguments)
     if not arguments:
-        run(python, *TESTS, *pretended, "-m", "gpu", "tests")
+        run(python, *TESTS, *pretended, "-m", "gpu and not slow", "tests")
 
 
 def gpu(requirements, arguments):

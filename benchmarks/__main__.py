@@ -17,6 +17,7 @@ from benchmarks import (
     bench_epochs,
     bench_extraction,
     bench_features,
+    bench_files,
     bench_first,
     bench_growth,
     bench_images,
@@ -54,6 +55,7 @@ BENCHMARKS = {
     "growth": bench_growth,
     "images": bench_images,
     "features": bench_features,
+    "files": bench_files,
     "extraction": bench_extraction,
     "path": bench_path,
     "pruning": bench_pruning,
@@ -62,8 +64,8 @@ BENCHMARKS = {
     "streaming": bench_streaming,
 }
 # processes of a cluster or a job, and those that load TensorFlow; a resnet18; all named
-# networks; large files
-LONG = {"cluster", "keras", "networks", "onnx", "ranks", "streaming"}
+# networks; large files, and many
+LONG = {"cluster", "files", "keras", "networks", "onnx", "ranks", "streaming"}
 
 
 def main():

@@ -1,6 +1,7 @@
 """What all benchmarks are asked, and how they print."""
 
 import argparse
+import tempfile
 from pathlib import Path
 
 
@@ -31,6 +32,29 @@ def completed(options):
     if options.repeats is None:
         options.repeats = 25 if options.full else 5
     return options
+
+
+def run_tasks(tasks, options):
+    """Run those tasks that were asked for, each in a folder of its own.
+
+    Parameters
+    ----------
+    tasks : dict of callable
+        From the options and the folder to a list of figures, which are printed.
+    options : Namespace
+
+    Returns
+    -------
+    figures : list of Figure
+    """
+    figures = []
+    for name, task in tasks.items():
+        if options.task in name:
+            with tempfile.TemporaryDirectory() as folder:
+                own = task(options, folder)
+            show(own)
+            figures += own
+    return figures
 
 
 def show(figures):

@@ -390,7 +390,10 @@ SMALL = [name for name in list_architectures() if name in ARCHITECTURES]
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(
+    "name",
+    ["unet", *(pytest.param(n, marks=pytest.mark.slow) for n in SMALL if n != "unet")],
+)
 def test_every_network_of_the_package_is_the_same_in_onnx(name, digits):
     needs_onnx()
     X, y = digits

@@ -17,8 +17,8 @@ SIZES = [(1, 1), (1, 2), (1, 30), (2, 2), (3, 3), (5, 7), (8, 8), (9, 9), (17, 3
 SIZES += [(28, 28), (32, 32)]
 
 
-@pytest.mark.parametrize("n_classes", [1, 2, 10, 1000])
-@pytest.mark.parametrize("depth", [1, 3, 16])
+@pytest.mark.parametrize("n_classes", [1, 10, 1000])
+@pytest.mark.parametrize("depth", [1, 3])
 @pytest.mark.parametrize("size", [*SIZES, (64, 100), (256, 256), (1, 4096)])
 def test_plain_takes_every_size(size, depth, n_classes):
     net = build_network("plain", (depth, *size), n_classes)
@@ -49,7 +49,7 @@ def test_plain_has_a_gradient_in_every_parameter():
 # -- other networks -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("depth", [1, 3, 5])
+@pytest.mark.parametrize("depth", [1, 5])
 @pytest.mark.parametrize("size", [*SIZES, (64, 100), (224, 224)])
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_own_networks_take_every_size_and_depth(name, size, depth):
@@ -60,7 +60,7 @@ def test_own_networks_take_every_size_and_depth(name, size, depth):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("depth", [1, 3, 5])
+@pytest.mark.parametrize("depth", [1, 5])
 @pytest.mark.parametrize("size", [*SIZES, (48, 20), (64, 64), (100, 224)])
 @pytest.mark.parametrize("name", ["resnet18", "vgg11"])
 def test_torchvision_networks_take_every_size_and_depth(name, size, depth):
@@ -154,7 +154,10 @@ def test_same_seed_gives_the_same_network(name):
 @pytest.mark.long
 @pytest.mark.parametrize(
     "name",
-    [*ARCHITECTURES, "resnet18", pytest.param("vgg11", marks=pytest.mark.slow)],
+    [
+        *ARCHITECTURES,
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("resnet18", "vgg11")),
+    ],
 )
 def test_every_network_learns_digits(digits, name):
     X, y = digits

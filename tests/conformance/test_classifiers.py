@@ -31,14 +31,8 @@ N_CHECKS = {"1.6": (70, 66), "1.7": (71, 67), "1.8": (73, 67), "1.9": (83, 69)}
 # Why a check of array libraries may skip itself.
 ABSENT = ("cupy is not", "dpnp is not", "cuda", "XPU device", "MPS device")
 
-CONFIGURATIONS = {
-    "default": {},
-    "sgd": {"optimizer": "sgd", "lr": 0.05, "max_epochs": 20},
-    "early stopping": {
-        "early_stopping": True,
-        "max_epochs": 60,
-        "n_iter_no_change": 20,
-    },
+CONFIGURATIONS = {"default": {}}
+SLOW = {
     "elastic net and more": {
         "penalty": "elasticnet",
         "activity_alpha": 1e-4,
@@ -48,8 +42,12 @@ CONFIGURATIONS = {
         "max_epochs": 20,
         "optimizer": "adamw",
     },
-}
-SLOW = {
+    "sgd": {"optimizer": "sgd", "lr": 0.05, "max_epochs": 20},
+    "early stopping": {
+        "early_stopping": True,
+        "max_epochs": 60,
+        "n_iter_no_change": 20,
+    },
     "bfloat16": {"precision": "bfloat16"},
     "raw pixels": {"standardize": False},
     "batch of 8": {"batch_size": 8},

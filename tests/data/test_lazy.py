@@ -425,7 +425,7 @@ def test_a_map_is_never_copied_nor_kept_whole(given, tmp_path, monkeypatch):
     # what is freed is given back to the system, so that peaks are those of what is held
     monkeypatch.setenv("MALLOC_ARENA_MAX", "1")
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "131072")
-    n, side = 80_000, 60
+    n, side = 40_000, 60
     path = tmp_path / "images"
     rng = np.random.default_rng(0)
     with open(path, "wb") as file:

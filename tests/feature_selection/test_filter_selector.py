@@ -13,7 +13,7 @@ from sklearn.utils.estimator_checks import check_estimator, parametrize_with_che
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn.feature_selection import FilterSelector, prune
 from tests.conformance.test_classifiers import ABSENT
-from tests.conftest import SmallNet, quick, tiny
+from tests.conftest import SmallNet, quick
 
 pytestmark = pytest.mark.usefixtures("a_build_for_cuda_is_no_device")
 
@@ -31,7 +31,7 @@ def names_of_checks(estimator):
 @pytest.mark.parametrize(
     "selector",
     [
-        FilterSelector(L2CNNClassifier(architecture=tiny, lr=0.03)),
+        FilterSelector(quick(lr=0.01)),
         pytest.param(FilterSelector(), marks=pytest.mark.slow),
         pytest.param(
             FilterSelector(L2CNNClassifier(architecture="conv_pool"), fraction=0.3),

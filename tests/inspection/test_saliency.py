@@ -157,7 +157,10 @@ def test_windows_of_every_size_cover_all_pixels():
 # -- where the answer is known --------------------------------------------------------
 
 
-@pytest.fixture(scope="module", params=[0, 1, 2])
+@pytest.fixture(
+    scope="module",
+    params=[0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))],
+)
 def shapes(request):
     """A network trained on shapes, and shapes that it was not trained on."""
     seed = request.param

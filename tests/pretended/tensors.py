@@ -146,17 +146,13 @@ _WAITING = {
 
 def dispatch(operation, arguments, options):
     """Check an operation as the device would, do it on the CPU, and wrap its result."""
-    leaves = [*leaves_of(arguments), *options.values()]
-    here = [leaf for leaf in leaves if isinstance(leaf, OnDevice)]
-    hosts = [
-        leaf
-        for leaf in leaves
-        if isinstance(leaf, torch.Tensor) and not isinstance(leaf, OnDevice)
-    ]
+    here, hosts = [], []
+    held = [_held(value, here, hosts) for value in arguments]
+    held_options = {name: _held(value, here, hosts) for name, value in options.items()}
     target = _target(operation, arguments, options, here)
     _check_devices(operation, arguments, here, hosts)
     _check_waits(operation, arguments, options, target)
-    run = _on_cpu(operation, arguments, options, target)
+    run = _on_cpu(operation, held, held_options, target)
     tape = driver.capturing()
     if tape is not None:
         tape.keep(_written(operation, arguments, options))
@@ -165,48 +161,48 @@ def dispatch(operation, arguments, options):
         tape.append(run, result)
     if target is None:  # on the CPU, or there is nothing
         return arguments[0] if operation is aten.copy_.default else result
-    known = {id(tensor.held): tensor for tensor in here}
-
-    def wrapped(found):
-        if not isinstance(found, torch.Tensor):
-            return found
-        if id(found) in known:
-            return known[id(found)]
-        with torch.inference_mode(_infers(found, here)):
-            return OnDevice(found, target)
-
-    return mapped(wrapped, result)
+    return _wrapped(result, here, target)
 
 
-def _infers(found, here):
-    """Say whether a result is a tensor of inference; a view is as what it is of."""
-    if torch.is_inference_mode_enabled():
-        storage = found.untyped_storage().data_ptr()
+def _wrapped(found, here, target):
+    """Return the result of an operation as the device has it."""
+    if isinstance(found, torch.Tensor):
         for tensor in here:
-            if tensor.held.untyped_storage().data_ptr() == storage:
-                return tensor.is_inference()
-    return torch.is_inference_mode_enabled()
+            if tensor.held is found:
+                return tensor
+        if not torch.is_inference_mode_enabled():
+            return OnDevice(found, target)
+        with torch.inference_mode(_is_of_inference(found, here)):
+            return OnDevice(found, target)
+    if type(found) in _SEVERAL:
+        return type(found)([_wrapped(each, here, target) for each in found])
+    return found
+
+
+def _is_of_inference(found, here):
+    """Say whether a result is a tensor of inference; a view is as what it is of."""
+    storage = found.untyped_storage().data_ptr()
+    for tensor in here:
+        if tensor.held.untyped_storage().data_ptr() == storage:
+            return tensor.is_inference()
+    return True
 
 
 _SEVERAL = list, tuple
 
 
-def leaves_of(values):
-    """List values, and what is in lists among them, as operations take and return."""
-    leaves = []
-    for value in values:
-        if type(value) in _SEVERAL:
-            leaves += value
-        else:
-            leaves.append(value)
-    return leaves
-
-
-def mapped(function, value):
-    """Call a function on everything in lists and tuples."""
-    if type(value) in _SEVERAL:
-        return type(value)([mapped(function, each) for each in value])
-    return function(value)
+def _held(value, here, hosts):
+    """Return what the CPU is given for a value; list the tensors that it is or has."""
+    if isinstance(value, OnDevice):
+        here.append(value)
+        return value.held
+    if isinstance(value, torch.Tensor):
+        hosts.append(value)
+    elif type(value) in _SEVERAL:
+        return type(value)([_held(each, here, hosts) for each in value])
+    elif isinstance(value, torch.device) and value.type == driver.kind():
+        return _CPU
+    return value
 
 
 def _target(operation, arguments, options, here):
@@ -270,8 +266,6 @@ def _check_copy(to, source, non_blocking):
 
 def _on_cpu(operation, arguments, options, target):
     """Return a function that does an operation with what the wrappers hold."""
-    arguments = mapped(_held, arguments)
-    options = {name: mapped(_held, option) for name, option in options.items()}
     if options.get("pin_memory"):
         options["pin_memory"] = False
     generator = options.get("generator")
@@ -292,18 +286,11 @@ def _on_cpu(operation, arguments, options, target):
 
 def _draws(operation, arguments, options):
     """Say whether an operation draws random numbers; some do in training alone."""
+    if torch.Tag.nondeterministic_seeded not in operation.tags:
+        return False
     names = (argument.name for argument in operation._schema.arguments)
-    values = dict(zip(names, arguments, strict=False))
-    values |= options
-    trains = values.get("train", values.get("training", True))
-    return torch.Tag.nondeterministic_seeded in operation.tags and trains
-
-
-def _held(value):
-    if isinstance(value, OnDevice):
-        return value.held
-    here = isinstance(value, torch.device) and value.type == driver.kind()
-    return _CPU if here else value
+    values = dict(zip(names, arguments, strict=False)) | options
+    return values.get("train", values.get("training", True))
 
 
 def _check_generator(generator):
@@ -328,7 +315,8 @@ def _written(operation, arguments, options):
         # the statistics of a batch norm are written, and its schema does not say so
         if (kind is not None and kind.is_write) or argument.name[:8] == "running_":
             given = arguments[position] if position < len(arguments) else None
-            written += leaves_of([options.get(argument.name, given)])
+            given = options.get(argument.name, given)
+            written += given if type(given) in _SEVERAL else [given]
     return [tensor.held for tensor in written if isinstance(tensor, OnDevice)]
 
 

@@ -148,6 +148,7 @@ def test_importances(other, some):
     np.testing.assert_allclose(there, here, rtol=1e-2, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_conformance(other, a_build_for_cuda_is_no_device):
     results = check_estimator(L2CNNClassifier(max_epochs=5), on_skip=None, on_fail=None)
     counts = Counter(result["status"] for result in results)

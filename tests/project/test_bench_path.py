@@ -121,6 +121,7 @@ def test_the_number_of_jobs_is_the_one_that_won(problem, monkeypatch):
     assert first[GRID] == "1.0 and 0.5"
 
 
+@pytest.mark.slow
 def test_growth_is_measured_and_drawn(problem, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bench_path, "digits", lambda options, **recipe: problem)
     monkeypatch.setattr(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import (
+    _stored,
     _tasks,
     bench_classifiers,
     bench_extraction,
@@ -177,8 +178,8 @@ def test_images_of_noise_are_all_different_and_learnt_in_one_place_as_in_another
     tmp_path,
 ):
     path = tmp_path / "images"
-    bench_streaming.write_map(path, 300, (14, 14, 1))
-    lazy, n_few = bench_streaming.mapped(path, (14, 14, 1), 1000)
+    _stored.write_map(path, 300, (14, 14, 1))
+    lazy, n_few = _stored.mapped(path, (14, 14, 1), 1000)
     assert n_few == len(lazy) == len(np.unique(np.asarray(lazy), axis=0)) == 300
     source = f"mapped({str(path)!r}, (14, 14, 1), 1000)"
     assert in_new_process(bench_streaming.BITS.format(source=source)) == (1.0,)

@@ -15,6 +15,8 @@ PAGES = sorted(DOCS.glob("*.md"))
 # What an example may need that is no dependency of the tests.
 OPTIONAL = {"distributed"}
 README = DOCS.parent / "README.md"
+# Another section begins a cluster as well, which takes half a minute.
+SLOW = {"clusters: A worker that dies"}
 
 
 def sections():
@@ -26,7 +28,9 @@ def sections():
             own = re.findall(r"(?s)```python\n(.*?)```", part)
             if own or (first and not part):
                 name = part.partition("\n")[0] or page.stem
-                yield pytest.param([*first, *own], id=f"{page.stem}: {name}")
+                name = f"{page.stem}: {name}"
+                marks = [pytest.mark.slow] if name in SLOW else []
+                yield pytest.param([*first, *own], id=name, marks=marks)
 
 
 def test_there_are_pages():

@@ -1,11 +1,17 @@
 """Every example runs to its end, on next to nothing, and draws its picture."""
 
+import multiprocessing
 import os
+import runpy
 import subprocess
 import sys
+import traceback
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from sklearn_l2cnn.augmentation import NAMES
 
@@ -37,10 +43,48 @@ def run(path, folder, *arguments):
     return done
 
 
+def run_here(path, folder, *arguments):
+    """Run an example as `run` does, in a fork of this process: torch starts slowly."""
+    if not hasattr(os, "fork"):
+        return run(path, folder, *arguments)
+    texts = [folder.parent / f"{folder.name}.{name}" for name in ("out", "err")]
+    process = multiprocessing.get_context("fork").Process(
+        target=_as_main, args=(path, folder, arguments, texts)
+    )
+    process.start()
+    process.join(300)
+    process.kill()
+    process.join()
+    said, warned = (text.read_text() for text in texts)
+    assert process.exitcode == 0, warned
+    return SimpleNamespace(stdout=said, stderr=warned)
+
+
+def _as_main(path, folder, arguments, texts):
+    for number, text in enumerate(texts, 1):
+        os.dup2(os.open(text, os.O_CREAT | os.O_WRONLY), number)
+    sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
+    os.chdir(folder)
+    sys.argv = [str(path), *arguments]
+    sys.path[:0] = [str(path.parent), str(EXAMPLES.parent)]
+    warnings.resetwarnings()  # those that pytest lets fail a test
+    warnings.simplefilter("default")
+    torch.set_num_threads(1)  # threads do not survive a fork
+    try:
+        runpy.run_path(str(path), run_name="__main__")
+    except BaseException as error:
+        if not isinstance(error, SystemExit) or error.code:
+            traceback.print_exc()
+            raise
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
 def words_of(path, folder, *few):
     """Run an example in an empty folder; return its words, with a picture drawn."""
     picture = folder / "picture.png"
-    done = run(path, folder, *few, "--output", str(picture))
+    done = run_here(path, folder, *few, "--output", str(picture))
     assert done.stderr == ""
     assert picture.read_bytes()[1:4] == b"PNG"
     assert [path.name for path in folder.iterdir()] == ["picture.png"]

@@ -21,8 +21,8 @@ pytestmark = [linux, pytest.mark.long]
 
 
 @pytest.mark.parametrize("fuzzer", [fuzz_files, fuzz_images, fuzz_transformers])
-def test_a_few_hundred_cases_have_no_findings(fuzzer):
-    assert _fuzzing.run(fuzzer.__name__, range(300), jobs=2) == (range(300), [])
+def test_two_hundred_cases_have_no_findings(fuzzer):
+    assert _fuzzing.run(fuzzer.__name__, range(200)) == (range(200), [])
 
 
 def quiet(seed):
@@ -120,7 +120,7 @@ def test_cases_that_hang_or_end_the_process_are_found(tmp_path, monkeypatch):
     (tmp_path / "stubborn.py").write_text(STUBBORN)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.getcwd()}")
     began = time.perf_counter()
-    _, found = _fuzzing.run("stubborn", range(1, 8), seconds=4)
+    _, found = _fuzzing.run("stubborn", range(1, 8), seconds=1.5)
     assert time.perf_counter() - began < 300
     assert found == [
         (2, "it does not end"),

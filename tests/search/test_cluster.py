@@ -154,6 +154,7 @@ def test_images_are_sent_to_a_cluster_once(client, kind, monkeypatch):
 
 
 @linux
+@pytest.mark.slow
 def test_a_tensor_is_sent_to_processes_here_once():
     def written():
         return int(Path("/proc/self/io").read_text().split()[3])

@@ -124,7 +124,7 @@ def test_an_image_gets_the_same_bits_alone_and_in_company(digits, name):
                 assert np.array_equal(clf.predict_proba(X[rows]), whole[rows])
 
 
-@pytest.fixture(scope="module", params=[12, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=[8, pytest.param(500, marks=pytest.mark.slow)])
 def classifiers(request, tmp_path_factory):
     """Return a file of classifiers with random networks, for all processors."""
     path = tmp_path_factory.mktemp("networks") / "classifiers.pickle"

@@ -2,10 +2,12 @@
 
 import copy
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from unittest import mock
 
@@ -30,6 +32,7 @@ pytestmark = pytest.mark.long
 ROOT = Path(__file__).parents[2]
 # On two processors four ranks take their time.
 OF_FOUR = list(rank_fits.FITS)[::2]
+FORK = multiprocessing.get_context("fork") if hasattr(os, "fork") else None
 
 
 def environment(**more):
@@ -106,26 +109,39 @@ def dead(tmp_path_factory):
 
 
 def lose_a_rank(where):
-    command = [sys.executable, "-m", "tests.training.rank_fits", str(where), "died"]
-    ranks = [
-        subprocess.Popen(
-            command,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment(RANK_FITS_DIE="1", RANK_FITS_INIT=f"{rank}/2"),
-        )
-        for rank in range(2)
-    ]
-    errors = [rank.communicate(timeout=100)[1] for rank in ranks]
-    assert [rank.returncode for rank in ranks] == [0, 7], errors
+    if FORK is None:
+        pytest.skip("processes cannot fork")
+    codes = forked(2, where, "died", RANK_FITS_DIE="1")
+    assert codes == [0, 7]
     size, found = json.loads((where / "0.json").read_text())
     assert size == 2
     return str(where), *found["died"]
 
 
+def forked(n, folder, *names, timeout=150, **more):
+    """Run fits in ranks that are forks, which import nothing; return how they end."""
+    ranks = [
+        FORK.Process(target=as_rank, args=(f"{rank}/{n}", folder, names, more))
+        for rank in range(n)
+    ]
+    for rank in ranks:
+        rank.start()
+    end = time.monotonic() + timeout
+    for rank in ranks:
+        rank.join(max(0, end - time.monotonic()))
+        rank.kill()
+        rank.join()
+    return [rank.exitcode for rank in ranks]
+
+
+def as_rank(init, folder, names, more):
+    os.environ.update(environment(RANK_FITS_INIT=init, **more))
+    rank_fits.main(folder, *names)
+
+
 @pytest.fixture(scope="module")
 def of_two(tmp_path_factory, dead):
-    names = [name for name in rank_fits.OTHERS if name != "died"]
+    names = [name for name in rank_fits.OTHERS if name not in ("died", "children")]
     where = Path(dead[0])
     names = [*rank_fits.FITS, *names]
     return once(tmp_path_factory, "two", lambda _: job(2, where, *names))
@@ -134,7 +150,15 @@ def of_two(tmp_path_factory, dead):
 @pytest.fixture(scope="module")
 def of_four(tmp_path_factory):
     names = [*OF_FOUR, "norms"]
-    return once(tmp_path_factory, "four", lambda folder: job(4, folder, *names))
+
+    if FORK is None:
+        pytest.skip("processes cannot fork")
+
+    def make(folder):
+        assert forked(4, folder, *names) == [0] * 4
+        return outcomes(4, folder)
+
+    return once(tmp_path_factory, "four", make)
 
 
 @pytest.mark.parametrize(
@@ -218,8 +242,11 @@ def test_a_rank_reads_its_own_images_alone(of_two):
         assert abs(found["rows_read"] - 64 - n / 2) < 4
 
 
-def test_children_of_a_rank_train_alone(of_two):
-    first, second = (found["children"] for found in of_two)
+@pytest.mark.slow
+def test_children_of_a_rank_train_alone(tmp_path):
+    first, second = (
+        found["children"] for found in job(2, tmp_path / "job", "children")
+    )
     assert first == {"fork": 1, "loky": [1, 1]}
     assert second == {"fork": 1, "subprocess": 1}
 

@@ -50,7 +50,7 @@ def shapes_that_vary():
     torch.manual_seed(0)
     found = []
     cases = [
-        *product((torch.float32,), (1, 2, 3), WIDTHS, OUTPUTS),
+        *product((torch.float32,), (1, 3), WIDTHS, OUTPUTS),
         *product((torch.float64,), (1, 2), WIDTHS[::5], OUTPUTS),
     ]
     with torch.inference_mode():
