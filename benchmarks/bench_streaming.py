@@ -168,7 +168,7 @@ lazy, n_few = {source}
 y = labels(len(lazy))
 def search(X, y):
     grid = {{"alpha": [1e-4, 1e-2]}}
-    clf = model(batch_size=2048)
+    clf = model()
     GridSearchCV(clf, grid, cv=2, n_jobs=2, refit=False).fit(X, y)
 thread = threading.Thread(target=watch, daemon=True)
 thread.start()

@@ -99,7 +99,8 @@ class MapStore(Store):
         """
         if self.file is None:
             return self.array[rows]
-        return self._read_from(self.file, np.asarray(rows))
+        # ranks have 4 bytes, and places in a file may need more
+        return self._read_from(self.file, np.asarray(rows, dtype=np.int64))
 
     def _opened(self):
         """Open the file; None where images do not lie in it one after another as here.

@@ -414,6 +414,23 @@ def test_other_dimensions_are_not_indexed(data, tmp_path):
         lazy[N]
 
 
+@linux
+def test_places_beyond_four_gigabytes_are_found(tmp_path):
+    # ranks are of 4 bytes: so many rows times so many bytes are beyond them
+    n, side = 5000, 1000
+    path, rows = tmp_path / "images", np.array([4999, 0, 2148, 4295], dtype=np.int32)
+    with open(path, "wb") as file:  # the rest takes no place on the disk
+        file.truncate(n * side**2)
+        for row in rows.tolist():
+            file.seek(row * side**2)
+            file.write(bytes([row % 251]) * side**2)
+    lazy = LazyImages(np.memmap(path, np.uint8, "r", 0, (n, side, side)))
+    images = as_images(lazy, stored=True)
+    for some in (rows, np.sort(rows), rows[2:], rows[:1]):
+        found = images.read(some)[:, 0, 0, 0]
+        assert found.tolist() == [row % 251 for row in some.tolist()]
+
+
 # -- memory ---------------------------------------------------------------------------
 
 
