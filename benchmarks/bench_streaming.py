@@ -7,9 +7,10 @@ Tasks are memory, speed and search.
 Memory, the peak of a new process with all that it imports: a fit of one epoch, and
 predictions, of memory maps of noise (bars mark the classes) and of JPEGs of 128 pixels.
 ``--full`` takes maps of 6 GB (28 x 28 x 1 and 224 x 224 x 3) and 20,000 files; the
-network is one convolution of large stride, as it is the images that count. A floor is
-what the same takes on a few images in memory. Bits are compared on the first images,
-as many as fit into memory, with what is learnt from these in memory.
+network is one convolution of large stride, as it is the images that count, and the size
+of a batch is the default. A floor is what the same takes on a few images in memory.
+Bits are compared on the first images, as many as fit into memory, with what is learnt
+from these in memory.
 
 Speed: epochs of images of a map that is in the page cache against the same in memory.
 Search: the private memory of the workers of ``GridSearchCV(n_jobs=2)`` over a map of 2
@@ -53,7 +54,7 @@ y = labels(len(lazy))
 few = np.asarray(lazy[:64])
 model().fit(few, y[:64]).predict(few)
 floor = memory()
-clf = model(batch_size=2048).fit(lazy, y)
+clf = model(batch_size="auto").fit(lazy, y)
 fitted = memory()
 clf.predict(lazy)
 print(floor, fitted, memory())

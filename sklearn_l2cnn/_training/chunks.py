@@ -32,7 +32,7 @@ from sklearn_l2cnn._utils.state import remembered
 from sklearn_l2cnn._utils.surroundings import allowed_threads
 
 _MOST_ROWS = 256
-# Numbers that an operation makes of a chunk; more leave the cache.
+# Numbers that a chunk has, or an operation makes of it; more leave the cache.
 _MOST_VALUES = 1 << 21
 # Around an operation Python and torch take as long as so many multiplications; a chunk
 # has many times more of them.
@@ -100,7 +100,8 @@ class Known:
             return
         self.work = work(done)
         rows = _PER_OPERATION * len(done.operations) / max(self.work, 1)
-        rows = min(rows, _MOST_VALUES / max(values_of(done), default=1), _MOST_ROWS)
+        most = max(math.prod(self.shape), *values_of(done))
+        rows = min(rows, _MOST_VALUES / most, _MOST_ROWS)
         self.most = factor << round(math.log2(max(rows, 1)))
 
     def _run(self, module, dtype):
