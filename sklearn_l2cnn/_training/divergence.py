@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from sklearn_l2cnn._data.pixels import largest_magnitude
+from sklearn_l2cnn._utils.layer_names import text_of
 
 # The network that is kept is tried on so many images.
 _LOOKED_AT = 64
@@ -77,9 +78,9 @@ def check_kept(net, data):
 
 def _diverged(history, what, lr):
     return Diverged(
-        f"Training diverged in epoch {len(history)}: {what}. Lower lr (it is {lr:g}), "
-        "lower alpha if the penalty is what grows, keep standardize=True, or look for "
-        "extreme pixels or sample weights."
+        f"Training diverged in epoch {len(history)}: {what}. Lower lr (it is "
+        f"{text_of(lr)}), lower alpha if the penalty is what grows, keep "
+        "standardize=True, or look for extreme pixels or sample weights."
     )
 
 

@@ -30,6 +30,7 @@ from sklearn_l2cnn._training.net_state import recall
 from sklearn_l2cnn._training.predicting_net import PredictingNet, move
 from sklearn_l2cnn._training.progress import tell_ranks
 from sklearn_l2cnn._training.ranks import ALONE
+from sklearn_l2cnn._training.rates import by_rate, set_rates
 from sklearn_l2cnn._training.records import (
     drop_unfinished_epoch,
     record_training,
@@ -149,6 +150,21 @@ class Net(PredictingNet):
         """Put the network in training mode, except for what is frozen, or out of it."""
         super()._set_training(training)
         self.frozen.keep(self.module_)
+
+    def get_params_for_optimizer(self, prefix, named_parameters):
+        """Give every layer the rate that is meant for it."""
+        named = list(named_parameters)
+        groups, options = super().get_params_for_optimizer(prefix, named)
+        if isinstance(self.lr, dict):
+            groups = (by_rate(named, self.lr),)
+            options = options | {"lr": max(self.lr.values())}  # of no group
+        return groups, options
+
+    def rates(self):
+        """Return the learning rate that each group of parameters begins with."""
+        if isinstance(self.lr, dict):
+            return list(self.lr.values())
+        return [self.lr] * len(self.optimizer_.param_groups)
 
     # -- one training -----------------------------------------------------------------
 
@@ -404,9 +420,16 @@ class Net(PredictingNet):
 
     def follow(self, *, lr, **parameters):
         """Go on with other parameters of the constructor, and another learning rate."""
+        now, before = (list(r) if isinstance(r, dict) else None for r in (lr, self.lr))
+        if now != before:
+            raise ValueError(
+                f"lr={lr!r} names other layers than lr={self.lr!r} of the training so "
+                "far, which goes on with the same. Name the same, or fit again."
+            )
         vars(self).update(parameters)
         if self.lr != lr:
-            self.set_params(lr=lr)
+            self.lr = lr
+            set_rates(self.optimizer_, self.rates())
 
     def follow_callbacks(self, callbacks):
         """Go on with other callbacks, where these are others."""
@@ -427,12 +450,11 @@ class Net(PredictingNet):
         """
         self.history.extend(copy.deepcopy(list(start.history)))
         goes_on = start.lr == self.lr and holds_scheduler(self.callbacks_)
-        for group, earlier in zip(
-            self.optimizer_.param_groups, start.optimizer_.param_groups, strict=True
-        ):
+        for group in self.optimizer_.param_groups:
             group["initial_lr"] = group["lr"]
-            if goes_on:
-                group["lr"] = earlier["lr"]
+        if goes_on:
+            earlier = start.optimizer_.param_groups
+            set_rates(self.optimizer_, [group["lr"] for group in earlier])
 
     def training_state(self):
         """Return what a training changes, as it is, but for history and callbacks."""
