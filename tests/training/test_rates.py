@@ -14,7 +14,7 @@ from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
 from sklearn_l2cnn._training.rates import by_rate
 from sklearn_l2cnn.feature_selection import prune
 from sklearn_l2cnn.persistence import load, save
-from tests.conftest import double, quick
+from tests.conftest import double, quick, tiny
 from tests.loops import assert_close, one_batch, parameters_of, reference
 
 OPTIMIZERS = {
@@ -75,18 +75,17 @@ def test_a_schedule_lowers_all_rates_alike(colours):
     adam = torch.optim.Adam(groups_of(module, lr.values(), 0.0))
     factors = iter([half_cosine(epoch, 8) for epoch in range(8)])
 
+    rates = np.repeat(list(lr.values()), 2)  # of weights and biases
+
     def before():
         factor = next(factors)
-        for group, rate in zip(adam.param_groups, [*lr.values()] * 2, strict=True):
-            del rate
-            weight = group["params"][0]
-            first = any(weight is p for p in module[0].parameters())
-            group["lr"] = (0.002 if first else 0.02) * factor
+        for group, rate in zip(adam.param_groups, rates, strict=True):
+            group["lr"] = rate * factor
 
     theirs = reference(module, clf, X, y, adam, before=before)
     assert_close(parameters_of(clf), theirs, 1e-7)
-    rates = [row["event_lr"] for row in clf.net_.history]
-    np.testing.assert_allclose(rates, [0.02 * half_cosine(k, 8) for k in range(8)])
+    largest = [row["event_lr"] for row in clf.net_.history]
+    np.testing.assert_allclose(largest, [0.02 * half_cosine(k, 8) for k in range(8)])
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "onecycle", "plateau", None])
@@ -125,7 +124,7 @@ def test_training_goes_on_with_rates_of_layers(some, tmp_path):
     assert [g["lr"] for g in clf.net_.optimizer_.param_groups] == [0.001, 0.01]
     path = tmp_path / "model"
     save(clf, path)
-    back, twin = load(path), copy.deepcopy(clf)
+    back, twin = load(path, architecture=tiny), copy.deepcopy(clf)
     for each in (back, twin):
         each.partial_fit(X, y)
     for mine, theirs in zip(parameters_of(back), parameters_of(twin), strict=True):
@@ -143,10 +142,11 @@ def test_training_goes_on_with_rates_of_layers(some, tmp_path):
 def test_searches_train_one_by_one_and_pruning_keeps_groups(some):
     lr = {"0": 0.003, "*": 0.01}
     search = L2CNNClassifierCV(
-        [1e-3, 1.0], cv=2, random_state=0, lr=lr, **{"max_epochs": 2}
-    ).set_params(architecture=quick().architecture)
-    search.fit(*some)
-    assert search.losses_path_.shape == (2, 2)
+        [1e-3, 1.0], cv=2, lr=lr, architecture=tiny, max_epochs=2, random_state=0
+    ).fit(*some)
+    alone = quick(alpha=search.alpha_, lr=lr, max_epochs=2).fit(*some)
+    for mine, theirs in zip(parameters_of(search), parameters_of(alone), strict=True):
+        assert np.array_equal(mine, theirs)
     clf = quick(lr=lr, penalty="group", alpha=0.1, max_epochs=20).fit(*some)
     small = prune(clf, fraction=0.5)
     small.partial_fit(*some)
