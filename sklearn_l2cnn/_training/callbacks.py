@@ -212,6 +212,18 @@ def take_back_rates(callbacks, optimizer, rates):
                 group["lr"] = rate
 
 
+def followed(callbacks, ranks):
+    """Say whether callbacks follow gradients, and whether batches, on any of the ranks.
+
+    Callbacks may be others on another rank, but all of them call at a time.
+    """
+    to_gradients, *to_batches = (
+        listens(callbacks, hook)
+        for hook in ("on_grad_computed", "on_batch_begin", "on_batch_end")
+    )
+    return ranks.agree(to_gradients), ranks.agree(any(to_batches))
+
+
 def listens(callbacks, hook):
     """Say whether any callback has a hook of its own; most have not.
 

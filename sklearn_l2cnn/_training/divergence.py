@@ -16,6 +16,12 @@ class Diverged(ValueError):
     """Training left the finite numbers."""
 
 
+def norms_of(net):
+    """Return the norms of all parameters of a net, as a tensor."""
+    norms = torch._foreach_norm([p.detach() for p in net.module_.parameters()])
+    return torch.stack([norm.to(net.dtype) for norm in norms])
+
+
 def check_epoch(history, norms, module, lr):
     """Raise where the loss of the last epoch, or the norm of a weight, is not finite.
 

@@ -21,7 +21,7 @@ class RateSchedule(Callback):
 
     def on_train_end(self, net, **kwargs):
         """Set the initial rates again, for later trainings."""
-        set_rates(net.optimizer_, net.rates())
+        set_rates(net.optimizer_, rates_of(net))
 
 
 class CosineRate(RateSchedule):
@@ -43,7 +43,7 @@ class CosineRate(RateSchedule):
     def on_epoch_begin(self, net, **kwargs):
         """Set and record the rate of this epoch."""
         factor = half_cosine(self.epoch_ / self.epochs)
-        rates = [rate * factor for rate in net.rates()]
+        rates = [rate * factor for rate in rates_of(net)]
         net.history.record("event_lr", max(rates))
         set_rates(net.optimizer_, rates)
         self.epoch_ += 1
@@ -76,7 +76,7 @@ class OneCycleRate(RateSchedule):
             factor = self.start + (1 - self.start) * done / self.rise
         else:
             factor = half_cosine((done - self.rise) / (1 - self.rise))
-        set_rates(net.optimizer_, [rate * factor for rate in net.rates()])
+        set_rates(net.optimizer_, [rate * factor for rate in rates_of(net)])
         self.step_ += 1
 
     def on_epoch_end(self, net, **kwargs):
@@ -103,7 +103,7 @@ class PlateauRate(RateSchedule):
 
     def on_train_begin(self, net, **kwargs):
         """Start with the initial rates."""
-        self.rates_ = net.rates()
+        self.rates_ = rates_of(net)
         self.lowest_ = math.inf
         self.misses_ = 0
 
@@ -129,6 +129,13 @@ def half_cosine(done):
     return 0.5 * (1 + math.cos(math.pi * done))
 
 
+def rates_of(net):
+    """Return the learning rate that each group of parameters begins with."""
+    if isinstance(net.lr, dict):
+        return list(net.lr.values())
+    return [net.lr] * len(net.optimizer_.param_groups)
+
+
 def set_rates(optimizer, rates):
     """Set the learning rate of every group of parameters."""
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
@@ -136,6 +143,16 @@ def set_rates(optimizer, rates):
 
 
 # -- of every layer -------------------------------------------------------------------
+
+
+def check_layers(lr, before):
+    """Raise where rates are of other layers than those that a training began with."""
+    layers = [list(r) if isinstance(r, dict) else None for r in (lr, before)]
+    if layers[0] != layers[1]:
+        raise ValueError(
+            f"lr={lr!r} names other layers than lr={before!r} of the training so far, "
+            "which goes on with the same. Name the same, or fit again."
+        )
 
 
 def by_rate(named, lr):

@@ -9,7 +9,12 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from sklearn_l2cnn._training.batches import TrainingTensors
-from sklearn_l2cnn._training.divergence import Diverged, check_epoch, check_kept
+from sklearn_l2cnn._training.divergence import (
+    Diverged,
+    check_epoch,
+    check_kept,
+    norms_of,
+)
 from sklearn_l2cnn._training.kept import restore, state_with_callbacks, tell
 from sklearn_l2cnn._training.net_state import recall
 from sklearn_l2cnn._training.rates import PlateauRate
@@ -319,7 +324,7 @@ class StackedTraining:
             losses.means(),
             torch.stack(penalties),
             self._validate(),
-            *(net.norms() for net in nets),
+            *(norms_of(net) for net in nets),
         )
         totals, scores = losses.totals(means), scores.sum(axis=0)
         for k, *numbers in zip(
