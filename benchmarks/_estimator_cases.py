@@ -127,7 +127,7 @@ GOOD = {
     "freeze": [None, "0", ["0", "3"]],
     "standardize": [True, False],
     "optimizer": ["adam", "adamw", "sgd", "sgdw", torch.optim.NAdam, torch.optim.Rprop],
-    "lr": [1e-3, 1e-2, 1.0, 1e3, 1e6, 1e9, 1e12, 1e20],
+    "lr": [1e-3, 1e-2, 1.0, 1e3, 1e6, 1e9, 1e12, 1e20, {"*": 1e-2}],
     "momentum": [0, 0.9, 0.999],
     "lr_schedule": ["auto", "cosine", "onecycle", "plateau", None],
     "batch_size": ["auto", 1, 2, 5, 100, 10**9],

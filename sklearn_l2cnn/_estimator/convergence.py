@@ -8,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_l2cnn._data.weights import class_factors, entropy
 from sklearn_l2cnn._training.records import quality_of
+from sklearn_l2cnn._utils.layer_names import text_of
 
 # Fewer epochs are a trial, and show no trend.
 _FEWEST = 10
@@ -104,8 +105,8 @@ def _warn_of_large_loss(clf, loss, n_classes):
         warnings.warn(
             f"Training ended with a data loss of {loss:.3g}; that of a network that "
             f"gives every class the same probability is {constant:.3g}. Lower lr (it "
-            f"is {clf.lr:g}), set gradient_clip, or look for extreme pixels or sample "
-            "weights.",
+            f"is {text_of(clf.lr)}), set gradient_clip, or look for extreme pixels or "
+            "sample weights.",
             ConvergenceWarning,
             stacklevel=4,
         )

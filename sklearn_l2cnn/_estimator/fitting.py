@@ -35,7 +35,7 @@ from sklearn_l2cnn._estimator.network import (
     net_parameters,
     on_device,
 )
-from sklearn_l2cnn._estimator.parameters import as_floats
+from sklearn_l2cnn._estimator.parameters import learning_rate
 from sklearn_l2cnn._training.callbacks import EpochTasks
 from sklearn_l2cnn._training.checkpoint import written
 from sklearn_l2cnn._training.freezing import freeze
@@ -228,7 +228,7 @@ def _partial_fit(clf, X, y, classes, sample_weight, ranks):
         net.frozen.let(net.module_, trained=True)
         net.follow_callbacks(clf.callbacks)
         net.follow(
-            lr=as_floats(clf.lr),
+            lr=learning_rate(clf),
             frozen=freeze(net.module_, clf.freeze),
             **net_parameters(clf, summary, train, torch.device(net.device)),
         )

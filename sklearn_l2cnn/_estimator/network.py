@@ -7,22 +7,17 @@ import torch
 
 from sklearn_l2cnn._data.weights import class_factors, normalized_weights
 from sklearn_l2cnn._estimator.optimizers import check_optimizer, optimizer_parameters
-from sklearn_l2cnn._estimator.parameters import as_floats, objective_of
+from sklearn_l2cnn._estimator.parameters import learning_rate, objective_of
 from sklearn_l2cnn._training.batches import (
     TrainingTensors,
     auto_batch_size,
     auto_epochs,
     resident,
 )
-from sklearn_l2cnn._training.callbacks import (
-    BestWeights,
-    CosineRate,
-    OneCycleRate,
-    PlateauRate,
-    holds_scheduler,
-)
+from sklearn_l2cnn._training.callbacks import BestWeights, holds_scheduler
 from sklearn_l2cnn._training.freezing import freeze
 from sklearn_l2cnn._training.net import Net
+from sklearn_l2cnn._training.rates import CosineRate, OneCycleRate, PlateauRate
 from sklearn_l2cnn._training.runtime import isolated, lowered_dtype
 from sklearn_l2cnn._utils.layers import compute_dtype
 from sklearn_l2cnn.architectures import build_network
@@ -59,7 +54,7 @@ def build_net(clf, data, device, start=None, parts=1):
             network = copy.deepcopy(start.module_)
             start.frozen.let(network, trained=True)
         net = _new_net(clf, network, data, device, parts).initialize()
-    check_optimizer(net.optimizer_, clf.optimizer, net.module_)
+    check_optimizer(net.optimizer_, clf.optimizer, net.module_, net.lr)
     return net
 
 
@@ -120,7 +115,7 @@ def _new_net(clf, network, data, device, parts):
         n_classes=n_classes,
         parts=parts,
         made_by={name: vars(clf)[name] for name in NETWORK_PARAMETERS},
-        lr=as_floats(clf.lr),
+        lr=learning_rate(clf),
         max_epochs=epochs_of(clf, data.train),
         classes=np.arange(n_classes),
         callbacks=list(clf.callbacks or ()),

@@ -58,7 +58,7 @@ def _arguments_of(optimizer):
     return set(signature.parameters)
 
 
-def check_optimizer(optimizer, given, module):
+def check_optimizer(optimizer, given, module, lr):
     """Raise where an optimizer cannot train a network.
 
     Parameters
@@ -68,6 +68,8 @@ def check_optimizer(optimizer, given, module):
     given : str or callable
         What made it.
     module : torch.nn.Module
+    lr : float or dict
+        Of layers, each of which it has as a group.
     """
     if not all(hasattr(optimizer, name) for name in _ASKED_FOR):
         raise TypeError(
@@ -78,6 +80,13 @@ def check_optimizer(optimizer, given, module):
         raise ValueError(
             f"optimizer={given!r} takes sparse gradients alone, and those of a network "
             "for images are dense. Take optimizer='adam'."
+        )
+    n_groups = len(optimizer.param_groups)
+    if isinstance(lr, dict) and n_groups != len(lr):
+        raise ValueError(
+            f"optimizer={given!r} has made {n_groups} groups of the {len(lr)} that it "
+            "was given, one for each rate of lr. Let it take them as they are, or give "
+            "lr as one number."
         )
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     trained = [p for p in module.parameters() if p.requires_grad]

@@ -38,7 +38,7 @@ CONSTRAINTS = {
     "channels": [StrOptions({"last", "first"})],
     "standardize": ["boolean"],
     "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
-    "lr": [_POSITIVE],
+    "lr": [_POSITIVE, Mapping],
     "momentum": [_SHARE],
     "lr_schedule": [StrOptions({"auto", "cosine", "onecycle", "plateau"}), None],
     "batch_size": [StrOptions({"auto"}), _COUNT],
@@ -95,6 +95,13 @@ def objective_of(clf):
     )
 
 
+def learning_rate(clf):
+    """Return the learning rate, or those of layers, as floats."""
+    if isinstance(clf.lr, Mapping):
+        _check_layers(clf.lr, "lr", "positive numbers", lambda rate: rate > 0)
+    return as_floats(clf.lr)
+
+
 def as_floats(value):
     """Return a number, or those of a mapping, as floats; None as it is.
 
@@ -118,16 +125,21 @@ def check_strengths(value, name):
                 f"in these. At most {_LARGEST:.3g} was expected; 1 is a lot already."
             )
         return
+    numbers = f"numbers from 0, which is no penalty, to {_LARGEST:.3g}"
+    _check_layers(value, name, numbers, lambda strength: 0 <= strength <= _LARGEST)
+
+
+def _check_layers(value, name, numbers, allowed):
+    """Raise where a mapping is not one of layers to numbers that are allowed."""
     expected = (
         "Something like {'conv1': 0.001, 'dense*': 0.01} was expected: a mapping from "
-        "names of layers, or patterns of them, to numbers from 0 to "
-        f"{_LARGEST:.3g}"
+        f"names of layers, or patterns of them, to {numbers}"
     )
     if not value:
-        raise ValueError(f"{name}={{}} is empty. {expected}; 0 is no penalty.")
-    for pattern, strength in value.items():
+        raise ValueError(f"{name}={{}} is empty. {expected}.")
+    for pattern, number in value.items():
         if not isinstance(pattern, str):
             raise ValueError(f"{name} has {pattern!r} as a name. {expected}.")
-        number = isinstance(strength, Real) and not isinstance(strength, bool)
-        if not number or not 0 <= strength <= _LARGEST:
-            raise ValueError(f"{name} has {pattern!r}: {strength!r}. {expected}.")
+        is_number = isinstance(number, Real) and not isinstance(number, bool)
+        if not is_number or not allowed(number):
+            raise ValueError(f"{name} has {pattern!r}: {number!r}. {expected}.")

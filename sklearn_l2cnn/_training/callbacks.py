@@ -1,4 +1,4 @@
-"""Callbacks of our own: rates, early stopping, scikit-learn's callbacks as epochs.
+"""Callbacks of our own: early stopping, scikit-learn's callbacks as epochs.
 
 And what is found out about those of others.
 """
@@ -10,7 +10,7 @@ from functools import partial
 
 from skorch.callbacks import Callback, LRScheduler, PassthroughScoring
 
-from sklearn_l2cnn._training.batches import auto_patience, batch_bounds
+from sklearn_l2cnn._training.batches import auto_patience
 from sklearn_l2cnn._training.records import quality_of
 
 
@@ -58,131 +58,6 @@ class BestWeights(Callback):
         if self.state_ is not None:
             net.module_.load_state_dict(self.state_)
             self.state_ = None
-
-
-class RateSchedule(Callback):
-    """What changes the learning rate over so many epochs, and gives it back.
-
-    Parameters
-    ----------
-    epochs : int
-    """
-
-    def __init__(self, epochs):
-        self.epochs = epochs
-
-    def on_train_end(self, net, **kwargs):
-        """Set the initial rate again, for later trainings."""
-        set_rate(net, net.lr)
-
-
-class CosineRate(RateSchedule):
-    r"""Lower the learning rate over the epochs along half a cosine.
-
-    Epoch k of n, counted from 0, has the rate
-    :math:`\frac{lr}{2} (1 + \cos(\pi k / n))`: the first the whole of it, the last
-    nearly 0, so that training ends in a minimum and not near it.
-
-    Parameters
-    ----------
-    epochs : int
-    """
-
-    def on_train_begin(self, net, **kwargs):
-        """Start from the first epoch."""
-        self.epoch_ = 0
-
-    def on_epoch_begin(self, net, **kwargs):
-        """Set and record the rate of this epoch."""
-        rate = net.lr * half_cosine(self.epoch_ / self.epochs)
-        net.history.record("event_lr", rate)
-        set_rate(net, rate)
-        self.epoch_ += 1
-
-
-class OneCycleRate(RateSchedule):
-    """Raise the learning rate to its whole and lower it to nothing, step by step.
-
-    Over the first fifth of all steps the rate rises in a straight line from a
-    twenty-fifth of ``lr``, over the others it falls along half a cosine. Short
-    trainings gain most from it, at a rate several times the usual one.
-
-    Parameters
-    ----------
-    epochs : int
-    """
-
-    rise = 0.2
-    start = 1 / 25
-
-    def on_train_begin(self, net, X=None, y=None, **kwargs):
-        """Start from the first step."""
-        self.step_ = 0
-        self.n_steps_ = self.epochs * len(batch_bounds(len(y), net.batch_size))
-
-    def before_step(self, net):
-        """Set the rate of this step."""
-        done = self.step_ / self.n_steps_
-        if done < self.rise:
-            factor = self.start + (1 - self.start) * done / self.rise
-        else:
-            factor = half_cosine((done - self.rise) / (1 - self.rise))
-        set_rate(net, net.lr * factor)
-        self.step_ += 1
-
-    def on_epoch_end(self, net, **kwargs):
-        """Record the rate that the epoch ended with."""
-        net.history.record("event_lr", net.optimizer_.param_groups[0]["lr"])
-
-
-class PlateauRate(RateSchedule):
-    """Lower the learning rate to a tenth whenever the loss has stopped falling.
-
-    After more than three epochs in a row without a loss that is lower by one part in
-    ten thousand than the lowest so far, as torch's ``ReduceLROnPlateau``. The loss is
-    that of the validation images where there are some, else the objective.
-
-    Parameters
-    ----------
-    epochs : int
-    """
-
-    factor = 0.1
-    patience = 3
-    threshold = 1e-4
-
-    def on_train_begin(self, net, **kwargs):
-        """Start with the initial rate."""
-        self.rate_ = net.lr
-        self.lowest_ = math.inf
-        self.misses_ = 0
-
-    def on_epoch_begin(self, net, **kwargs):
-        """Record the rate of this epoch."""
-        net.history.record("event_lr", self.rate_)
-
-    def on_epoch_end(self, net, **kwargs):
-        """Look at the loss, and lower the rate of the epochs to come."""
-        row = net.history[-1]
-        loss = row.get("valid_loss", row["train_loss"])
-        better = loss < self.lowest_ * (1 - self.threshold)
-        self.lowest_ = loss if better else self.lowest_
-        self.misses_ = 0 if better else self.misses_ + 1
-        if self.misses_ > self.patience:
-            self.misses_ = 0
-            self.rate_ *= self.factor
-            set_rate(net, self.rate_)
-
-
-def half_cosine(done):
-    """Fall from 1 to 0 while `done` goes from 0 to 1."""
-    return 0.5 * (1 + math.cos(math.pi * done))
-
-
-def set_rate(net, rate):
-    """Set the learning rate of every group of parameters."""
-    for group in net.optimizer_.param_groups:
-        group["lr"] = rate
 
 
 # Networks are trained in threads; callbacks of scikit-learn hear of one at a time.
@@ -335,6 +210,18 @@ def take_back_rates(callbacks, optimizer, rates):
             called.lr_scheduler_._last_lr = list(rates)
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate
+
+
+def followed(callbacks, ranks):
+    """Say whether callbacks follow gradients, and whether batches, on any of the ranks.
+
+    Callbacks may be others on another rank, but all of them call at a time.
+    """
+    to_gradients, *to_batches = (
+        listens(callbacks, hook)
+        for hook in ("on_grad_computed", "on_batch_begin", "on_batch_end")
+    )
+    return ranks.agree(to_gradients), ranks.agree(any(to_batches))
 
 
 def listens(callbacks, hook):

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from sklearn_l2cnn._data.pixels import largest_magnitude
+from sklearn_l2cnn._utils.layer_names import text_of
 
 # The network that is kept is tried on so many images.
 _LOOKED_AT = 64
@@ -13,6 +14,12 @@ _SAID = 5
 
 class Diverged(ValueError):
     """Training left the finite numbers."""
+
+
+def norms_of(net):
+    """Return the norms of all parameters of a net, as a tensor."""
+    norms = torch._foreach_norm([p.detach() for p in net.module_.parameters()])
+    return torch.stack([norm.to(net.dtype) for norm in norms])
 
 
 def check_epoch(history, norms, module, lr):
@@ -77,9 +84,9 @@ def check_kept(net, data):
 
 def _diverged(history, what, lr):
     return Diverged(
-        f"Training diverged in epoch {len(history)}: {what}. Lower lr (it is {lr:g}), "
-        "lower alpha if the penalty is what grows, keep standardize=True, or look for "
-        "extreme pixels or sample weights."
+        f"Training diverged in epoch {len(history)}: {what}. Lower lr (it is "
+        f"{text_of(lr)}), lower alpha if the penalty is what grows, keep "
+        "standardize=True, or look for extreme pixels or sample weights."
     )
 
 

@@ -18,18 +18,24 @@ from sklearn_l2cnn._training.batches import (
 from sklearn_l2cnn._training.callbacks import (
     are_the_same,
     callbacks_of,
+    followed,
     holds_scheduler,
-    listens,
     missing_score,
     take_back_rates,
 )
-from sklearn_l2cnn._training.divergence import check_epoch, check_kept
+from sklearn_l2cnn._training.divergence import check_epoch, check_kept, norms_of
 from sklearn_l2cnn._training.forward import network_input
 from sklearn_l2cnn._training.kept import KeptTraining
 from sklearn_l2cnn._training.net_state import recall
 from sklearn_l2cnn._training.predicting_net import PredictingNet, move
 from sklearn_l2cnn._training.progress import tell_ranks
 from sklearn_l2cnn._training.ranks import ALONE
+from sklearn_l2cnn._training.rates import (
+    by_rate,
+    check_layers,
+    rates_of,
+    set_rates,
+)
 from sklearn_l2cnn._training.records import (
     drop_unfinished_epoch,
     record_training,
@@ -150,6 +156,15 @@ class Net(PredictingNet):
         super()._set_training(training)
         self.frozen.keep(self.module_)
 
+    def get_params_for_optimizer(self, prefix, named_parameters):
+        """Give every layer the rate that is meant for it."""
+        named = list(named_parameters)
+        groups, options = super().get_params_for_optimizer(prefix, named)
+        if isinstance(self.lr, dict):
+            options |= {"lr": max(self.lr.values())}  # of no group
+            return (by_rate(named, self.lr),), options
+        return groups, options
+
     # -- one training -----------------------------------------------------------------
 
     def train(self, data, epochs, first=(), last=(), checkpoint=None, ranks=ALONE):
@@ -199,7 +214,9 @@ class Net(PredictingNet):
     def _train(self, data, epochs, threads, kept):
         self.check_batches(data)
         self.stopped_by_callback_, self.interrupted_ = False, None
-        listeners = self._listeners()
+        to_gradients, to_batches = followed(self.all_callbacks_, self.ranks_)
+        on_gradient = self._on_gradient if to_gradients else None
+        listeners = Listeners(on_gradient, to_batches)
         train = self.get_dataset(data.X, data.y)
         valid = None if data.valid is None else self.get_dataset(*data.valid)
         try:
@@ -270,17 +287,6 @@ class Net(PredictingNet):
         trained = [p for p in self.module_.parameters() if p.requires_grad]
         return Regularization(objective, groups, trained, self.optimizer_)
 
-    def _listeners(self):
-        """Return which callbacks follow single steps."""
-        to_gradients, *to_batches = (
-            listens(self.all_callbacks_, hook)
-            for hook in ("on_grad_computed", "on_batch_begin", "on_batch_end")
-        )
-        # callbacks may be others on another rank, but all of them call at a time
-        to_gradients = self.ranks_.agree(to_gradients)
-        on_gradient = self._on_gradient if to_gradients else None
-        return Listeners(on_gradient, self.ranks_.agree(any(to_batches)))
-
     def _on_gradient(self, batch):
         named = TeeGenerator(self.get_all_learnable_params())
         self.notify(
@@ -297,7 +303,7 @@ class Net(PredictingNet):
             with torch_threads(1):
                 scores = validated(self, valid, follows_batches, self.ranks_)
         means, penalty, norms, scores = read(
-            losses.means(), steps.regularization.value(), self.norms(), scores
+            losses.means(), steps.regularization.value(), norms_of(self), scores
         )
         totals = losses.totals(means.reshape(len(means), -1))
         data_loss, *activity = (totals / len(train)).tolist()
@@ -371,11 +377,6 @@ class Net(PredictingNet):
         image = network_input(data.X.images[:1], *self.pixels())
         check_single_images(self.module_, image, len(data.y), self.batch_size)
 
-    def norms(self):
-        """Return the norms of all parameters, as a tensor."""
-        norms = torch._foreach_norm([p.detach() for p in self.module_.parameters()])
-        return torch.stack([norm.to(self.dtype) for norm in norms])
-
     # -- devices and copies -----------------------------------------------------------
 
     def bring_memory(self):
@@ -404,9 +405,11 @@ class Net(PredictingNet):
 
     def follow(self, *, lr, **parameters):
         """Go on with other parameters of the constructor, and another learning rate."""
+        check_layers(lr, self.lr)
         vars(self).update(parameters)
         if self.lr != lr:
-            self.set_params(lr=lr)
+            self.lr = lr
+            set_rates(self.optimizer_, rates_of(self))
 
     def follow_callbacks(self, callbacks):
         """Go on with other callbacks, where these are others."""
@@ -427,12 +430,11 @@ class Net(PredictingNet):
         """
         self.history.extend(copy.deepcopy(list(start.history)))
         goes_on = start.lr == self.lr and holds_scheduler(self.callbacks_)
-        for group, earlier in zip(
-            self.optimizer_.param_groups, start.optimizer_.param_groups, strict=True
-        ):
+        for group in self.optimizer_.param_groups:
             group["initial_lr"] = group["lr"]
-            if goes_on:
-                group["lr"] = earlier["lr"]
+        if goes_on:
+            earlier = start.optimizer_.param_groups
+            set_rates(self.optimizer_, [group["lr"] for group in earlier])
 
     def training_state(self):
         """Return what a training changes, as it is, but for history and callbacks."""

@@ -1,5 +1,6 @@
 """Names of layers, and the layers that a pattern means."""
 
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
 # Layers that an error message lists.
@@ -57,6 +58,20 @@ def is_meant(pattern, name):
     parts = name.split(".")
     modules = (".".join(parts[:k]) for k in range(1, len(parts) + 1))
     return any(fnmatchcase(module, pattern) for module in modules)
+
+
+def text_of(value):
+    """Return a number, or those of a mapping from patterns, in words.
+
+    Examples
+    --------
+    >>> from sklearn_l2cnn._utils.layer_names import text_of
+    >>> text_of(0.001), text_of({"fc": 0.1, "*": 1e-4})
+    ('0.001', "0.1 for 'fc', 0.0001 for '*'")
+    """
+    if not isinstance(value, Mapping):
+        return f"{value:g}"
+    return ", ".join(f"{number:g} for {pattern!r}" for pattern, number in value.items())
 
 
 def by_pattern(patterns, names, what):

@@ -9,10 +9,15 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from sklearn_l2cnn._training.batches import TrainingTensors
-from sklearn_l2cnn._training.callbacks import PlateauRate
-from sklearn_l2cnn._training.divergence import Diverged, check_epoch, check_kept
+from sklearn_l2cnn._training.divergence import (
+    Diverged,
+    check_epoch,
+    check_kept,
+    norms_of,
+)
 from sklearn_l2cnn._training.kept import restore, state_with_callbacks, tell
 from sklearn_l2cnn._training.net_state import recall
+from sklearn_l2cnn._training.rates import PlateauRate
 from sklearn_l2cnn._training.records import (
     drop_unfinished_epoch,
     record_training,
@@ -55,6 +60,7 @@ def why_one_by_one(net, callbacks):
         "lr_schedule='plateau' gives each network a learning rate of its own": any(
             isinstance(called, PlateauRate) for _, called in callbacks
         ),
+        "layers have learning rates of their own": isinstance(net.lr, dict),
         f"precision is {net.lower}": net.lower is not None,
         "parts of it are frozen": net.frozen.parts,
         "functions of the user vary its images": net.augment and net.augment.functions,
@@ -318,7 +324,7 @@ class StackedTraining:
             losses.means(),
             torch.stack(penalties),
             self._validate(),
-            *(net.norms() for net in nets),
+            *(norms_of(net) for net in nets),
         )
         totals, scores = losses.totals(means), scores.sum(axis=0)
         for k, *numbers in zip(
