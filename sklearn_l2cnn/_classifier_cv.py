@@ -186,8 +186,8 @@ class L2CNNClassifierCV(
 
     lr : float or mapping, default=1e-3
         Learning rate. A mapping ``{pattern: float}`` gives layers rates of their own,
-        by name as `alpha` does, such as ``{"fc*": 1e-2, "*": 1e-4}``; every layer is to
-        be meant. A schedule lowers all of them alike.
+        by name as `alpha` does, such as ``{"fc*": 1e-2, "*": 1e-4}``; every layer needs
+        one. A schedule lowers all of them alike.
 
     momentum : float, default=0.9
         Momentum of ``"sgd"`` and ``"sgdw"``, and of an optimizer class that takes one.

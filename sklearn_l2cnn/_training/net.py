@@ -32,7 +32,7 @@ from sklearn_l2cnn._training.progress import tell_ranks
 from sklearn_l2cnn._training.ranks import ALONE
 from sklearn_l2cnn._training.rates import (
     by_rate,
-    check_layers,
+    check_same_layers,
     rates_of,
     set_rates,
 )
@@ -405,7 +405,7 @@ class Net(PredictingNet):
 
     def follow(self, *, lr, **parameters):
         """Go on with other parameters of the constructor, and another learning rate."""
-        check_layers(lr, self.lr)
+        check_same_layers(lr, self.lr)
         vars(self).update(parameters)
         if self.lr != lr:
             self.lr = lr

@@ -145,7 +145,7 @@ def set_rates(optimizer, rates):
 # -- of every layer -------------------------------------------------------------------
 
 
-def check_layers(lr, before):
+def check_same_layers(lr, before):
     """Raise where rates are of other layers than those that a training began with."""
     layers = [list(r) if isinstance(r, dict) else None for r in (lr, before)]
     if layers[0] != layers[1]:

@@ -90,16 +90,7 @@ def once(factory, name, make):
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
     """What one process without torchrun comes to."""
-
-    def make(folder):
-        before, _shards._STEP = _shards._STEP, 1e3
-        try:
-            with torch_threads(1):
-                return rank_fits.run(rank_fits.FITS, folder)
-        finally:
-            _shards._STEP = before
-
-    return once(tmp_path_factory, "one", make)
+    return once(tmp_path_factory, "one", lambda where: alone(where, *rank_fits.FITS))
 
 
 @pytest.fixture(scope="module")
@@ -109,8 +100,6 @@ def dead(tmp_path_factory):
 
 
 def lose_a_rank(where):
-    if FORK is None:
-        pytest.skip("processes cannot fork")
     codes = forked(2, where, "died", RANK_FITS_DIE="1")
     assert codes == [0, 7]
     size, found = json.loads((where / "0.json").read_text())
@@ -120,6 +109,8 @@ def lose_a_rank(where):
 
 def forked(n, folder, *names, timeout=150, **more):
     """Run fits in ranks that are forks, which import nothing; return how they end."""
+    if FORK is None:
+        pytest.skip("processes cannot fork")
     ranks = [
         FORK.Process(target=as_rank, args=(f"{rank}/{n}", folder, names, more))
         for rank in range(n)
@@ -149,13 +140,8 @@ def of_two(tmp_path_factory, dead):
 
 @pytest.fixture(scope="module")
 def of_four(tmp_path_factory):
-    names = [*OF_FOUR, "norms"]
-
-    if FORK is None:
-        pytest.skip("processes cannot fork")
-
     def make(folder):
-        assert forked(4, folder, *names) == [0] * 4
+        assert forked(4, folder, *OF_FOUR, "norms") == [0] * 4
         return outcomes(4, folder)
 
     return once(tmp_path_factory, "four", make)
