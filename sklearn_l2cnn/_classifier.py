@@ -53,6 +53,9 @@ class L2CNNClassifier(
         - ``"elasticnet"``: a mixture of both, by `l1_ratio`;
         - ``"group"``: :math:`\sum_k \sqrt{d}\,\|W_k\|`, over the filters or units k of
           d weights each;
+        - ``"l2-sp"``: :math:`\frac{1}{2} \|W - W_0\|^2`, L2 towards the weights that
+          training starts from, where these were loaded by `pretrained`, are those of a
+          module, or with `warm_start` of the last fit; plain L2 for new layers;
 
         or an object with the few methods that :mod:`sklearn_l2cnn.penalties` describes.
         The absolute values of ``"l1"`` and the norms of ``"group"`` act by their

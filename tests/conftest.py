@@ -207,6 +207,13 @@ def double(input_shape, n_classes):
     return tiny(input_shape, n_classes).double()
 
 
+def drawn(make, *shape):
+    """Build a network with weights that are the same in every run of the tests."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return make(*shape)
+
+
 def quick(**parameters):
     """Return an estimator that takes a moment."""
     defaults = {"architecture": tiny, "max_epochs": 3, "random_state": 0}

@@ -34,6 +34,7 @@ from sklearn_l2cnn._estimator.network import (
     fit_callbacks,
     net_parameters,
     on_device,
+    starts_for,
 )
 from sklearn_l2cnn._estimator.parameters import learning_rate
 from sklearn_l2cnn._training.callbacks import EpochTasks
@@ -230,6 +231,7 @@ def _partial_fit(clf, X, y, classes, sample_weight, ranks):
         net.follow(
             lr=learning_rate(clf),
             frozen=freeze(net.module_, clf.freeze),
+            starts=net.starts or starts_for(clf, net.module_),
             **net_parameters(clf, summary, train, torch.device(net.device)),
         )
         last = lines(clf, 1) if ranks.is_first else []

@@ -21,6 +21,7 @@ from sklearn_l2cnn._training.rates import CosineRate, OneCycleRate, PlateauRate
 from sklearn_l2cnn._training.runtime import isolated, lowered_dtype
 from sklearn_l2cnn._utils.layers import compute_dtype
 from sklearn_l2cnn.architectures import build_network
+from sklearn_l2cnn.architectures._states import starts_of
 from sklearn_l2cnn.augmentation import plan_for, views_for
 
 # What a new network is made by.
@@ -46,14 +47,23 @@ def build_net(clf, data, device, start=None, parts=1):
     -------
     net : Net
     """
+    shape = data.summary.info.image_shape, len(data.summary.classes)
+
+    def again():
+        with isolated(data.seed ^ 1, torch.device("cpu")):
+            return new_network(clf, *shape)
+
     with isolated(data.seed, device):
         if start is None:
-            summary = data.summary
-            network = new_network(clf, summary.info.image_shape, len(summary.classes))
+            network = new_network(clf, *shape)
         else:
             network = copy.deepcopy(start.module_)
             start.frozen.let(network, trained=True)
-        net = _new_net(clf, network, data, device, parts).initialize()
+        if start is None or clf.warm_start:
+            starts = starts_for(clf, network, again if start is None else None)
+        else:  # on a path of alphas
+            starts = start.starts
+        net = _new_net(clf, network, data, device, parts, starts).initialize()
     check_optimizer(net.optimizer_, clf.optimizer, net.module_, net.lr)
     return net
 
@@ -101,7 +111,22 @@ def check_network(clf, what):
     )
 
 
-def _new_net(clf, network, data, device, parts):
+def starts_for(clf, network, again=None):
+    """Return what weights start from, where the penalty asks for that, else None.
+
+    Parameters
+    ----------
+    clf : L2CNNClassifier
+    network : torch.nn.Module
+    again : callable, default=None
+        Makes it again, of other random numbers; None where it was trained before.
+    """
+    if not objective_of(clf).from_start:
+        return None
+    return starts_of(network, None if again is None else again())
+
+
+def _new_net(clf, network, data, device, parts, starts):
     """Wrap a network into a skorch net."""
     views_for(clf.tta)  # or it raises
     n_classes = len(data.summary.classes)
@@ -114,6 +139,7 @@ def _new_net(clf, network, data, device, parts):
         frozen=freeze(network, clf.freeze),
         n_classes=n_classes,
         parts=parts,
+        starts=starts,
         made_by={name: vars(clf)[name] for name in NETWORK_PARAMETERS},
         lr=learning_rate(clf),
         max_epochs=epochs_of(clf, data.train),

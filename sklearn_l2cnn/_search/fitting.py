@@ -32,7 +32,6 @@ from sklearn_l2cnn._estimator.network import (
 from sklearn_l2cnn._search.progress import Progress
 from sklearn_l2cnn._search.tasks import Mapped, SentOnce, again_if_lost
 from sklearn_l2cnn._training.checkpoint import written
-from sklearn_l2cnn._training.regularization import strengths
 from sklearn_l2cnn._training.runtime import isolated
 from sklearn_l2cnn._training.stacked.batches import batches_kind
 from sklearn_l2cnn._training.stacked.network import signature
@@ -395,8 +394,7 @@ class _StackedFold:
                 reason = why_one_by_one(net, fit_callbacks(clf, net))
                 if reason is not None:
                     return reason
-                if net.objective.penalty is not None:  # a pattern may match no layer
-                    strengths(net.module_, net.objective.alpha, net.objective.penalize)
+                net.regularization()  # or it raises: a pattern may match no layer
                 if self.tensors is None:
                     self.tensors = on_device(
                         clf, net, self.data.summary, self.data.train, self.data.valid

@@ -237,6 +237,12 @@ def listens(callbacks, hook):
     )
 
 
+def hooks_of_steps(net):
+    """Return what callbacks of a training do before every step."""
+    hooks = (getattr(called, "before_step", None) for _, called in net.all_callbacks_)
+    return [partial(hook, net) for hook in hooks if hook is not None]
+
+
 def missing_score(name, error, history):
     """Say which score a callback asked the history for that it does not have.
 

@@ -2,7 +2,6 @@
 
 import copy
 from contextlib import ExitStack, contextmanager
-from functools import partial
 
 import torch
 from skorch.callbacks import EpochTimer
@@ -20,6 +19,7 @@ from sklearn_l2cnn._training.callbacks import (
     callbacks_of,
     followed,
     holds_scheduler,
+    hooks_of_steps,
     missing_score,
     take_back_rates,
 )
@@ -41,7 +41,7 @@ from sklearn_l2cnn._training.records import (
     record_training,
     record_validation,
 )
-from sklearn_l2cnn._training.regularization import Regularization, strengths
+from sklearn_l2cnn._training.regularization import Regularization
 from sklearn_l2cnn._training.runtime import isolated, torch_threads
 from sklearn_l2cnn._training.step import (
     Listeners,
@@ -55,7 +55,7 @@ from sklearn_l2cnn._utils.seeds import draw_seeds
 # What calls to partial_fit may change, see `Net.follow`.
 _FOLLOWED = (
     *("lr", "mean", "scale", "objective", "frozen", "augment", "lower", "batch_size"),
-    *("threads", "record"),
+    *("threads", "record", "starts"),
 )
 
 
@@ -89,6 +89,8 @@ class Net(PredictingNet):
         Whether steps on CUDA are recorded once and replayed.
     parts : int, default=1
         In how many the gradient of a batch is added up on a device, for want of memory.
+    starts : dict of Tensor, default=None
+        What parameters started from, by name, for a penalty on the way from there.
     **kwargs
         As for `PredictingNet`.
     """
@@ -106,6 +108,7 @@ class Net(PredictingNet):
         threads=None,
         record=True,
         parts=1,
+        starts=None,
         **kwargs,
     ):
         super().__init__(module, **kwargs)
@@ -118,6 +121,7 @@ class Net(PredictingNet):
         self.threads = threads
         self.record = record
         self.parts = parts
+        self.starts = starts
         self.n_earlier_, self.interrupted_, self.all_callbacks_ = 0, None, None
         self.ranks_ = ALONE
 
@@ -281,11 +285,9 @@ class Net(PredictingNet):
 
     def regularization(self):
         """Return what acts on the weights in every step."""
-        objective, groups = self.objective, []
-        if objective.penalty is not None:
-            groups = strengths(self.module_, objective.alpha, objective.penalize)
         trained = [p for p in self.module_.parameters() if p.requires_grad]
-        return Regularization(objective, groups, trained, self.optimizer_)
+        groups = self.objective.groups(self.module_, self.starts)
+        return Regularization(self.objective, groups, trained, self.optimizer_)
 
     def _on_gradient(self, batch):
         named = TeeGenerator(self.get_all_learnable_params())
@@ -316,7 +318,7 @@ class Net(PredictingNet):
 
     def _train_epoch(self, steps, dataset, follows_batches):
         batches = self.get_iterator(dataset, training=True)
-        hooks = self.hooks_of_steps()
+        hooks = hooks_of_steps(self)
 
         def prepare():
             if not self.module_.training:  # a callback may have looked at predictions
@@ -332,12 +334,6 @@ class Net(PredictingNet):
             losses = steps.epoch(batches, prepare)
         self.history.record("train_batch_count", len(batches))
         return losses
-
-    def hooks_of_steps(self):
-        """Return what is called before every step."""
-        named = self.all_callbacks_
-        hooks = (getattr(called, "before_step", None) for _, called in named)
-        return [partial(hook, self) for hook in hooks if hook is not None]
 
     def _followed_epoch(self, steps, batches, prepare):
         """Take the steps of an epoch, and call the callbacks of batches."""

@@ -48,6 +48,7 @@ def state_of_net(net):
         **state_of_network(net.module_, recipe),
         "history": [dict(row) for row in net.history_],
         "memory": None if optimizer is None else in_arrays(optimizer.state_dict()),
+        "starts": None if optimizer is None else in_arrays(net.starts),
     }
 
 
@@ -73,6 +74,7 @@ def parts_of_state(state):
     network = network_of_state(others)
     for name in _DTYPES:
         others[name] = others[name] and getattr(torch, others[name])
+    others["starts"] = in_tensors(others["starts"])
     others["history_"] = History()
     others["history_"].extend(history)
     # skorch's own rule

@@ -1,8 +1,10 @@
 """What is minimised with the loss of the data, and how a step does it.
 
-Penalised parameters come in groups ``(alpha, weights)``: a strength and the weights
-that it is for. The strength is a number or, for many networks trained as one, a tensor
-with an entry for every filter. Nothing here waits for the device.
+Penalised parameters come in groups ``(alpha, weights, starts)``: a strength, the
+weights that it is for and, where the penalty is on their way from where they started,
+what they started from, else None. The strength is a number or, for many networks
+trained as one, a tensor with an entry for every filter. Nothing here waits for the
+device.
 """
 
 from typing import NamedTuple
@@ -39,6 +41,18 @@ class Objective(NamedTuple):
     label_smoothing: float
     gradient_clip: object
 
+    @property
+    def from_start(self):
+        """Whether the penalty is on the way of weights from where they started."""
+        return getattr(self.penalty, "from_start", False)
+
+    def groups(self, module, starts=None):
+        """Return the parameters of a network that are penalised; see `strengths`."""
+        if self.penalty is None:
+            return []
+        starts = starts if self.from_start else None
+        return strengths(module, self.alpha, self.penalize, starts)
+
 
 class Regularization:
     """What acts on the weights in every step of one training.
@@ -51,7 +65,7 @@ class Regularization:
     Parameters
     ----------
     objective : Objective
-    groups : list of tuple (alpha, list of torch.nn.Parameter)
+    groups : list of tuple (alpha, list of torch.nn.Parameter, list of Tensor or None)
     trained : list of torch.nn.Parameter
     optimizer : torch.optim.Optimizer
     clip : callable, default=torch.nn.utils.clip_grad_norm_
@@ -125,7 +139,7 @@ class Regularization:
 # -- which parameters, and how strongly -----------------------------------------------
 
 
-def strengths(module, alpha, penalize="weights"):
+def strengths(module, alpha, penalize="weights", starts=None):
     """Group the penalised parameters of a network by the strength of their penalty.
 
     Parameters
@@ -138,22 +152,31 @@ def strengths(module, alpha, penalize="weights"):
         ``"weights"`` are the parameters of two or more dimensions: the kernels of
         convolutions and the matrices of dense layers. A callable says of
         ``(name, parameter)`` whether it is penalised.
+    starts : dict of Tensor, default=None
+        What parameters started from, by name.
 
     Returns
     -------
-    groups : list of tuple (float, list of torch.nn.Parameter)
+    groups : list of tuple (float, list of torch.nn.Parameter, list of Tensor or None)
         Of positive strength. A parameter that layers share counts once.
     """
     chosen = _penalized(module, penalize)
-    if not hasattr(alpha, "items"):
-        return [(alpha, [weight for _, weight in chosen])] if alpha and chosen else []
-    found = by_pattern(alpha, [layer_of(name) for name, _ in chosen], "alpha")
-    weights = {pattern: [] for pattern in alpha}
-    for name, weight in chosen:
-        if layer_of(name) in found:
-            weights[found[layer_of(name)]].append(weight)
-    # every pattern means a layer, or `by_pattern` has raised
-    return [(alpha[pattern], own) for pattern, own in weights.items() if alpha[pattern]]
+    layers = [layer_of(name) for name, _ in chosen]
+    if hasattr(alpha, "items"):
+        found = by_pattern(alpha, layers, "alpha")
+    else:
+        alpha, found = {"*": alpha}, dict.fromkeys(layers, "*")
+    groups = []
+    for pattern, strength in alpha.items():
+        own = [
+            both
+            for both, layer in zip(chosen, layers, strict=True)
+            if found.get(layer) == pattern
+        ]
+        if strength and own:
+            began = starts and [starts[name].to(weight) for name, weight in own]
+            groups.append((strength, [weight for _, weight in own], began))
+    return groups
 
 
 def _penalized(module, penalize):
@@ -180,13 +203,18 @@ def _penalized(module, penalize):
 # -- what a penalty does in a step ----------------------------------------------------
 
 
+def way(weights, starts):
+    """Return weights, or where they have starts how far they are from these."""
+    return weights if starts is None else torch._foreach_sub(weights, starts)
+
+
 def total_value(penalty, groups, device=None):
     """Return the penalty of all weights on a device, each times its strength."""
     total = torch.zeros((), device=device)
     with torch.no_grad():
-        for alpha, weights in groups:
-            for weight in weights:
-                total = total + alpha * penalty.value(weight)
+        for alpha, weights, starts in groups:
+            for part in way(weights, starts):
+                total = total + alpha * penalty.value(part)
     return total
 
 
@@ -198,13 +226,13 @@ def add_gradients(penalty, groups):
     """
     if not hasattr(penalty, "gradient"):
         return
-    for alpha, weights in groups:
+    for alpha, weights, starts in groups:
         for weight in weights:
             if weight.grad is None:
                 weight.grad = torch.zeros_like(weight)
         with torch.no_grad():
             gradients = [weight.grad for weight in weights]
-            penalties = [penalty.gradient(weight) for weight in weights]
+            penalties = [penalty.gradient(part) for part in way(weights, starts)]
             if isinstance(alpha, torch.Tensor):
                 for gradient, part in zip(gradients, penalties, strict=True):
                     gradient.addcmul_(part, alpha)
@@ -231,9 +259,9 @@ def decays(penalty, groups, rate_of):
         return []
     with torch.no_grad():
         return [
-            (weight, penalty.gradient(weight) * (alpha * rate_of(weight)))
-            for alpha, weights in groups
-            for weight in weights
+            (weight, penalty.gradient(part) * (alpha * rate_of(weight)))
+            for alpha, weights, starts in groups
+            for weight, part in zip(weights, way(weights, starts), strict=True)
         ]
 
 
@@ -250,12 +278,18 @@ def shrink(penalty, groups, step_of):
     if not hasattr(penalty, "prox"):
         return
     with torch.no_grad():
-        for alpha, weights in groups:
-            for weight in weights:
+        for alpha, weights, starts in groups:
+            parts = way(weights, starts)
+            shrunk = []
+            for weight, part in zip(weights, parts, strict=True):
                 step = alpha * step_of(weight)
                 # one step for all numbers, or one for each
                 step = step.expand_as(weight) if step.ndim else step
-                weight.copy_(penalty.prox(weight, step))
+                shrunk.append(penalty.prox(part, step))
+            if starts is not None:
+                torch._foreach_add_(shrunk, starts)
+            for weight, new in zip(weights, shrunk, strict=True):
+                weight.copy_(new)
 
 
 def project(weights, max_norm):

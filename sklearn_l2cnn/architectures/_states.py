@@ -102,6 +102,30 @@ def _without(state, layer):
     return {key: state[key] for key in state if key.rpartition(".")[0] != layer}
 
 
+def starts_of(network, again=None):
+    """Return what the parameters of a network start from, by name.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Not trained yet.
+    again : torch.nn.Module, default=None
+        The same, made with other random numbers: what differs in it was drawn, and
+        starts from 0. None means that nothing was.
+
+    Returns
+    -------
+    starts : dict of Tensor
+    """
+    starts = {
+        name: weight.detach().clone() for name, weight in network.named_parameters()
+    }
+    for name, weight in () if again is None else again.named_parameters():
+        if not torch.equal(starts[name], weight):
+            starts[name].zero_()
+    return starts
+
+
 def load_state(network, state):
     """Load the weights of a state without mismatches into a network.
 

@@ -16,6 +16,7 @@ from sklearn_l2cnn._utils.layers import contiguous
 from sklearn_l2cnn._utils.sklearn_compat import Interval, validate_params
 from sklearn_l2cnn._utils.surroundings import undisturbed
 from sklearn_l2cnn._utils.unwrapping import FROZEN, unwrap
+from sklearn_l2cnn.architectures._states import starts_of
 from sklearn_l2cnn.feature_selection._links import find_links
 from sklearn_l2cnn.feature_selection._removal import filter_norms, remove, silence
 
@@ -208,6 +209,7 @@ def _remove_all(links):
 def _update_optimizer(net):
     """Make the optimizer of a net train the pruned network."""
     net.module = net.module_
+    net.starts = net.starts and starts_of(net.module_)
     optimizer = net.optimizer_
     optimizer.state.clear()  # its shapes are those before pruning
     known = {id(p) for group in optimizer.param_groups for p in group["params"]}

@@ -19,13 +19,16 @@ both. It has ``value`` and at least one of the other two:
 Each method gets one parameter at a time, at a strength of 1, and no gradient is
 recorded. The first dimension of a parameter counts its filters or units. An attribute
 ``by_filter`` that is true says that every filter is treated by itself: then a search
-over alpha can train networks with this penalty together.
+over alpha can train networks with this penalty together. With an attribute
+``from_start`` that is true, the methods get what weights have become since the
+training started, :math:`W - W_0`, as :class:`L2SP` explains.
 """
 
 from sklearn_l2cnn.penalties._elasticnet import ElasticNet
 from sklearn_l2cnn.penalties._group import Group
 from sklearn_l2cnn.penalties._l1 import L1
 from sklearn_l2cnn.penalties._l2 import L2
+from sklearn_l2cnn.penalties._l2sp import L2SP
 from sklearn_l2cnn.penalties._registry import build_penalty, list_penalties
 
-__all__ = ["L1", "L2", "ElasticNet", "Group", "build_penalty", "list_penalties"]
+__all__ = ["L1", "L2", "L2SP", "ElasticNet", "Group", "build_penalty", "list_penalties"]

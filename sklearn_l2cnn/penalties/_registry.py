@@ -6,8 +6,15 @@ from sklearn_l2cnn.penalties._elasticnet import ElasticNet
 from sklearn_l2cnn.penalties._group import Group
 from sklearn_l2cnn.penalties._l1 import L1
 from sklearn_l2cnn.penalties._l2 import L2
+from sklearn_l2cnn.penalties._l2sp import L2SP
 
-PENALTIES = {"l2": L2, "l1": L1, "elasticnet": ElasticNet, "group": Group}
+PENALTIES = {
+    "l2": L2,
+    "l1": L1,
+    "elasticnet": ElasticNet,
+    "group": Group,
+    "l2-sp": L2SP,
+}
 
 
 def list_penalties():
@@ -21,7 +28,7 @@ def list_penalties():
     --------
     >>> from sklearn_l2cnn.penalties import list_penalties
     >>> list_penalties()
-    ['l2', 'l1', 'elasticnet', 'group']
+    ['l2', 'l1', 'elasticnet', 'group', 'l2-sp']
     """
     return [*PENALTIES]
 

@@ -27,7 +27,7 @@ from sklearn_l2cnn._training.net import Net
 from sklearn_l2cnn._training.upload import Upload
 from sklearn_l2cnn._utils.devices import CudaRecorder, OutOfMemory
 from sklearn_l2cnn.augmentation import NAMES
-from tests.conftest import SmallNet, tiny
+from tests.conftest import SmallNet, drawn, tiny
 from tests.pretended import is_pretended
 
 # -- uploads --------------------------------------------------------------------------
@@ -127,6 +127,7 @@ CONFIGURATIONS = {
     "l1": {"architecture": tiny, "penalty": "l1"},
     "l1 with sgd": {"architecture": tiny, "penalty": "l1", "optimizer": "sgd"},
     "group": {"architecture": tiny, "penalty": "group"},
+    "l2-sp": {"architecture": drawn(tiny, (1, 8, 8), 10), "penalty": "l2-sp"},
     "decoupled": {"architecture": tiny, "optimizer": "adamw"},
     "by layer": {
         "architecture": tiny,

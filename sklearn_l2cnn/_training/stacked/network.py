@@ -116,7 +116,7 @@ class StackedNetwork:
         self.training = True
         self.steps = 0
         self.parameters = [
-            nn.Parameter(_joined(tensors), requires_grad=tensors[0].requires_grad)
+            nn.Parameter(joined(tensors), requires_grad=tensors[0].requires_grad)
             for tensors in zip(*(m.parameters() for m in modules), strict=True)
         ]
         self.states = {}
@@ -234,7 +234,7 @@ def _pool_first(layers):
     return layers
 
 
-def _joined(tensors):
+def joined(tensors):
     """Lay tensors one after the other, kernels in memory channels last."""
     joined = torch.cat([tensor.detach() for tensor in tensors])
     if joined.ndim == 4:

@@ -9,6 +9,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from sklearn_l2cnn._training.batches import TrainingTensors
+from sklearn_l2cnn._training.callbacks import hooks_of_steps
 from sklearn_l2cnn._training.divergence import (
     Diverged,
     check_epoch,
@@ -23,18 +24,18 @@ from sklearn_l2cnn._training.records import (
     record_training,
     record_validation,
 )
-from sklearn_l2cnn._training.regularization import (
-    Regularization,
-    strengths,
-    total_value,
-)
+from sklearn_l2cnn._training.regularization import Regularization, total_value
 from sklearn_l2cnn._training.shards import whole_gradient
 from sklearn_l2cnn._training.stacked.batches import (
     FoldBatches,
     side_by_side,
     training_batches,
 )
-from sklearn_l2cnn._training.stacked.network import StackedNetwork, why_not_stacked
+from sklearn_l2cnn._training.stacked.network import (
+    StackedNetwork,
+    joined,
+    why_not_stacked,
+)
 from sklearn_l2cnn._training.step import EagerSteps
 from sklearn_l2cnn._utils.devices import read
 from sklearn_l2cnn._utils.seeds import draw_seeds
@@ -278,7 +279,7 @@ class StackedTraining:
         self.steps = EagerSteps(
             self.loss, whole_gradient, regularization, with_objective=False
         )
-        self.hooks = [hook for net in nets for hook in net.hooks_of_steps()]
+        self.hooks = [hook for net in nets for hook in hooks_of_steps(net)]
 
     def _notify(self, name, k):
         data = self.fold_of[k].data
@@ -419,26 +420,32 @@ def _strengths(nets, trained):
 
     Returns
     -------
-    groups : list of list of tuple (float, list of Tensor)
+    groups : list of list of tuple (float, list of Tensor, list of Tensor or None)
         Of each network, of what is in its loss.
-    stacked : list of tuple (Tensor, list of torch.nn.Parameter)
+    stacked : list of tuple (Tensor, list of torch.nn.Parameter, list of Tensor or None)
         For each parameter of the stack, the strengths as a column.
     """
-    objective = nets[0].objective
-    if objective.penalty is None:
-        return [[] for _ in nets], []
     groups, alphas = [], [[0.0] * len(nets) for _ in trained]
     for k, net in enumerate(nets):
-        found = strengths(net.module_, net.objective.alpha, objective.penalize)
-        groups.append([] if objective.decoupled else found)
+        found = net.objective.groups(net.module_, net.starts)
+        groups.append([] if net.objective.decoupled else found)
         own = [p for p in net.module_.parameters() if p.requires_grad]
         place = {id(parameter): place for place, parameter in enumerate(own)}
-        for alpha, weights in found:
+        for alpha, weights, _ in found:
             for weight in weights:
                 alphas[place[id(weight)]][k] = alpha
+    starts = [None] * len(trained)
+    if nets[0].objective.from_start:
+        named = nets[0].module_.named_parameters()
+        names = [name for name, p in named if p.requires_grad]
+        starts = [[joined([net.starts[name] for net in nets])] for name in names]
     stacked = [
-        (_by_row(torch.tensor(own, dtype=torch.float64), weight).to(weight), [weight])
-        for own, weight in zip(alphas, trained, strict=True)
+        (
+            _by_row(torch.tensor(own, dtype=torch.float64), weight).to(weight),
+            [weight],
+            began and [part.to(weight) for part in began],
+        )
+        for own, weight, began in zip(alphas, trained, starts, strict=True)
         if any(own)
     ]
     return groups, stacked

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.conftest import double
+from tests.conftest import double, drawn
 from tests.training.stacked.both_ways import (
     assert_same,
     averaged,
@@ -42,6 +42,7 @@ def images(digits):
         {"penalty": "l1"},
         {"penalty": "group", "optimizer": "sgd"},
         {"penalty": "elasticnet", "optimizer": "adamw"},
+        {"penalty": "l2-sp", "architecture": drawn(double, (1, 8, 8), 4)},
         {"penalty": None},
         {"optimizer": "adamw", "penalize": "all"},
         {"optimizer": "sgdw", "lr_schedule": "cosine"},
