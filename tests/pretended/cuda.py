@@ -55,19 +55,21 @@ def _install():
 
 
 def pytest_collection_modifyitems(items):
-    """Mark the tests that fail here and may.
+    """Mark the tests that fail here, and those that may: by chance they agree.
 
-    Some of them pass on some processors: the device computes with the CPU's kernels.
+    On some processors more do than on others: the device computes with the CPU's
+    kernels.
     """
     import pytest
 
-    from tests.pretended.reasons import REASONS
+    from tests.pretended.reasons import BY_CHANCE, REASONS
 
     for item in items:
         for start, reason in REASONS.items():
             named = item.nodeid.removeprefix("tests/").startswith(start)
             if named and not (WHY_NOT or item.get_closest_marker("gpu")):
-                item.add_marker(pytest.mark.xfail(reason=reason, strict=False))
+                strict = reason not in BY_CHANCE
+                item.add_marker(pytest.mark.xfail(reason=reason, strict=strict))
 
 
 WHY_NOT = _install()

@@ -4,6 +4,7 @@ Anything else that fails there is a defect, of the package or of the pretended d
 """
 
 _HOST = "it computes with the network, now on the device, and tensors of the CPU"
+_SHARED = f"{_HOST}, unless it is the first to look at it"
 _RATE = (
     "it asks for 1e-9, or for bits, where one training is recorded and the other is "
     "not: recorded steps read their rate as float32"
@@ -21,6 +22,12 @@ _COMPANY = (
 _CPU = "it reads what is said of the CPU"
 _PICKLE = "a pickle shows which of two equal devices is the same object"
 
+# Of numbers that may agree by chance, as some do on some processors, and of networks
+# that may not be on the device yet.
+BY_CHANCE = {_RATE, _THREADS, _CHUNKS, _COMPANY, _SHARED}
+
+_SGD = "test_sgd_is_torchs_sgd_with_weight_decay_on_the_weights[False"
+
 # By the beginnings of the names of tests.
 REASONS = {
     "feature_extraction/test_features.py::test_features_do_not_depend": _COMPANY,
@@ -36,13 +43,13 @@ REASONS = {
     "feature_selection/test_pruned_classifier.py::test_a_penalised_network": _HOST,
     "feature_selection/test_pruned_classifier.py::test_frozen_layers_stay": _HOST,
     "feature_selection/test_pruned_classifier.py::test_layers_by_name": _HOST,
-    "inspection/test_image_displays.py::test_activations_are_the_outputs": _HOST,
+    "inspection/test_image_displays.py::test_activations_are_the_outputs": _SHARED,
     "inspection/test_image_displays.py::test_grey_kernels_are_grey": _HOST,
     "inspection/test_inside.py::test_a_network_is_found_inside_of_wrappers": _HOST,
     "inspection/test_saliency.py::test_grad_cam_is_a_weighted_sum_of_maps": _HOST,
     "inspection/test_saliency.py::test_network_and_generators_are_not": _HOST,
     "inspection/test_saliency_captum.py::": _HOST,
-    "estimator/test_objective.py::test_sgd_is_torchs_sgd_with_weight_decay": _HOST,
+    f"estimator/test_objective.py::{_SGD}": _HOST,
     "estimator/test_reproducible.py::test_another_process_gives_the_same": _PROCESS,
     "estimator/test_reproducible.py::test_any_n_jobs[early stopping-loky]": _PROCESS,
     "estimator/test_reproducible.py::test_any_n_jobs[norm and dropout-loky]": _PROCESS,
@@ -70,7 +77,6 @@ REASONS = {
     "training/test_analysis.py::test_others_use_the_threads_of_torch": _THREADS,
     "training/test_callbacks.py::test_a_training_ends_with_the_best": _HOST,
     "training/test_callbacks.py::test_layers_that_are_trained_later": _HOST,
-    "training/test_callbacks.py::test_a_net_is_pickled_while_it_trains": _HOST,
     "training/test_callbacks.py::test_one_cycle": _RATE,
     "training/test_callbacks.py::test_scores_of_skorch_do_not_change": _RATE,
     "training/test_chunks.py::test_a_norm_over_the_batch": _CHUNKS,
