@@ -3,8 +3,9 @@
 python -m benchmarks.bench_cluster [--full] [--data DIR] [--task NAME] [--repeats N]
 
 The cluster is one of this machine, and has begun: both kinds of processes have searched
-once. `GridSearchCV` sends what it has to each task; `L2CNNClassifierCV` trains its
-networks one by one here, as a callback follows each.
+once. Its workers do not sample what they do, as docs/clusters.md says. `GridSearchCV`
+sends what it has to each task; `L2CNNClassifierCV` trains its networks one by one here,
+as a callback follows each.
 """
 
 import importlib.util
@@ -25,9 +26,11 @@ DASK, LOKY = "dask", "loky"  # as joblib calls them
 @contextmanager
 def cluster():
     """Start two workers of one thread each, and end them."""
+    import dask
     from distributed import Client, LocalCluster
 
     with (
+        dask.config.set({"distributed.worker.profile.enabled": False}),
         LocalCluster(
             n_workers=2,
             threads_per_worker=1,

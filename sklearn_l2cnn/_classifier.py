@@ -55,7 +55,7 @@ class L2CNNClassifier(
           d weights each;
         - ``"l2-sp"``: :math:`\frac{1}{2} \|W - W_0\|^2`, L2 towards the weights that
           training starts from, where these were loaded by `pretrained`, are those of a
-          module, or with `warm_start` of the last fit; plain L2 for new layers;
+          module, or of a fit that this one goes on from; plain L2 for new layers;
 
         or an object with the few methods that :mod:`sklearn_l2cnn.penalties` describes.
         The absolute values of ``"l1"`` and the norms of ``"group"`` act by their
@@ -166,6 +166,21 @@ class L2CNNClassifier(
     batch_size : int or "auto", default="auto"
         Images in a step. ``"auto"`` is the power of two below n / 400 for n distinct
         images, but at least 32 and at most 256.
+
+    accumulate : int, default=1
+        Batches whose gradients are added up for a step, which is then one for
+        ``accumulate * batch_size`` images in the memory of `batch_size`. Norms over the
+        batch see `batch_size` images; of other networks the step is that of a larger
+        batch, on a CPU bit for bit.
+
+    average : float, "swa" or None, default=None
+        Which average of the weights is validated after an epoch, predicts and is what
+        stays, while training goes on with the weights themselves. A decay d below 1:
+        after step t the average moves by the part ``max(1 - d, 1 / t)`` towards the
+        weights, so that it is exponential once there are more than 1 / (1 - d) steps;
+        1 is the mean of all steps. ``"swa"`` is the mean over the ends of the epochs in
+        the last quarter of `max_epochs`, for a learning rate that stays high. What
+        batch norms have counted is averaged alike.
 
     max_epochs : int or "auto", default="auto"
         Passes over the training set. ``"auto"`` is 20, or as many as 250 steps take
@@ -411,6 +426,8 @@ class L2CNNClassifier(
         momentum=0.9,
         lr_schedule="auto",
         batch_size="auto",
+        accumulate=1,
+        average=None,
         max_epochs="auto",
         label_smoothing=0.0,
         gradient_clip=None,
@@ -450,6 +467,8 @@ class L2CNNClassifier(
         self.momentum = momentum
         self.lr_schedule = lr_schedule
         self.batch_size = batch_size
+        self.accumulate = accumulate
+        self.average = average
         self.max_epochs = max_epochs
         self.label_smoothing = label_smoothing
         self.gradient_clip = gradient_clip
@@ -513,8 +532,8 @@ class L2CNNClassifier(
         """Go over some images once, going on from where the last call ended.
 
         The statistics that pixels are standardised with, and the totals of a balanced
-        `class_weight`, are those of all images so far. `early_stopping` and
-        `max_epochs` play no part.
+        `class_weight`, are those of all images so far. `early_stopping`,
+        `max_epochs` and `average` play no part.
 
         Parameters
         ----------

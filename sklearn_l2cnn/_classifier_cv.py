@@ -95,6 +95,9 @@ class L2CNNClassifierCV(
         - ``"elasticnet"``: a mixture of both, by `l1_ratio`;
         - ``"group"``: :math:`\sum_k \sqrt{d}\,\|W_k\|`, over the filters or units k of
           d weights each;
+        - ``"l2-sp"``: :math:`\frac{1}{2} \|W - W_0\|^2`, L2 towards the weights that
+          training starts from, where these were loaded by `pretrained`, are those of a
+          module, or of a fit that this one goes on from; plain L2 for new layers;
 
         or an object with the few methods that :mod:`sklearn_l2cnn.penalties` describes.
         The absolute values of ``"l1"`` and the norms of ``"group"`` act by their
@@ -204,6 +207,21 @@ class L2CNNClassifierCV(
     batch_size : int or "auto", default="auto"
         Images in a step. ``"auto"`` is the power of two below n / 400 for n distinct
         images, but at least 32 and at most 256.
+
+    accumulate : int, default=1
+        Batches whose gradients are added up for a step, which is then one for
+        ``accumulate * batch_size`` images in the memory of `batch_size`. Norms over the
+        batch see `batch_size` images; of other networks the step is that of a larger
+        batch, on a CPU bit for bit.
+
+    average : float, "swa" or None, default=None
+        Which average of the weights is validated after an epoch, predicts and is what
+        stays, while training goes on with the weights themselves. A decay d below 1:
+        after step t the average moves by the part ``max(1 - d, 1 / t)`` towards the
+        weights, so that it is exponential once there are more than 1 / (1 - d) steps;
+        1 is the mean of all steps. ``"swa"`` is the mean over the ends of the epochs in
+        the last quarter of `max_epochs`, for a learning rate that stays high. What
+        batch norms have counted is averaged alike.
 
     max_epochs : int or "auto", default="auto"
         Passes over the training set. ``"auto"`` is 20, or as many as 250 steps take
@@ -471,6 +489,8 @@ class L2CNNClassifierCV(
         momentum=0.9,
         lr_schedule="auto",
         batch_size="auto",
+        accumulate=1,
+        average=None,
         max_epochs="auto",
         label_smoothing=0.0,
         gradient_clip=None,
@@ -515,6 +535,8 @@ class L2CNNClassifierCV(
         self.momentum = momentum
         self.lr_schedule = lr_schedule
         self.batch_size = batch_size
+        self.accumulate = accumulate
+        self.average = average
         self.max_epochs = max_epochs
         self.label_smoothing = label_smoothing
         self.gradient_clip = gradient_clip

@@ -42,6 +42,7 @@ from sklearn_l2cnn._training.checkpoint import written
 from sklearn_l2cnn._training.freezing import freeze
 from sklearn_l2cnn._training.progress import EpochLines
 from sklearn_l2cnn._training.ranks import ALONE, ranks_of_process
+from sklearn_l2cnn._training.rates import follow_net
 from sklearn_l2cnn._training.records import quality_of
 from sklearn_l2cnn._utils.devices import (
     BatchTooLarge,
@@ -167,7 +168,7 @@ def _trained(clf, data, device, start, callbacks, ranks, parts):
     """Train a network on a device, from the first epoch or from a checkpoint."""
     net = build_net(clf, data, device, start, parts)
     if start is not None:
-        net.follow_net(start)
+        follow_net(net, start)
     sets, seeds = [data.train, data.valid], [data.seed, data.order_seed]
     ranks.check_alike(lambda: given_to_ranks(clf, net, data.summary, sets, seeds))
     tensors = on_device(clf, net, data.summary, data.train, data.valid)

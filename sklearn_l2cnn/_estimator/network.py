@@ -8,6 +8,7 @@ import torch
 from sklearn_l2cnn._data.weights import class_factors, normalized_weights
 from sklearn_l2cnn._estimator.optimizers import check_optimizer, optimizer_parameters
 from sklearn_l2cnn._estimator.parameters import learning_rate, objective_of
+from sklearn_l2cnn._training.averaging import AveragedWeights
 from sklearn_l2cnn._training.batches import (
     TrainingTensors,
     auto_batch_size,
@@ -164,6 +165,7 @@ def net_parameters(clf, summary, train, device):
         "threads": clf.threads,
         "record": clf.cuda_graph,
         "batch_size": _batch_size_of(clf, train),
+        "accumulate": int(clf.accumulate),
     }
 
 
@@ -175,19 +177,23 @@ def epochs_of(clf, train):
 
 
 def _batch_size_of(clf, train):
-    if clf.batch_size != "auto":
-        return int(clf.batch_size)
-    return auto_batch_size(len(train.rows))
+    """Return how many images a step is taken for."""
+    size = clf.batch_size
+    size = auto_batch_size(len(train.rows)) if size == "auto" else int(size)
+    return size * int(clf.accumulate)
 
 
 def fit_callbacks(clf, net):
-    """Return the callbacks of a fit alone: of the learning rate, of early stopping."""
+    """Return the callbacks of a fit alone: of rates, averages, early stopping."""
     schedule = clf.lr_schedule
     if schedule == "auto":
         own = holds_scheduler(net.callbacks_)
         adaptive = clf.optimizer in ("adam", "adamw")
         schedule = "cosine" if adaptive and not own else None
     callbacks = [(schedule, _RATES[schedule](net.max_epochs))] if schedule else []
+    if clf.average is not None:
+        averaged = AveragedWeights(clf.average, net.max_epochs)
+        callbacks.append(("average", averaged))
     if clf.early_stopping:
         callbacks.append(("best_weights", BestWeights(clf.n_iter_no_change, clf.tol)))
     return callbacks

@@ -42,6 +42,8 @@ CONSTRAINTS = {
     "momentum": [_SHARE],
     "lr_schedule": [StrOptions({"auto", "cosine", "onecycle", "plateau"}), None],
     "batch_size": [StrOptions({"auto"}), _COUNT],
+    "accumulate": [_COUNT],
+    "average": [StrOptions({"swa"}), Interval(Real, 0, 1, closed="right"), None],
     "max_epochs": [StrOptions({"auto"}), _COUNT],
     "label_smoothing": [_SHARE],
     "gradient_clip": [_POSITIVE, None],

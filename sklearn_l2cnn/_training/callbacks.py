@@ -237,9 +237,20 @@ def listens(callbacks, hook):
     )
 
 
-def hooks_of_steps(net):
-    """Return what callbacks of a training do before every step."""
-    hooks = (getattr(called, "before_step", None) for _, called in net.all_callbacks_)
+def own_hooks(net, name):
+    """Return what callbacks of our own do in a training where skorch has no hook.
+
+    Parameters
+    ----------
+    net : Net
+    name : {"before_step", "after_steps"}
+        Before every step, and after those of an epoch, before it is validated.
+
+    Returns
+    -------
+    hooks : list of callable
+    """
+    hooks = (getattr(called, name, None) for _, called in net.all_callbacks_)
     return [partial(hook, net) for hook in hooks if hook is not None]
 
 

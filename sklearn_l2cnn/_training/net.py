@@ -18,9 +18,8 @@ from sklearn_l2cnn._training.callbacks import (
     are_the_same,
     callbacks_of,
     followed,
-    holds_scheduler,
-    hooks_of_steps,
     missing_score,
+    own_hooks,
     take_back_rates,
 )
 from sklearn_l2cnn._training.divergence import check_epoch, check_kept, norms_of
@@ -55,7 +54,7 @@ from sklearn_l2cnn._utils.seeds import draw_seeds
 # What calls to partial_fit may change, see `Net.follow`.
 _FOLLOWED = (
     *("lr", "mean", "scale", "objective", "frozen", "augment", "lower", "batch_size"),
-    *("threads", "record", "starts"),
+    *("threads", "record", "starts", "accumulate"),
 )
 
 
@@ -89,6 +88,8 @@ class Net(PredictingNet):
         Whether steps on CUDA are recorded once and replayed.
     parts : int, default=1
         In how many the gradient of a batch is added up on a device, for want of memory.
+    accumulate : int, default=1
+        In how many the gradient of a batch is added up because the user says so.
     starts : dict of Tensor, default=None
         What parameters started from, by name, for a penalty on the way from there.
     **kwargs
@@ -108,6 +109,7 @@ class Net(PredictingNet):
         threads=None,
         record=True,
         parts=1,
+        accumulate=1,
         starts=None,
         **kwargs,
     ):
@@ -121,6 +123,7 @@ class Net(PredictingNet):
         self.threads = threads
         self.record = record
         self.parts = parts
+        self.accumulate = accumulate
         self.starts = starts
         self.n_earlier_, self.interrupted_, self.all_callbacks_ = 0, None, None
         self.ranks_ = ALONE
@@ -277,6 +280,7 @@ class Net(PredictingNet):
             threads=threads,
             record=self.record,
             parts=self.parts,
+            accumulate=self.accumulate,
             augment=self.augment,
             n_classes=self.n_classes,
             listeners=listeners,
@@ -297,8 +301,10 @@ class Net(PredictingNet):
 
     def _epoch(self, steps, train, valid, follows_batches):
         losses = self._train_epoch(steps, train, follows_batches)
-        if self.ranks_.size > 1:  # the processors of others may round otherwise
-            self.ranks_.equalize([*self.module_.parameters(), *self.module_.buffers()])
+        self._equalize()
+        for hook in own_hooks(self, "after_steps"):
+            hook()
+            self._equalize()
         scores = torch.zeros(0, 2, device=self.device)
         if valid is not None:
             # which products are cut where depends on the number of threads
@@ -316,9 +322,13 @@ class Net(PredictingNet):
             record_validation(self.history, *means.tolist())
         self.notify("on_epoch_end", dataset_train=train, dataset_valid=valid)
 
+    def _equalize(self):
+        if self.ranks_.size > 1:  # the processors of others may round otherwise
+            self.ranks_.equalize([*self.module_.parameters(), *self.module_.buffers()])
+
     def _train_epoch(self, steps, dataset, follows_batches):
         batches = self.get_iterator(dataset, training=True)
-        hooks = hooks_of_steps(self)
+        hooks = own_hooks(self, "before_step")
 
         def prepare():
             if not self.module_.training:  # a callback may have looked at predictions
@@ -417,20 +427,6 @@ class Net(PredictingNet):
         except BaseException:
             self.callbacks = before
             raise
-
-    def follow_net(self, start):
-        """Go on after the epochs of another net, with an optimizer that is new.
-
-        A schedule of torch that goes on wants to know the rate that it began with, and
-        computes each rate from the one before.
-        """
-        self.history.extend(copy.deepcopy(list(start.history)))
-        goes_on = start.lr == self.lr and holds_scheduler(self.callbacks_)
-        for group in self.optimizer_.param_groups:
-            group["initial_lr"] = group["lr"]
-        if goes_on:
-            earlier = start.optimizer_.param_groups
-            set_rates(self.optimizer_, [group["lr"] for group in earlier])
 
     def training_state(self):
         """Return what a training changes, as it is, but for history and callbacks."""

@@ -1,10 +1,12 @@
 """The learning rate: over the epochs of a training, and of every layer."""
 
+import copy
 import math
 
 from skorch.callbacks import Callback
 
 from sklearn_l2cnn._training.batches import batch_bounds
+from sklearn_l2cnn._training.callbacks import holds_scheduler
 from sklearn_l2cnn._utils.layer_names import by_pattern, layer_of
 
 
@@ -140,6 +142,27 @@ def set_rates(optimizer, rates):
     """Set the learning rate of every group of parameters."""
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = rate
+
+
+def follow_net(net, start):
+    """Go on after the epochs of another net, with an optimizer that is new.
+
+    A schedule of torch that goes on wants to know the rate that it began with, and
+    computes each rate from the one before.
+
+    Parameters
+    ----------
+    net : Net
+        Initialised, with the network of the other.
+    start : Net
+    """
+    net.history.extend(copy.deepcopy(list(start.history)))
+    goes_on = start.lr == net.lr and holds_scheduler(net.callbacks_)
+    for group in net.optimizer_.param_groups:
+        group["initial_lr"] = group["lr"]
+    if goes_on:
+        earlier = start.optimizer_.param_groups
+        set_rates(net.optimizer_, [group["lr"] for group in earlier])
 
 
 # -- of every layer -------------------------------------------------------------------

@@ -1,10 +1,6 @@
 """What is minimised with the loss of the data, and how a step does it.
 
-Penalised parameters come in groups ``(alpha, weights, starts)``: a strength, the
-weights that it is for and, where the penalty is on their way from where they started,
-what they started from, else None. The strength is a number or, for many networks
-trained as one, a tensor with an entry for every filter. Nothing here waits for the
-device.
+Nothing here waits for the device.
 """
 
 from typing import NamedTuple
@@ -54,6 +50,29 @@ class Objective(NamedTuple):
         return strengths(module, self.alpha, self.penalize, starts)
 
 
+class Penalized(NamedTuple):
+    """Parameters that are penalised alike.
+
+    Attributes
+    ----------
+    alpha : float or Tensor
+        How strongly; for many networks trained as one with an entry for every filter.
+    weights : list of torch.nn.Parameter
+    starts : list of Tensor, default=None
+        Where they started, if the penalty is on their way from there.
+    """
+
+    alpha: object
+    weights: list
+    starts: object = None
+
+    def ways(self):
+        """Return the weights, or where they have starts how far they are from these."""
+        if self.starts is None:
+            return self.weights
+        return torch._foreach_sub(self.weights, self.starts)
+
+
 class Regularization:
     """What acts on the weights in every step of one training.
 
@@ -65,7 +84,7 @@ class Regularization:
     Parameters
     ----------
     objective : Objective
-    groups : list of tuple (alpha, list of torch.nn.Parameter, list of Tensor or None)
+    groups : list of Penalized
     trained : list of torch.nn.Parameter
     optimizer : torch.optim.Optimizer
     clip : callable, default=torch.nn.utils.clip_grad_norm_
@@ -157,7 +176,7 @@ def strengths(module, alpha, penalize="weights", starts=None):
 
     Returns
     -------
-    groups : list of tuple (float, list of torch.nn.Parameter, list of Tensor or None)
+    groups : list of Penalized
         Of positive strength. A parameter that layers share counts once.
     """
     chosen = _penalized(module, penalize)
@@ -175,7 +194,7 @@ def strengths(module, alpha, penalize="weights", starts=None):
         ]
         if strength and own:
             began = starts and [starts[name].to(weight) for name, weight in own]
-            groups.append((strength, [weight for _, weight in own], began))
+            groups.append(Penalized(strength, [weight for _, weight in own], began))
     return groups
 
 
@@ -203,18 +222,13 @@ def _penalized(module, penalize):
 # -- what a penalty does in a step ----------------------------------------------------
 
 
-def way(weights, starts):
-    """Return weights, or where they have starts how far they are from these."""
-    return weights if starts is None else torch._foreach_sub(weights, starts)
-
-
 def total_value(penalty, groups, device=None):
     """Return the penalty of all weights on a device, each times its strength."""
     total = torch.zeros((), device=device)
     with torch.no_grad():
-        for alpha, weights, starts in groups:
-            for part in way(weights, starts):
-                total = total + alpha * penalty.value(part)
+        for group in groups:
+            for way in group.ways():
+                total = total + group.alpha * penalty.value(way)
     return total
 
 
@@ -226,18 +240,18 @@ def add_gradients(penalty, groups):
     """
     if not hasattr(penalty, "gradient"):
         return
-    for alpha, weights, starts in groups:
-        for weight in weights:
+    for group in groups:
+        for weight in group.weights:
             if weight.grad is None:
                 weight.grad = torch.zeros_like(weight)
         with torch.no_grad():
-            gradients = [weight.grad for weight in weights]
-            penalties = [penalty.gradient(part) for part in way(weights, starts)]
-            if isinstance(alpha, torch.Tensor):
+            gradients = [weight.grad for weight in group.weights]
+            penalties = [penalty.gradient(way) for way in group.ways()]
+            if isinstance(group.alpha, torch.Tensor):
                 for gradient, part in zip(gradients, penalties, strict=True):
-                    gradient.addcmul_(part, alpha)
+                    gradient.addcmul_(part, group.alpha)
             else:
-                torch._foreach_add_(gradients, penalties, alpha=alpha)
+                torch._foreach_add_(gradients, penalties, alpha=group.alpha)
 
 
 def decays(penalty, groups, rate_of):
@@ -246,7 +260,7 @@ def decays(penalty, groups, rate_of):
     Parameters
     ----------
     penalty : object
-    groups : list
+    groups : list of Penalized
     rate_of : callable
         From a weight to its learning rate.
 
@@ -259,9 +273,9 @@ def decays(penalty, groups, rate_of):
         return []
     with torch.no_grad():
         return [
-            (weight, penalty.gradient(part) * (alpha * rate_of(weight)))
-            for alpha, weights, starts in groups
-            for weight, part in zip(weights, way(weights, starts), strict=True)
+            (weight, penalty.gradient(way) * (group.alpha * rate_of(weight)))
+            for group in groups
+            for weight, way in zip(group.weights, group.ways(), strict=True)
         ]
 
 
@@ -271,24 +285,23 @@ def shrink(penalty, groups, step_of):
     Parameters
     ----------
     penalty : object
-    groups : list
+    groups : list of Penalized
     step_of : callable
         From a weight to the step at a strength of 1, as a tensor.
     """
     if not hasattr(penalty, "prox"):
         return
     with torch.no_grad():
-        for alpha, weights, starts in groups:
-            parts = way(weights, starts)
+        for group in groups:
             shrunk = []
-            for weight, part in zip(weights, parts, strict=True):
-                step = alpha * step_of(weight)
+            for weight, way in zip(group.weights, group.ways(), strict=True):
+                step = group.alpha * step_of(weight)
                 # one step for all numbers, or one for each
                 step = step.expand_as(weight) if step.ndim else step
-                shrunk.append(penalty.prox(part, step))
-            if starts is not None:
-                torch._foreach_add_(shrunk, starts)
-            for weight, new in zip(weights, shrunk, strict=True):
+                shrunk.append(penalty.prox(way, step))
+            if group.starts is not None:
+                torch._foreach_add_(shrunk, group.starts)
+            for weight, new in zip(group.weights, shrunk, strict=True):
                 weight.copy_(new)
 
 

@@ -80,20 +80,22 @@ def parts_of(n_rows, count):
     return list(pairwise([n_rows * k // count for k in range(count + 1)]))
 
 
-def gradient_in_parts(count):
+def gradient_in_parts(count, most=None):
     """Return what adds up the gradient of a batch part by part: a device lacks memory.
 
     Parameters
     ----------
     count : int
-        1 is `whole_gradient`.
+    most : int, default=None
+        Of so many images each; every one of these parts is cut into `count`.
     """
-    if count == 1:
+    if count == 1 and most is None:
         return whole_gradient
 
     def in_parts(loss, images, labels, weight):
         n_rows, means, logits = len(images), [], []
-        for part in starmap(slice, parts_of(n_rows, count)):
+        n_parts = count * math.ceil(n_rows / (most or n_rows))
+        for part in starmap(slice, parts_of(n_rows, n_parts)):
             own = None if weight is None else weight[part]
             sums, found = loss(images[part], labels[part], own)
             sums.backward(torch.full_like(sums, 1 / n_rows))

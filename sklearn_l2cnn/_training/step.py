@@ -225,6 +225,7 @@ def training_steps(
     augment,
     n_classes,
     listeners,
+    accumulate=1,
     ranks=ALONE,
 ):
     """Choose how the steps of a training are taken.
@@ -251,6 +252,9 @@ def training_steps(
     augment : Plan or None
     n_classes : int
     listeners : Listeners
+    accumulate : int, default=1
+        In how many the gradient of a batch is added up because the user says so, where
+        the network looks at all images of one of these at once.
     ranks : Ranks, default=ALONE
         Who share every batch, where it may be cut.
 
@@ -266,7 +270,7 @@ def training_steps(
     if objective.activity_alpha:
         activity = Activity(module, objective.activity_alpha, image)
     bounds, on_cpu = batch_bounds(len(X), batch_size), device.type == "cpu"
-    cut = parts if on_cpu else parts * ranks.size
+    cut = parts if on_cpu else parts * accumulate * ranks.size
     analysis = analysis_of(
         module,
         image,
@@ -274,8 +278,12 @@ def training_steps(
         reorder=activity is None,  # a hidden layer has its values in its own order
         by_parts=activity is not None and not activity.of_single_layers,
     )
-    norms = ranks.size > 1 and looks_across_by_norms_alone(
-        module, image, _sizes_of_parts(bounds, ranks.size)
+    norms = (
+        ranks.size > 1
+        and accumulate == 1
+        and looks_across_by_norms_alone(
+            module, image, _sizes_of_parts(bounds, ranks.size)
+        )
     )
     if norms:  # each rank has a part, and what is not of single images is of all ranks
         analysis = analysis._replace(program=None, draws=False, whole=None)
@@ -289,7 +297,8 @@ def training_steps(
                 f"A batch of {batch_size} images does not fit into the memory of "
                 f"{device}, and cannot be cut: {why}. Lower batch_size."
             )
-        gradient, own, followed = gradient_in_parts(parts), None, listeners.any
+        rows = batch_size // accumulate if accumulate > 1 else None
+        gradient, own, followed = gradient_in_parts(parts, rows), None, listeners.any
         varies = augment is not None
         may_be_cut = analysis.whole is None and regularization.trained
         if may_be_cut and (on_cpu or ranks.size > 1):

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from sklearn_l2cnn._training.regularization import (
+    Penalized,
     add_gradients,
     decays,
     project,
@@ -16,7 +17,7 @@ from sklearn_l2cnn._training.regularization import (
     strengths,
     total_value,
 )
-from sklearn_l2cnn.penalties import L1, L2, ElasticNet, Group, list_penalties
+from sklearn_l2cnn.penalties import L1, L2, L2SP, ElasticNet, Group, list_penalties
 from sklearn_l2cnn.penalties._registry import PENALTIES
 from tests.conftest import SmallNet
 
@@ -31,6 +32,7 @@ def lasso_on_rows(weight):
 # What each penalty is, in one line, and its smooth part. All tests follow from these.
 DEFINITIONS = {
     L2(): (lambda W: (W**2).sum() / 2, lambda W: (W**2).sum() / 2),
+    L2SP(): (lambda W: (W**2).sum() / 2, lambda W: (W**2).sum() / 2),
     L1(): (lambda W: W.abs().sum(), lambda W: 0 * W.sum()),
     ElasticNet(0.3): (
         lambda W: 0.3 * W.abs().sum() + 0.35 * (W**2).sum(),
@@ -95,7 +97,7 @@ def test_gradient_is_that_of_autograd_and_of_finite_differences(penalty, shape):
 
 def test_gradients_of_groups_are_added_to_what_is_there(weights):
     weights[0].grad = torch.ones_like(weights[0])
-    add_gradients(L2(), [(2.0, weights[:2]), (0.5, weights[2:])])
+    add_gradients(L2(), [Penalized(2.0, weights[:2]), Penalized(0.5, weights[2:])])
     first, others = weights[0], weights[2:]
     assert torch.equal(first.grad, torch.ones_like(first).add(first, alpha=2.0))
     assert torch.equal(weights[1].grad, 2.0 * weights[1].detach())
@@ -105,7 +107,9 @@ def test_gradients_of_groups_are_added_to_what_is_there(weights):
 
 @having("value")
 def test_total_value_weighs_the_groups(penalty, weights):
-    total = total_value(penalty, [(2.0, weights[:2]), (0.5, weights[2:])])
+    total = total_value(
+        penalty, [Penalized(2.0, weights[:2]), Penalized(0.5, weights[2:])]
+    )
     value = [DEFINITIONS[penalty][0](weight).item() for weight in weights]
     assert float(total) == pytest.approx(2 * sum(value[:2]) + 0.5 * sum(value[2:]))
     assert not total.requires_grad
@@ -240,7 +244,7 @@ def test_groups_of_one_number_are_a_lasso(shape):
 def test_shrink_takes_the_step_of_every_weight_times_its_strength(weights):
     before = copy.deepcopy(weights)
     steps = {weight: torch.tensor(0.1 * k) for k, weight in enumerate(weights)}
-    shrink(L1(), [(2.0, weights[:2]), (0.5, weights[2:])], steps.get)
+    shrink(L1(), [Penalized(2.0, weights[:2]), Penalized(0.5, weights[2:])], steps.get)
     for k, (weight, old) in enumerate(zip(weights, before, strict=True)):
         strength = 2.0 if k < 2 else 0.5
         expected = old.sign() * (old.abs() - strength * 0.1 * k).clamp_min(0)
@@ -248,16 +252,16 @@ def test_shrink_takes_the_step_of_every_weight_times_its_strength(weights):
 
 
 def penalised(net):
-    return [weight for _, group in strengths(net, 1.0) for weight in group]
+    return [weight for group in strengths(net, 1.0) for weight in group.weights]
 
 
 # -- decay and projection -------------------------------------------------------------
 
 
 def test_decay_takes_rate_times_strength_times_weight(weights):
-    for weight, loss in decays(L2(), [(0.5, weights)], lambda weight: 0.1):
+    for weight, loss in decays(L2(), [Penalized(0.5, weights)], lambda weight: 0.1):
         torch.testing.assert_close(loss, 0.05 * weight.detach())
-    assert decays(L1(), [(0.5, weights)], lambda weight: 0.1) == []
+    assert decays(L1(), [Penalized(0.5, weights)], lambda weight: 0.1) == []
 
 
 @pytest.mark.parametrize("max_norm", [0.5, 2.0])
@@ -317,7 +321,7 @@ def test_steps_of_sgd_are_those_of_weight_decay(weights, alpha):
         for weight, other in zip(weights, theirs, strict=True):
             gradient = torch.as_tensor(rng.normal(size=weight.shape))
             weight.grad, other.grad = gradient.clone(), gradient.clone()
-        add_gradients(L2(), [(alpha, weights)])
+        add_gradients(L2(), [Penalized(alpha, weights)])
         mine.step()
         reference.step()
     for weight, other in zip(weights, theirs, strict=True):

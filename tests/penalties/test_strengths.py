@@ -15,7 +15,9 @@ NAMES = ["conv1", "conv2", "dense1", "layer1.0.conv1", "layer1.1.conv1", "logits
 
 def names_of(module, groups):
     names = {id(parameter): name for name, parameter in module.named_parameters()}
-    return {alpha: [names[id(weight)] for weight in group] for alpha, group in groups}
+    return {
+        group.alpha: [names[id(weight)] for weight in group.weights] for group in groups
+    }
 
 
 @pytest.mark.parametrize(
@@ -85,8 +87,8 @@ def test_strengths_by_layer():
 def test_a_shared_weight_counts_once():
     first, second = nn.Linear(3, 3), nn.Linear(3, 3)
     second.weight = first.weight
-    [(_, weights)] = strengths(nn.Sequential(first, second), 0.1)
-    assert len(weights) == 1
+    [group] = strengths(nn.Sequential(first, second), 0.1)
+    assert len(group.weights) == 1
 
 
 @pytest.mark.parametrize(

@@ -184,6 +184,8 @@ FITS = {
     "idle": lambda folder: fitted(architecture=with_idle, optimizer="sgd"),
     "augment": lambda folder: fitted(augment=["flip", "shift", "mixup"]),
     "group": lambda folder: fitted(penalty="group", alpha=1e-2, gradient_clip=0.1),
+    "average": lambda folder: fitted(average=0.9, early_stopping=True),
+    "accumulate": lambda folder: fitted(batch_size=16, accumulate=4),
     "weights": lambda folder: fitted(weighted=True, class_weight="balanced"),
     "activity": lambda folder: fitted(activity_alpha=1e-3, label_smoothing=0.1),
     "lbfgs": lambda folder: fitted(optimizer=torch.optim.LBFGS, lr=0.1, max_epochs=1),

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from sklearn_l2cnn._training.batches import TrainingTensors
-from sklearn_l2cnn._training.callbacks import hooks_of_steps
+from sklearn_l2cnn._training.callbacks import own_hooks
 from sklearn_l2cnn._training.divergence import (
     Diverged,
     check_epoch,
@@ -24,7 +24,11 @@ from sklearn_l2cnn._training.records import (
     record_training,
     record_validation,
 )
-from sklearn_l2cnn._training.regularization import Regularization, total_value
+from sklearn_l2cnn._training.regularization import (
+    Penalized,
+    Regularization,
+    total_value,
+)
 from sklearn_l2cnn._training.shards import whole_gradient
 from sklearn_l2cnn._training.stacked.batches import (
     FoldBatches,
@@ -64,6 +68,7 @@ def why_one_by_one(net, callbacks):
         "layers have learning rates of their own": isinstance(net.lr, dict),
         f"precision is {net.lower}": net.lower is not None,
         "parts of it are frozen": net.frozen.parts,
+        "gradients of several batches are added up": net.accumulate > 1,
         "functions of the user vary its images": net.augment and net.augment.functions,
         f"the optimizer is {optimizer.__name__}": optimizer not in _OPTIMIZERS,
         f"the penalty is {penalty!r}, which has no by_filter=True": not by_filter,
@@ -279,7 +284,7 @@ class StackedTraining:
         self.steps = EagerSteps(
             self.loss, whole_gradient, regularization, with_objective=False
         )
-        self.hooks = [hook for net in nets for hook in hooks_of_steps(net)]
+        self.hooks = [hook for net in nets for hook in own_hooks(net, "before_step")]
 
     def _notify(self, name, k):
         data = self.fold_of[k].data
@@ -312,6 +317,9 @@ class StackedTraining:
         batches = training_batches(self.folds, self.owners)
         losses = self.steps.epoch(batches, prepare)
         self.network.count_steps()
+        for k in self.active:
+            for hook in own_hooks(self.nets[k], "after_steps"):
+                hook()
         return losses
 
     def _end_epoch(self, losses, epochs):
@@ -420,9 +428,9 @@ def _strengths(nets, trained):
 
     Returns
     -------
-    groups : list of list of tuple (float, list of Tensor, list of Tensor or None)
+    groups : list of list of Penalized
         Of each network, of what is in its loss.
-    stacked : list of tuple (Tensor, list of torch.nn.Parameter, list of Tensor or None)
+    stacked : list of Penalized
         For each parameter of the stack, the strengths as a column.
     """
     groups, alphas = [], [[0.0] * len(nets) for _ in trained]
@@ -431,19 +439,19 @@ def _strengths(nets, trained):
         groups.append([] if net.objective.decoupled else found)
         own = [p for p in net.module_.parameters() if p.requires_grad]
         place = {id(parameter): place for place, parameter in enumerate(own)}
-        for alpha, weights, _ in found:
-            for weight in weights:
-                alphas[place[id(weight)]][k] = alpha
+        for group in found:
+            for weight in group.weights:
+                alphas[place[id(weight)]][k] = group.alpha
     starts = [None] * len(trained)
     if nets[0].objective.from_start:
         named = nets[0].module_.named_parameters()
         names = [name for name, p in named if p.requires_grad]
         starts = [[joined([net.starts[name] for net in nets])] for name in names]
     stacked = [
-        (
+        Penalized(
             _by_row(torch.tensor(own, dtype=torch.float64), weight).to(weight),
             [weight],
-            began and [part.to(weight) for part in began],
+            began and [began[0].to(weight)],
         )
         for own, weight, began in zip(alphas, trained, starts, strict=True)
         if any(own)

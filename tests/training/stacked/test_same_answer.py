@@ -57,6 +57,14 @@ def images(digits):
         {"augment": ["flip", "shift", "cutout"]},
         {"augment": ["crop", "mixup"], "early_stopping": True},
         {"batch_size": 64},
+        {"average": 0.9},
+        {"average": "swa", "optimizer": "sgd", "lr": 0.02},
+        {
+            "average": 0.5,
+            "early_stopping": True,
+            "n_iter_no_change": 2,
+            "max_epochs": 9,
+        },
     ],
     ids=named,
 )
