@@ -55,9 +55,10 @@ def by_hand(features, X, size=64):
     if hasattr(clf, "classes_"):
         network = network[:-1]
     pixels = X.astype(np.float32) / 255
-    axes = (0, 1, 2)
+    axes, found = (0, 1, 2), []
     mean, scale = pixels.mean(axes, dtype=float), pixels.std(axes, dtype=float)
-    found = []
+    if pixels.shape[-1] == 3:  # what the weights of a backbone were trained with
+        mean, scale = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     with torch.inference_mode():
         for start in range(0, len(X), size):
             batch = (pixels[start : start + size] - mean) / scale

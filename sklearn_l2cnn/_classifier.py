@@ -94,6 +94,8 @@ class L2CNNClassifier(
         - ``"resnet18"``, ``"vgg11"`` and all other classifiers of torchvision, with a
           head for the classes at hand; ``"unet"``:
           :func:`sklearn_l2cnn.architectures.list_architectures` lists all;
+        - ``"timm:NAME"``: a network of timm, which is an extra;
+          ``list_architectures("timm:*resnet*")`` lists those that a pattern means;
         - ``callable(input_shape, n_classes)``: returns the module, given
           ``(channels, height, width)`` and the number of classes; a module class with
           these two arguments is one, ``functools.partial(make_network, width=8)`` one
@@ -105,11 +107,11 @@ class L2CNNClassifier(
         parameters.
 
     pretrained : bool, str or path, default=False
-        Weights to start from. True: those that torchvision publishes for the network,
-        downloaded by torchvision; the first layers then stay as they were published,
+        Weights to start from. True: those that torchvision or timm publishes for the
+        network, downloaded by them; the first layers then stay as they were published,
         and take other channels than three from what they know of three. A path: a state
-        dict, of the network as it is here or as torchvision has it. The last layer is
-        new where the classes are others.
+        dict of torch, or a file ``*.safetensors``, of the network as it is here or as
+        they have it. The last layer is new where the classes are others.
 
     freeze : str or list of str, default=None
         Patterns of the names of layers, or of parts made of layers, that are not
@@ -127,7 +129,9 @@ class L2CNNClassifier(
 
     standardize : bool, default=True
         Whether each channel is standardised by its mean and standard deviation over the
-        weighted training set, so that pixels of 0 to 255 and of 0 to 1 train alike.
+        weighted training set, so that pixels of 0 to 255 and of 0 to 1 train alike. For
+        published weights of `pretrained` it is by those that they were trained with,
+        unless pixels are counted otherwise, with a warning.
 
     optimizer : {"adam", "adamw", "sgd", "sgdw"} or callable, default="adam"
         ``"adam"`` and ``"sgd"`` are torch's, with their defaults. With ``"adamw"`` and
@@ -316,8 +320,8 @@ class L2CNNClassifier(
         ``(height, width, channels)``.
 
     channel_mean_ : ndarray of shape (channels,)
-        The mean over the weighted training set, uint8 counted as [0, 1], which is
-        subtracted from the pixels. Zeros without `standardize`.
+        The mean over the weighted training set, or of published weights, uint8 counted
+        as [0, 1], which is subtracted from the pixels. Zeros without `standardize`.
 
     channel_scale_ : ndarray of shape (channels,)
         The standard deviation, by which the pixels are divided; 1 for a constant

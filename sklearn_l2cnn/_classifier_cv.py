@@ -136,6 +136,8 @@ class L2CNNClassifierCV(
         - ``"resnet18"``, ``"vgg11"`` and all other classifiers of torchvision, with a
           head for the classes at hand; ``"unet"``:
           :func:`sklearn_l2cnn.architectures.list_architectures` lists all;
+        - ``"timm:NAME"``: a network of timm, which is an extra;
+          ``list_architectures("timm:*resnet*")`` lists those that a pattern means;
         - ``callable(input_shape, n_classes)``: returns the module, given
           ``(channels, height, width)`` and the number of classes; a module class with
           these two arguments is one, ``functools.partial(make_network, width=8)`` one
@@ -147,11 +149,11 @@ class L2CNNClassifierCV(
         parameters.
 
     pretrained : bool, str or path, default=False
-        Weights to start from. True: those that torchvision publishes for the network,
-        downloaded by torchvision; the first layers then stay as they were published,
+        Weights to start from. True: those that torchvision or timm publishes for the
+        network, downloaded by them; the first layers then stay as they were published,
         and take other channels than three from what they know of three. A path: a state
-        dict, of the network as it is here or as torchvision has it. The last layer is
-        new where the classes are others.
+        dict of torch, or a file ``*.safetensors``, of the network as it is here or as
+        they have it. The last layer is new where the classes are others.
 
     freeze : str or list of str, default=None
         Patterns of the names of layers, or of parts made of layers, that are not
@@ -169,7 +171,9 @@ class L2CNNClassifierCV(
 
     standardize : bool, default=True
         Whether each channel is standardised by its mean and standard deviation over the
-        weighted training set, so that pixels of 0 to 255 and of 0 to 1 train alike.
+        weighted training set, so that pixels of 0 to 255 and of 0 to 1 train alike. For
+        published weights of `pretrained` it is by those that they were trained with,
+        unless pixels are counted otherwise, with a warning.
 
     optimizer : {"adam", "adamw", "sgd", "sgdw"} or callable, default="adam"
         ``"adam"`` and ``"sgd"`` are torch's, with their defaults. With ``"adamw"`` and

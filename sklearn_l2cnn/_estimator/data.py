@@ -15,6 +15,7 @@ from sklearn_l2cnn._data.validation import (
 )
 from sklearn_l2cnn._data.weights import held_out, normalized_weights
 from sklearn_l2cnn._utils.seeds import draw_seeds
+from sklearn_l2cnn.architectures import pixels_of_weights
 
 
 class DataSummary(NamedTuple):
@@ -30,6 +31,8 @@ class DataSummary(NamedTuple):
         Summed sample weights of every class.
     statistics : tuple (weight, mean, variance) or None
         Of the pixels, by channel.
+    given : tuple (mean, scale), default=None
+        What weights that were loaded are used to, instead.
     """
 
     info: InputInfo
@@ -37,12 +40,15 @@ class DataSummary(NamedTuple):
     unit: tuple
     class_mass: object
     statistics: object
+    given: object = None
 
     def pixels(self, standardize):
         """Return mean and scale of the channels, which images are standardised with."""
         if not standardize:
             depth = self.info.image_shape[2]
             return np.zeros(depth), np.ones(depth)
+        if self.given is not None:
+            return self.given
         _, mean, variance = self.statistics
         return mean, np.sqrt(np.where(variance > 0, variance, 1.0))
 
@@ -89,6 +95,27 @@ def statistics_of(moments, image_set):
     weight = normalized_weights(image_set.weight)
     statistics = channel_statistics(moments, image_set.rows, weight)
     return float(image_set.weight.sum()), *statistics
+
+
+def given_pixels(estimator, info, moments):
+    """Return mean and scale that the weights which are loaded are used to, or None.
+
+    Parameters
+    ----------
+    estimator : estimator
+        With `architecture`, `pretrained` and `standardize`.
+    info : InputInfo
+    moments : Moments
+    """
+    if estimator.pretrained is False or not estimator.standardize:
+        return None
+    return pixels_of_weights(
+        estimator.architecture,
+        estimator.pretrained,
+        info.image_shape[2],
+        float(moments.low.min()) / moments.white,
+        float(moments.high.max()) / moments.white,
+    )
 
 
 def training_data(clf, labelled, validation=(None, None, None)):
@@ -167,5 +194,6 @@ def seeded(clf, labelled, classes, train, valid=None, holds_out=False):
     moments = labelled.survey.moments
     unit = dtype_name(labelled.survey.images), moments.largest()
     statistics = statistics_of(moments, train)
-    summary = DataSummary(labelled.info, classes, unit, mass, statistics)
+    given = given_pixels(clf, labelled.info, moments)
+    summary = DataSummary(labelled.info, classes, unit, mass, statistics, given)
     return TrainingData(summary, train, valid, seed, order_seed)

@@ -1,6 +1,5 @@
 """Networks by name, made again without their weights."""
 
-from itertools import product
 from typing import NamedTuple
 
 import torch
@@ -12,6 +11,7 @@ from sklearn_l2cnn._utils.seeds import generators_kept
 from sklearn_l2cnn._utils.state import state_of
 from sklearn_l2cnn.architectures._heads import replace_layer, set_dropout
 from sklearn_l2cnn.architectures._registry import ARCHITECTURES
+from sklearn_l2cnn.architectures._timm import is_of_timm, timm_network
 from sklearn_l2cnn.architectures._torchvision import (
     adapt,
     published_network,
@@ -68,7 +68,9 @@ class Recipe(NamedTuple):
         """Return the network in its first sizes, with weights that take no memory."""
         name, *shape = self[:3]
         with generators_kept(), torch.device("cpu"), _Unallocated():
-            if name in ARCHITECTURES:
+            if is_of_timm(name):
+                network = timm_network(name, *shape)
+            elif name in ARCHITECTURES:
                 network = ARCHITECTURES[name](*shape)
             elif self.published:
                 network = adapt(published_network(name, shape[0]), *shape, keep=True)
@@ -100,16 +102,27 @@ def recipe_of(network, architecture, dropout, input_shape, n_classes):
     if not isinstance(architecture, str):
         return None
     network = on_meta(network)  # wherever it lies
-    layers = network.named_modules()
-    removed = [name for name, layer in layers if type(layer) is torch.nn.Identity]
-    for published, layer in product((False, True), ("", *removed)):
-        recipe = Recipe(architecture, input_shape, n_classes, dropout, published, layer)
+    for published in (False, True):
+        recipe = Recipe(architecture, input_shape, n_classes, dropout, published)
         bare = recipe._bare()
+        removed = _removed(bare, network)
+        if removed:
+            replace_layer(bare, removed, torch.nn.Identity())
         sizes = _changed_sizes(bare, network)
         _set_sizes(bare, sizes)
         if _does_the_same(bare, network):
-            return recipe._replace(sizes=sizes)
+            return recipe._replace(removed=removed, sizes=sizes)
     return None
+
+
+def _removed(bare, network):
+    """Return the name of the first layer that does nothing and once did; or nothing."""
+    made = dict(bare.named_modules())
+    for name, layer in network.named_modules():
+        kinds = type(layer), type(made.get(name))
+        if kinds[0] is torch.nn.Identity and kinds[1] is not torch.nn.Identity:
+            return name
+    return ""
 
 
 def _set_sizes(network, sizes):
@@ -121,6 +134,9 @@ def _set_sizes(network, sizes):
 def _filled(network, weights):
     """Give a network all weights of a state dict, in place."""
     missing = {name for name, _ in network.named_parameters()} - set(weights)
+    # a buffer that no state dict has keeps what it began with
+    buffers = network.named_buffers()
+    missing |= {name for name, kept in buffers if kept.is_meta and name not in weights}
     if missing:
         raise ValueError(f"There are no weights of {min(missing)}.")
     for name, values in weights.items():

@@ -2,6 +2,7 @@
 
 import copy
 import difflib
+import fnmatch
 import os
 
 import torch
@@ -18,12 +19,19 @@ from sklearn_l2cnn.architectures._sequences import (
     two_conv,
 )
 from sklearn_l2cnn.architectures._states import load_state, mismatches, read_state
+from sklearn_l2cnn.architectures._timm import (
+    is_of_timm,
+    timm_names,
+    timm_network,
+    timm_published,
+)
 from sklearn_l2cnn.architectures._torchvision import (
     adapt,
     published_network,
     sizes_that_fit,
     torchvision_names,
     torchvision_network,
+    torchvision_published,
 )
 from sklearn_l2cnn.architectures._unet import UNet
 
@@ -33,13 +41,20 @@ ARCHITECTURES = {
 }
 
 
-def list_architectures():
+def list_architectures(pattern=None):
     """List the names of the available architectures.
+
+    Parameters
+    ----------
+    pattern : str, default=None
+        Of :mod:`fnmatch`, for the names to list. One that begins with ``"timm:"`` means
+        networks of timm, which are more than a thousand.
 
     Returns
     -------
     names : list of str
-        The networks of this package, then the classifiers of torchvision.
+        The networks of this package, then the classifiers of torchvision; or those of
+        timm.
 
     Examples
     --------
@@ -49,7 +64,14 @@ def list_architectures():
     ['plain', 'two_conv', 'conv_pool', 'four_conv', 'conv_dropout', 'unet']
     >>> "resnet18" in names, "vgg11" in names
     (True, True)
+    >>> list_architectures("wide*")
+    ['wide_resnet101_2', 'wide_resnet50_2']
     """
+    names = timm_names() if is_of_timm(pattern) else _names()
+    return names if pattern is None else fnmatch.filter(names, pattern)
+
+
+def _names():
     return [*ARCHITECTURES, *torchvision_names()]
 
 
@@ -61,7 +83,7 @@ def build_network(
     Parameters
     ----------
     architecture : str, torch.nn.Module or callable
-        One of `list_architectures`; a module, which is copied; or
+        One of `list_architectures`, or ``"timm:NAME"``; a module, which is copied; or
         ``callable(input_shape, n_classes)`` that returns a module.
     input_shape : tuple of int
         ``(channels, height, width)``.
@@ -77,9 +99,11 @@ def build_network(
     network : torch.nn.Module
         With all lazy layers initialised, and contiguous weights.
     """
-    shape, named = (input_shape, n_classes), isinstance(architecture, str)
-    of_torchvision = named and architecture not in ARCHITECTURES
-    make = _make_torchvision if of_torchvision else _make_network
+    shape, make = (input_shape, n_classes), _make_network
+    if is_of_timm(architecture):
+        make = _make_timm
+    elif isinstance(architecture, str) and architecture not in ARCHITECTURES:
+        make = _make_torchvision
     with torch.device("cpu"):  # the same random weights whatever the default device
         network = make(architecture, shape, pretrained is True)
         _apply_dropout(network, architecture, dropout)
@@ -92,9 +116,10 @@ def _make_network(architecture, shape, published):
     """Build a network of this package, or take the user's."""
     if published:
         raise ValueError(
-            "pretrained=True needs a network of torchvision, such as 'resnet18'; there "
-            f"are no published weights for architecture={architecture!r}. The path of "
-            "a state dict works with any network."
+            "pretrained=True needs a network of torchvision or timm, such as "
+            "'resnet18' or 'timm:resnet18'; there are no published weights for "
+            f"architecture={architecture!r}. The path of a state dict works with any "
+            "network."
         )
     if isinstance(architecture, torch.nn.Module):
         network = copy.deepcopy(architecture)
@@ -115,24 +140,85 @@ def _make_network(architecture, shape, published):
 def _make_torchvision(name, shape, published):
     """Build a network of torchvision, with its published weights if requested."""
     if name not in torchvision_names():
-        close = difflib.get_close_matches(name, list_architectures(), n=3, cutoff=0.5)
+        close = difflib.get_close_matches(name, _names(), n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         raise ValueError(
             f"architecture={name!r} is not the name of a network.{hint} Names are "
             f"{', '.join(ARCHITECTURES)}, and the classifiers of torchvision: "
-            "sklearn_l2cnn.architectures.list_architectures() lists all. Any other "
-            "network is passed as a torch.nn.Module, or as a function of (input_shape, "
-            "n_classes) that returns one, such as one of timm:\n"
-            "def architecture(input_shape, n_classes):\n"
-            f"    return timm.create_model({name!r}, in_chans=input_shape[0], "
-            "num_classes=n_classes)"
+            "sklearn_l2cnn.architectures.list_architectures() lists all. "
+            f"'timm:{name}' would be one of timm. Any other network is passed as "
+            "a torch.nn.Module, or as a function of (input_shape, n_classes) that "
+            "returns one."
         )
+    _check_size(name, shape, published)
     try:
         network = torchvision_network(name, *shape, published)
         ensure_logits(network, *shape)
     except SHAPE_ERRORS as error:
         raise ValueError(_size_message(name, shape[0], error)) from error
     return network
+
+
+def _make_timm(name, shape, published):
+    """Build a network of timm, with its published weights if requested."""
+    _check_size(name, shape, published)
+    network = timm_network(name, *shape, published)
+    ensure_logits(network, *shape)
+    return network
+
+
+def _check_size(name, shape, published):
+    """Warn of images that are too small for the published weights, if these are wanted.
+
+    There may be none, which loading them will say.
+    """
+    trained_on = published_for(name) if published else None
+    if trained_on is not None:
+        trained_on.check_size(name, shape[0])
+
+
+def published_for(architecture):
+    """Return what the published weights of a network were trained on.
+
+    Parameters
+    ----------
+    architecture : str, torch.nn.Module or callable
+
+    Returns
+    -------
+    published : Published or None
+        None where none are published.
+    """
+    if is_of_timm(architecture):
+        return timm_published(architecture)
+    named = isinstance(architecture, str) and architecture in torchvision_names()
+    return torchvision_published(architecture) if named else None
+
+
+def pixels_of_weights(architecture, pretrained, depth, low, high):
+    """Return what images are standardised with for the weights that are loaded.
+
+    Parameters
+    ----------
+    architecture : str, torch.nn.Module or callable
+    pretrained : bool or path
+        Weights of a file are the published ones if their last layer is.
+    depth : int
+        Channels of the images.
+    low, high : float
+        Of all pixels, uint8 counted as [0, 1].
+
+    Returns
+    -------
+    pixels : tuple of ndarray of shape (depth,), or None
+        Mean and scale; None leaves it to the images.
+    """
+    published = published_for(architecture) if pretrained is not False else None
+    if published is None:
+        return None
+    if pretrained is not True and not published.holds(read_state(pretrained)):
+        return None
+    return published.pixels(depth, low, high)
 
 
 def _apply_dropout(network, architecture, dropout):
@@ -149,12 +235,16 @@ def _apply_dropout(network, architecture, dropout):
 def _with_state(network, architecture, shape, dropout, path):
     """Return a network with the weights of a state dict from a file.
 
-    For a network of torchvision, these may be the weights of this network or of the one
-    that torchvision publishes. The latter keeps its stem, whatever the size of the
-    images.
+    For a network of torchvision or timm, these may be the weights of this network or of
+    the one that is published. The latter of torchvision keeps its stem, whatever the
+    size of the images.
     """
     state = read_state(path)
     wrong = mismatches(network, state)
+    if wrong and is_of_timm(architecture):
+        network = timm_network(architecture, *shape, path)
+        _apply_dropout(network, architecture, dropout)
+        return network
     published = bool(wrong) and architecture in torchvision_names()
     if published:
         network = published_network(architecture, shape[0])

@@ -4,6 +4,7 @@ import os
 import pickle
 import warnings
 
+import safetensors.torch
 import torch
 
 from sklearn_l2cnn._data.arrays import why_without_numbers
@@ -22,9 +23,11 @@ def read_state(path):
     Parameters
     ----------
     path : str or os.PathLike
-        A file written by :func:`torch.save`.
+        A file written by :func:`torch.save`, or of safetensors.
     """
     try:
+        if os.fspath(path).endswith(".safetensors"):
+            return safetensors.torch.load_file(path)
         with warnings.catch_warnings():
             # of torch, about pickles that are none of its own: they raise below
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
@@ -50,7 +53,8 @@ def read_state(path):
         raise ValueError(
             f"pretrained={os.fspath(path)!r} could not be read as a state dict of "
             f"torch: {first_line(error)}. A file written by "
-            "torch.save(network.state_dict(), path) was expected."
+            "torch.save(network.state_dict(), path), or one of safetensors with the "
+            "name *.safetensors, was expected."
         ) from error
     named = isinstance(state, dict) and state
     if not named or not all(

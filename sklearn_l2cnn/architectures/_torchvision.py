@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from sklearn_l2cnn.architectures._heads import last_layer, replace_layer
+from sklearn_l2cnn.architectures._published import Published
 
 # Images with a shorter side below this are small: a stem that reduces them to a quarter
 # would leave too few pixels.
@@ -32,6 +33,16 @@ def torchvision_names():
     from torchvision import models
 
     return models.list_models(module=models)
+
+
+def torchvision_published(name):
+    """Return what the weights that torchvision publishes were trained on."""
+    from torchvision import models
+
+    weights = models.get_model_weights(name).DEFAULT
+    made = weights.transforms()
+    [side] = made.crop_size
+    return Published(made.mean, made.std, (side, side), len(weights.meta["categories"]))
 
 
 def torchvision_network(name, input_shape, n_classes, pretrained=False):

@@ -7,7 +7,11 @@ from skorch.utils import get_map_location
 from sklearn_l2cnn._data.canonical import canonical_set, survey
 from sklearn_l2cnn._data.pixels import unit_of
 from sklearn_l2cnn._data.validation import check_weight, read_images
-from sklearn_l2cnn._estimator.data import DataSummary, statistics_of
+from sklearn_l2cnn._estimator.data import (
+    DataSummary,
+    given_pixels,
+    statistics_of,
+)
 from sklearn_l2cnn._estimator.prediction import PredictionMixin
 from sklearn_l2cnn._training.net import Net
 from sklearn_l2cnn._training.net_state import network_of_state, state_of_network
@@ -97,13 +101,15 @@ class Backbone(BaseEstimator):
         shape = depth, height, width
         with isolated(0, device):  # the given weights replace all that is drawn
             network = build_backbone(self.architecture, shape, self.pretrained)
-        statistics = None
+        statistics = given = None
         if self.standardize:
             # merged and sorted, so that the order of the rows has no effect
             found = survey(images)
             data = canonical_set(found, np.zeros(len(images), dtype=int), weight)
             statistics = statistics_of(found.moments, data)
-        self._summary_ = DataSummary(info, None, unit_of(images), None, statistics)
+            given = given_pixels(self, info, found.moments)
+        summary = DataSummary(info, None, unit_of(images), None, statistics, given)
+        self._summary_ = summary
         pixels = self._summary_.pixels(self.standardize)
         recipe = recipe_of(network.eval(), self.architecture, None, shape, 2)
         self.net_ = EvaluationNet(network, *pixels, device, recipe)

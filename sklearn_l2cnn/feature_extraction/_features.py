@@ -64,8 +64,8 @@ class CNNFeatures(WrappingMixin, TransformerMixin, BaseEstimator):
           :meth:`fit` trains a clone on X and y. None is an ``L2CNNClassifier()``.
         - :class:`sklearn.frozen.FrozenEstimator` around a fitted one: nothing is
           trained.
-        - A name of :func:`sklearn_l2cnn.architectures.list_architectures`: a backbone
-          with the weights of `pretrained`, without its last layer. Nothing is trained,
+        - A name of :func:`sklearn_l2cnn.architectures.list_architectures`, or
+          ``"timm:NAME"``: a backbone with the weights of `pretrained`, without its last layer. Nothing is trained,
           and y is not needed.
 
     layer : str, int or list of such, default="last"
@@ -81,8 +81,8 @@ class CNNFeatures(WrappingMixin, TransformerMixin, BaseEstimator):
         or maximum of each channel over its pixels. Other outputs are flattened.
 
     pretrained : bool, str or path, default=False
-        Weights of a backbone: True for those that torchvision publishes, or the path of
-        a state dict, as for ``L2CNNClassifier``.
+        Weights of a backbone: True for those that torchvision or timm publishes, or the
+        path of a state dict, as for ``L2CNNClassifier``.
 
     image_shape : tuple of int, default=None
         ``(height, width)`` or ``(height, width, channels)``, for X given as rows. This
@@ -95,7 +95,8 @@ class CNNFeatures(WrappingMixin, TransformerMixin, BaseEstimator):
 
     standardize : bool, default=True
         Whether the input of the network is ``(x - mean) / standard deviation`` of each
-        channel, both over the weighted images passed to :meth:`fit`.
+        channel, both over the weighted images passed to :meth:`fit`, or for published
+        weights those that they were trained with.
 
     device : str or torch.device, default="auto"
         ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ...; ``"auto"`` is CUDA where

@@ -303,8 +303,9 @@ def test_every_library_that_is_imported_is_declared():
     declared = {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]}
     names = {"sklearn": "scikit-learn", "PIL": "pillow"}
     # pictures need the extra "plot", graphs "onnx"; data frames come from pandas, and
-    # arrays of HDF5 from h5py
+    # arrays of HDF5 from h5py; networks of timm need the extra "timm"
     optional = {"matplotlib", "pandas", "onnx", "onnxruntime", "skl2onnx", "h5py"}
+    optional |= {"timm"}
     assert {names.get(name, name) for name in found} == declared | optional
     oldest = (TESTS / "oldest.txt").read_text()
     for line in [*project["dependencies"], *project["optional-dependencies"]["plot"]]:
