@@ -65,8 +65,8 @@ class CNNFeatures(WrappingMixin, TransformerMixin, BaseEstimator):
         - :class:`sklearn.frozen.FrozenEstimator` around a fitted one: nothing is
           trained.
         - A name of :func:`sklearn_l2cnn.architectures.list_architectures`, or
-          ``"timm:NAME"``: a backbone with the weights of `pretrained`, without its last layer. Nothing is trained,
-          and y is not needed.
+          ``"timm:NAME"``: a backbone with the weights of `pretrained`, without its last
+          layer. Nothing is trained, and y is not needed.
 
     layer : str, int or list of such, default="last"
         The layer whose output is the features. ``"last"`` is the last hidden layer,
