@@ -426,6 +426,43 @@ def test_layers_that_are_trained_later_begin_with_their_momentum(some, optimizer
     assert not torch.equal(clf.module_[0].weight, before)
 
 
+def test_layers_are_unfrozen_one_after_the_other(some):
+    looking = Looking()
+    callbacks = [
+        ("freezer", Freezer("conv*")),
+        ("second", Unfreezer("conv2.*", at=2)),
+        ("first", Unfreezer("conv1.*", at=3)),
+        looking,
+    ]
+    lr = {"dense*": 1e-3, "*": 1e-4}
+    clf = L2CNNClassifier(callbacks=callbacks, lr=lr, max_epochs=4, random_state=0)
+    clf.fit(*some)
+    moved = [
+        {
+            layer
+            for layer in ("conv1", "conv2", "dense1")
+            if not torch.equal(before[f"{layer}.weight"], after[f"{layer}.weight"])
+        }
+        for before, after in pairwise(looking.weights_)
+    ]
+    assert moved == [
+        {"dense1"},
+        {"conv2", "dense1"},
+        {"conv1", "conv2", "dense1"},
+        {"conv1", "conv2", "dense1"},
+    ]
+
+
+class Looking(Callback):
+    """Keep the weights before the training and after each epoch."""
+
+    def on_train_begin(self, net, **kwargs):
+        self.weights_ = [copy.deepcopy(net.module_.state_dict())]
+
+    def on_epoch_end(self, net, **kwargs):
+        self.weights_.append(copy.deepcopy(net.module_.state_dict()))
+
+
 def test_momentum_that_starts_from_zero_is_torchs(some):
     X, y = some
     fused = quick(optimizer="sgd").fit(X, y)
