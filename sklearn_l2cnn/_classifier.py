@@ -346,6 +346,11 @@ class L2CNNClassifier(
         Epochs trained, those of earlier calls included that `warm_start` or
         :meth:`partial_fit` went on from.
 
+    timescale_ : float, dict of float or None
+        With a decoupled L2, over how many epochs weights forget: they are averages of
+        the updates over ``1 / (lr * alpha)`` steps (Wang and Aitchison, 2024). By the
+        names of layers where they differ; None for any other penalty or optimizer.
+
     loss_curve_ : list of float of length `n_epochs_`
         The objective in every epoch: the sum of the next two.
 

@@ -410,6 +410,9 @@ class L2CNNClassifierCV(
     net_, module_ : skorch.NeuralNetClassifier and torch.nn.Module
         The network that predicts.
 
+    timescale_ : float, dict of float or None
+        Over how many epochs weights forget, with a decoupled L2.
+
     loss_curve_, data_loss_curve_, penalty_curve_ : list of float
         How the refit went.
 

@@ -39,11 +39,13 @@ from sklearn_l2cnn._estimator.network import (
 from sklearn_l2cnn._estimator.parameters import learning_rate
 from sklearn_l2cnn._training.callbacks import EpochTasks
 from sklearn_l2cnn._training.checkpoint import written
+from sklearn_l2cnn._training.decay import timescale, warn_of_norms
 from sklearn_l2cnn._training.freezing import freeze
 from sklearn_l2cnn._training.progress import EpochLines
 from sklearn_l2cnn._training.ranks import ALONE, ranks_of_process
 from sklearn_l2cnn._training.rates import follow_net
 from sklearn_l2cnn._training.records import quality_of
+from sklearn_l2cnn._training.runtime import isolated
 from sklearn_l2cnn._utils.devices import (
     BatchTooLarge,
     devices_for,
@@ -172,6 +174,9 @@ def _trained(clf, data, device, start, callbacks, ranks, parts):
     sets, seeds = [data.train, data.valid], [data.seed, data.order_seed]
     ranks.check_alike(lambda: given_to_ranks(clf, net, data.summary, sets, seeds))
     tensors = on_device(clf, net, data.summary, data.train, data.valid)
+    if start is None:
+        with isolated(0, device):
+            warn_of_norms(net, tensors.X)
     first, checkpoint = fit_callbacks(clf, net), None
     if ranks.is_first:
         [checkpoint] = checkpoints_of(clf, [[(clf, net, data)]])
@@ -342,6 +347,8 @@ def attributes_of(clf, fitted, origin):
         **_summary_attributes(clf, fitted.summary, origin),
         "net_": fitted.net,
         "n_epochs_": len(history),
+        "timescale_": history
+        and timescale(fitted.net, history[-1]["train_batch_count"]),
         "loss_curve_": [row["train_loss"] for row in history],
         "data_loss_curve_": [row["train_data_loss"] for row in history],
         "penalty_curve_": [row["train_penalty"] for row in history],

@@ -15,10 +15,15 @@ from sklearn_l2cnn._training.batches import (
     auto_epochs,
     resident,
 )
-from sklearn_l2cnn._training.callbacks import BestWeights, holds_scheduler
+from sklearn_l2cnn._training.callbacks import BestWeights
 from sklearn_l2cnn._training.freezing import freeze
 from sklearn_l2cnn._training.net import Net
-from sklearn_l2cnn._training.rates import CosineRate, OneCycleRate, PlateauRate
+from sklearn_l2cnn._training.rates import (
+    CosineRate,
+    OneCycleRate,
+    PlateauRate,
+    holds_scheduler,
+)
 from sklearn_l2cnn._training.runtime import isolated, lowered_dtype
 from sklearn_l2cnn._utils.layers import compute_dtype
 from sklearn_l2cnn.architectures import build_network

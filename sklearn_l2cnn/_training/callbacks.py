@@ -8,7 +8,7 @@ import threading
 import traceback
 from functools import partial
 
-from skorch.callbacks import Callback, LRScheduler, PassthroughScoring
+from skorch.callbacks import Callback, PassthroughScoring
 
 from sklearn_l2cnn._training.batches import auto_patience
 from sklearn_l2cnn._training.records import quality_of
@@ -188,28 +188,6 @@ def are_the_same(callbacks, others):
         one is other or (isinstance(one, str) and one == other)
         for one, other in zip(mine, theirs, strict=True)
     )
-
-
-def holds_scheduler(callbacks):
-    """Say whether one of these, by name, is a schedule of torch for the rate."""
-    return any(isinstance(called, LRScheduler) for _, called in callbacks)
-
-
-def take_back_rates(callbacks, optimizer, rates):
-    """Go back to learning rates, where schedules of torch have changed and tell others.
-
-    Parameters
-    ----------
-    callbacks : list of (name, callback)
-    optimizer : torch.optim.Optimizer
-    rates : list of float
-        Of its groups.
-    """
-    for _, called in callbacks:
-        if isinstance(called, LRScheduler):
-            called.lr_scheduler_._last_lr = list(rates)
-            for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate
 
 
 def followed(callbacks, ranks):

@@ -20,7 +20,6 @@ from sklearn_l2cnn._training.callbacks import (
     followed,
     missing_score,
     own_hooks,
-    take_back_rates,
 )
 from sklearn_l2cnn._training.divergence import check_epoch, check_kept, norms_of
 from sklearn_l2cnn._training.forward import network_input
@@ -34,6 +33,7 @@ from sklearn_l2cnn._training.rates import (
     check_same_layers,
     rates_of,
     set_rates,
+    take_back_rates,
 )
 from sklearn_l2cnn._training.records import (
     drop_unfinished_epoch,

@@ -7,7 +7,9 @@ from numbers import Real
 from skorch.callbacks import Callback
 
 from sklearn_l2cnn._training.batches import batch_bounds
+from sklearn_l2cnn._training.decay import timescale
 from sklearn_l2cnn._training.streaming import is_streamed
+from sklearn_l2cnn._utils.layer_names import text_of
 
 # Of many networks, several are trained at a time, in threads.
 _telling = threading.Lock()
@@ -72,9 +74,11 @@ def tell_net(net, X):
     n_parameters = sum(parameter.numel() for parameter in net.module_.parameters())
     n_steps = len(batch_bounds(len(X), net.batch_size))
     where = f", images from {X.images.name}" if is_streamed(X.images) else ""
+    epochs = timescale(net, n_steps)
+    decay = f", weights forget over {text_of(epochs)} epochs" if epochs else ""
     tell(
         f"device {net.device}, {n_parameters:,} parameters, batch size "
-        f"{net.batch_size}, {n_steps} step{'s'[: n_steps > 1]} an epoch{where}"
+        f"{net.batch_size}, {n_steps} step{'s'[: n_steps > 1]} an epoch{decay}{where}"
     )
 
 

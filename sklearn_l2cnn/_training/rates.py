@@ -3,10 +3,9 @@
 import copy
 import math
 
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, LRScheduler
 
 from sklearn_l2cnn._training.batches import batch_bounds
-from sklearn_l2cnn._training.callbacks import holds_scheduler
 from sklearn_l2cnn._utils.layer_names import by_pattern, layer_of
 
 
@@ -142,6 +141,28 @@ def set_rates(optimizer, rates):
     """Set the learning rate of every group of parameters."""
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = rate
+
+
+def holds_scheduler(callbacks):
+    """Say whether one of these, by name, is a schedule of torch for the rate."""
+    return any(isinstance(called, LRScheduler) for _, called in callbacks)
+
+
+def take_back_rates(callbacks, optimizer, rates):
+    """Go back to learning rates, where schedules of torch have changed and tell others.
+
+    Parameters
+    ----------
+    callbacks : list of (name, callback)
+    optimizer : torch.optim.Optimizer
+    rates : list of float
+        Of its groups.
+    """
+    for _, called in callbacks:
+        if isinstance(called, LRScheduler):
+            called.lr_scheduler_._last_lr = list(rates)
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate
 
 
 def follow_net(net, start):
