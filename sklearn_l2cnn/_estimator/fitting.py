@@ -347,8 +347,9 @@ def attributes_of(clf, fitted, origin):
         **_summary_attributes(clf, fitted.summary, origin),
         "net_": fitted.net,
         "n_epochs_": len(history),
-        "timescale_": history
-        and timescale(fitted.net, history[-1]["train_batch_count"]),
+        "timescale_": timescale(fitted.net, history[-1]["train_batch_count"])
+        if history
+        else None,
         "loss_curve_": [row["train_loss"] for row in history],
         "data_loss_curve_": [row["train_data_loss"] for row in history],
         "penalty_curve_": [row["train_penalty"] for row in history],

@@ -3,6 +3,7 @@
 from sklearn_l2cnn.inspection._alpha_path import AlphaPathDisplay
 from sklearn_l2cnn.inspection._embedding import EmbeddingDisplay
 from sklearn_l2cnn.inspection._layer_displays import ActivationDisplay, FilterDisplay
+from sklearn_l2cnn.inspection._learning_rate import LearningRateDisplay
 from sklearn_l2cnn.inspection._maps import saliency
 from sklearn_l2cnn.inspection._mistakes import MistakesDisplay
 from sklearn_l2cnn.inspection._saliency_display import SaliencyDisplay
@@ -14,6 +15,7 @@ __all__ = [
     "AlphaPathDisplay",
     "EmbeddingDisplay",
     "FilterDisplay",
+    "LearningRateDisplay",
     "MistakesDisplay",
     "SaliencyDisplay",
     "ShrinkageDisplay",
