@@ -107,7 +107,7 @@ def given_pixels(estimator, info, moments):
     info : InputInfo
     moments : Moments
     """
-    if estimator.pretrained is False or not estimator.standardize:
+    if not estimator.standardize:
         return None
     return pixels_of_weights(
         estimator.architecture,

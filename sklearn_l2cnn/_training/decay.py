@@ -1,14 +1,15 @@
 """What a strength of L2 means: over how many epochs, and in front of norms."""
 
-import copy
 import warnings
 
 import torch
 from torch import nn
+from torch.func import functional_call
 
 from sklearn_l2cnn._training.forward import network_input
 from sklearn_l2cnn._training.rates import rates_of
 from sklearn_l2cnn._utils.layer_names import layer_of
+from sklearn_l2cnn._utils.trace import at_rest
 from sklearn_l2cnn.penalties import L2
 
 # Images that a network is tried on, of random numbers.
@@ -96,24 +97,23 @@ def scale_has_no_effect(module, names, image):
     same : bool
         But for biases that are added before a norm.
     """
-    twin = copy.deepcopy(module).train()
-    for layer in twin.modules():
-        if isinstance(layer, nn.modules.dropout._DropoutNd):
-            layer.eval()
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(_TRIED, *image.shape[1:], generator=generator).to(image)
-    with torch.no_grad():
-        for name in names:
-            bias = dict(twin.named_parameters()).get(f"{layer_of(name)}.bias")
-            if bias is not None:
-                bias.zero_()
+    values = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    for name in names:
+        bias = dict(module.named_parameters()).get(f"{layer_of(name)}.bias")
+        if bias is not None:
+            values[f"{layer_of(name)}.bias"] = torch.zeros_like(bias)
+
+    def logits(name, factor):
+        large = {name: factor * module.get_parameter(name)}
+        return functional_call(module, {**values, **large}, (images,))
+
+    with at_rest(module), torch.no_grad():
+        for layer in module.modules():
+            layer.training = not isinstance(layer, nn.modules.dropout._DropoutNd)
         for name in reversed(names):  # the last layer is the one that feeds no norm
-            weight = twin.get_parameter(name)
-            weight.mul_(_LARGE)
-            one = twin(images)
-            weight.mul_(2)
-            other = twin(images)
-            weight.div_(2 * _LARGE)
+            one, other = logits(name, _LARGE), logits(name, 2 * _LARGE)
             if not (one - other).abs().amax() <= _SAME * one.abs().amax():
                 return False
     return True

@@ -74,11 +74,9 @@ def tell_net(net, X):
     n_parameters = sum(parameter.numel() for parameter in net.module_.parameters())
     n_steps = len(batch_bounds(len(X), net.batch_size))
     where = f", images from {X.images.name}" if is_streamed(X.images) else ""
-    epochs = timescale(net, n_steps)
-    decay = f", weights forget over {text_of(epochs)} epochs" if epochs else ""
     tell(
         f"device {net.device}, {n_parameters:,} parameters, batch size "
-        f"{net.batch_size}, {n_steps} step{'s'[: n_steps > 1]} an epoch{decay}{where}"
+        f"{net.batch_size}, {n_steps} step{'s'[: n_steps > 1]} an epoch{where}"
     )
 
 
@@ -145,6 +143,9 @@ class EpochLines(Callback):
         self.last_ = len(net.history) + epochs
         if self.heading and not len(net.history):
             tell_net(net, X)
+            epochs = timescale(net, len(batch_bounds(len(X), net.batch_size)))
+            if epochs is not None:
+                tell(f"{self.name}weights forget over {text_of(epochs)} epochs")
 
     def on_resume(self, net, n_epochs):
         """Tell that the training goes on, and do not wait for what is done."""

@@ -5,6 +5,7 @@ import difflib
 import fnmatch
 import os
 
+import numpy as np
 import torch
 
 from sklearn_l2cnn._utils.errors import first_line
@@ -100,6 +101,7 @@ def build_network(
         With all lazy layers initialised, and contiguous weights.
     """
     shape, make = (input_shape, n_classes), _make_network
+    pretrained = _without_numpy(pretrained)
     if is_of_timm(architecture):
         make = _make_timm
     elif isinstance(architecture, str) and architecture not in ARCHITECTURES:
@@ -167,6 +169,11 @@ def _make_timm(name, shape, published):
     return network
 
 
+def _without_numpy(pretrained):
+    """Return a path as it is, and True or False for those of numpy too."""
+    return bool(pretrained) if isinstance(pretrained, np.bool_) else pretrained
+
+
 def _check_size(name, shape, published):
     """Warn of images that are too small for the published weights, if these are wanted.
 
@@ -213,6 +220,7 @@ def pixels_of_weights(architecture, pretrained, depth, low, high):
     pixels : tuple of ndarray of shape (depth,), or None
         Mean and scale; None leaves it to the images.
     """
+    pretrained = _without_numpy(pretrained)
     published = published_for(architecture) if pretrained is not False else None
     if published is None:
         return None

@@ -209,6 +209,12 @@ def test_published_weights_are_loaded_by_torchvision(monkeypatch):
     assert_same(theirs.state_dict(), net.state_dict(), but=("fc.",))
 
 
+@pytest.mark.parametrize("value", [False, np.False_, np.bool_(0)])
+def test_no_weights_as_numpy_says_it(value, digits):
+    clf = quick(architecture="conv_pool", pretrained=value, max_epochs=1).fit(*digits)
+    assert clf.predict(digits[0]).shape == (300,)
+
+
 def test_failed_download_says_where_to_put_the_file(monkeypatch, tmp_path, capfd):
     def no_connection(*arguments, **options):
         raise OSError("no route to host")
