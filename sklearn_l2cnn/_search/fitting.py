@@ -59,7 +59,7 @@ _IMAGE_BYTES = 1 << 31
 
 def fit_folds(
     template,
-    alphas,
+    settings,
     labelled,
     folds,
     *,
@@ -68,13 +68,14 @@ def fit_folds(
     score=None,
     progress=None,
 ):
-    """Fit a classifier with every alpha to the training rows of every fold.
+    """Fit a classifier with each of some settings to the training rows of every fold.
 
     Parameters
     ----------
     template : L2CNNClassifier
-        Unfitted; the classifiers are like it in all but `alpha`.
-    alphas : list
+        Unfitted; the classifiers are like it in all but the settings.
+    settings : list of dict
+        Parameters by name, all of `STACKED`.
     labelled : LabelledImages
     folds : list of tuple (train, test)
         Positions of the rows that each fold trains on, and of those it is scored on.
@@ -93,13 +94,13 @@ def fit_folds(
     Returns
     -------
     outcomes : list of list
-        ``outcomes[fold][alpha]``: the fitted classifier, its score, or the ValueError
+        ``outcomes[fold][setting]``: the fitted classifier, its score, or the ValueError
         that the fit ended with.
     """
     found, failed = folds_data(template, labelled, folds)
-    progress = progress or Progress(template, alphas, len(folds))
+    progress = progress or Progress(template, settings, len(folds))
     candidates = Candidates(
-        template, alphas, path == "warm", labelled.origin, score, progress
+        template, settings, path == "warm", labelled.origin, score, progress
     )
     outcomes = {}
     trained = (epochs_of(template, data.train) for data in found.values())
@@ -109,7 +110,7 @@ def fit_folds(
         if outcomes is None:
             outcomes = fit_one_by_one(candidates, found, n_jobs)
     progress.end()
-    outcomes |= {fold: [error] * len(alphas) for fold, error in failed.items()}
+    outcomes |= {fold: [error] * len(settings) for fold, error in failed.items()}
     return [outcomes[fold] for fold in range(len(folds))]
 
 
@@ -147,12 +148,13 @@ def folds_data(template, labelled, folds):
 
 
 class Candidates:
-    """The classifiers of a search: one for each alpha.
+    """The classifiers of a search: one for each setting.
 
     Parameters
     ----------
     template : L2CNNClassifier
-    alphas : list
+    settings : list of dict
+        Parameters by name.
     warm : bool
         Whether each starts from the network of the next larger alpha.
     origin : array
@@ -161,20 +163,20 @@ class Candidates:
     progress : Progress, default=None
     """
 
-    def __init__(self, template, alphas, warm, origin, score, progress=None):
+    def __init__(self, template, settings, warm, origin, score, progress=None):
         self.template = template
-        self.alphas = alphas
+        self.settings = settings
         self.warm = warm
         self.origin = origin
         self.score = score
         self.progress = progress
-        self.order = list(range(len(alphas)))
+        self.order = list(range(len(settings)))
         if warm:
-            self.order.sort(key=lambda k: -alphas[k])
+            self.order.sort(key=lambda k: -settings[k]["alpha"])
 
     def unfitted(self, k):
-        """Return a new classifier with an alpha."""
-        return clone(self.template).set_params(alpha=self.alphas[k])
+        """Return a new classifier with a setting."""
+        return clone(self.template).set_params(**self.settings[k])
 
     def outcome(self, clf, fitted, fold):
         """Return what is kept of a classifier that was trained, or its ValueError."""
@@ -287,7 +289,8 @@ def refit(template, alpha, alphas, labelled, path, progress):
         alphas = [other for other in alphas if other >= alpha]
     else:
         alphas = [alpha]
-    candidates = Candidates(template, alphas, path == "warm", labelled.origin, None)
+    settings = [{"alpha": alpha} for alpha in alphas]
+    candidates = Candidates(template, settings, path == "warm", labelled.origin, None)
     data = training_data(clone(template), labelled)
     progress.begin(candidates, data.summary, epochs_of(template, data.train))
     fits = fit_path(candidates, candidates.order, data, progress.one_by_one)
@@ -382,7 +385,7 @@ class _StackedFold:
         self.data = data
         self.device = device
         self.number = number
-        self.outcomes = [None] * len(candidates.alphas)
+        self.outcomes = [None] * len(candidates.settings)
         self.nets, self.tensors, self.last = {}, None, None
 
     def build(self, positions):
@@ -391,7 +394,7 @@ class _StackedFold:
             clf = self.candidates.unfitted(k)
             try:
                 net = build_net(clf, self.data, self.device, self.last)
-                reason = why_one_by_one(net, fit_callbacks(clf, net))
+                reason = why_one_by_one(net)
                 if reason is not None:
                     return reason
                 net.regularization()  # or it raises: a pattern may match no layer
@@ -423,8 +426,8 @@ class _StackedFold:
 
     def _dropout_seed(self, k):
         """Return a seed for the dropout of a network, the same in whatever stack."""
-        alpha = zlib.crc32(repr(self.candidates.alphas[k]).encode())
-        entropy = self.data.order_seed, self.number, alpha
+        setting = zlib.crc32(repr([*self.candidates.settings[k].items()]).encode())
+        entropy = self.data.order_seed, self.number, setting
         seed = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
         return int(seed >> np.uint64(1))
 

@@ -21,18 +21,19 @@ class Progress:
     Parameters
     ----------
     template : L2CNNClassifier
-    alphas : list
+    settings : list of dict
+        Parameters of the networks by name.
     n_folds : int
     task : sklearn.callback.CallbackContext, default=None
         Of the whole fit, where there are callbacks.
     caller : L2CNNClassifierCV, default=None
     """
 
-    def __init__(self, template, alphas, n_folds, task=None, caller=None):
+    def __init__(self, template, settings, n_folds, task=None, caller=None):
         self.template = template
-        self.alphas = alphas
+        self.settings = settings
         self.n_folds = n_folds
-        self.n_networks = len(alphas) * n_folds
+        self.n_networks = len(settings) * n_folds
         self.caller = caller
         self.reporters, self.task = {}, task
 
@@ -49,7 +50,8 @@ class Progress:
         if self.template.verbose:
             tell(
                 f"Fitting {self.n_folds} fold{'s'[: self.n_folds > 1]} for each of "
-                f"{len(self.alphas)} alphas, totalling {self.n_networks} networks"
+                f"{len(self.settings)} {_kind(self.settings)}, totalling "
+                f"{self.n_networks} networks"
             )
 
     def end(self):
@@ -94,8 +96,8 @@ class Progress:
         n_after = (self.n_networks - number) / effective_n_jobs(n_jobs)
         printed = lines(
             self.template,
-            name=f"network {number} of {self.n_networks}, alpha={self.alphas[k]}, "
-            f"fold {fold}, ",
+            name=f"network {number} of {self.n_networks}, "
+            f"{named(self.settings[k])}, fold {fold}, ",
             n_after=n_after * self.epochs,
             heading=number == 1,
         )
@@ -147,7 +149,7 @@ class RefitProgress:
         candidates, epochs = self.candidates, self.epochs
         printed = lines(
             candidates.template,
-            name=f"alpha={candidates.alphas[k]}, " if self.n_networks > 1 else "",
+            name=f"{named(candidates.settings[k])}, " if self.n_networks > 1 else "",
             n_after=(self.n_networks - place - 1) * epochs,
             heading=place == 0,
         )
@@ -172,3 +174,13 @@ class RefitProgress:
         refitted = attributes(net)
         best = set_attributes(copy.copy(clf), refitted)
         return {**self.found, **refitted, "best_estimator_": best}
+
+
+def named(setting):
+    """Return parameters as ``alpha=0.1, lr=0.01``."""
+    return ", ".join(f"{name}={value}" for name, value in setting.items())
+
+
+def _kind(settings):
+    only_alphas = all([*setting] == ["alpha"] for setting in settings)
+    return "alphas" if only_alphas else "candidates"

@@ -90,15 +90,16 @@ def search(clf, template, X, y, sample_weight, groups, params):
     task = callback_context(clf, 1 + bool(clf.refit))
     if task is not None:
         task.call_on_fit_task_begin(estimator=clf, **labelled.given)
+    settings = [{"alpha": alpha} for alpha in alphas.tolist()]
     outcomes = fit_folds(
         template,
-        alphas.tolist(),
+        settings,
         labelled._replace(origin=origin_of(rows)),  # they are scored on these
         folds,
         path=clf.path,
         n_jobs=clf.n_jobs,
         score=partial(_measured, scorers, to_scorers, Mapped(rows), y_rows, folds),
-        progress=Progress(template, alphas.tolist(), len(folds), task, clf),
+        progress=Progress(template, settings, len(folds), task, clf),
     )
     _report_failures(alphas, outcomes)
     results, found = table(alphas, outcomes)

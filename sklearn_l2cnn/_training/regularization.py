@@ -87,16 +87,13 @@ class Regularization:
     groups : list of Penalized
     trained : list of torch.nn.Parameter
     optimizer : torch.optim.Optimizer
-    clip : callable, default=torch.nn.utils.clip_grad_norm_
-        Of `trained` and the largest norm.
     """
 
-    def __init__(self, objective, groups, trained, optimizer, clip=clip_grad_norm_):
+    def __init__(self, objective, groups, trained, optimizer):
         self.objective = objective
         self.groups = groups
         self.trained = trained
         self.optimizer = optimizer
-        self.clip = clip
         self.options = {
             parameter: group
             for group in optimizer.param_groups
@@ -114,7 +111,7 @@ class Regularization:
         if not self.objective.decoupled:
             add_gradients(self.objective.penalty, self.groups)
         if self.objective.gradient_clip is not None:
-            self.clip(self.trained, self.objective.gradient_clip)
+            self.clip(self.objective.gradient_clip)
         if isinstance(self.optimizer, torch.optim.LBFGS):
             # it views every gradient as a vector; kernels lie channels last
             for parameter in self.trained:
@@ -130,23 +127,38 @@ class Regularization:
         """
         penalty, max_norm = self.objective.penalty, self.objective.max_norm
         decayed = self.groups if self.objective.decoupled else []
-        # the learning rate is a tensor in recorded steps
-        losses = decays(penalty, decayed, lambda weight: self.options[weight]["lr"])
-        update()
+        losses = decays(penalty, decayed, self.rate_of)
+        self.move(update)
         with torch.no_grad():
             for weight, loss in losses:
                 weight.sub_(loss)
         shrink(penalty, self.groups, self._step_of)
         if max_norm is not None:
-            project([w for w in self.trained if w.ndim >= 2], max_norm)
+            self.project([w for w in self.trained if w.ndim >= 2], max_norm)
+
+    def rate_of(self, weight):
+        """Return the learning rate of a weight: a tensor in recorded steps."""
+        return self.options[weight]["lr"]
+
+    def move(self, update):
+        """Let the optimizer make its update."""
+        update()
+
+    def clip(self, max_norm):
+        """Scale all gradients together down to a norm."""
+        clip_grad_norm_(self.trained, max_norm)
+
+    def project(self, weights, max_norm):
+        """Bring filters and units back to a norm."""
+        project(weights, max_norm)
 
     def _step_of(self, weight):
         """Return the proximal step of a weight at a strength of 1, as a tensor."""
         options, state = self.options[weight], self.optimizer.state.get(weight)
-        step = options["lr"]
+        step = self.rate_of(weight)
         if not self.objective.decoupled:
             if isinstance(self.optimizer, torch.optim.Adam | torch.optim.AdamW):
-                step = adam_steps(options, state) if state else step
+                step = adam_steps(step, options, state) if state else step
             elif isinstance(self.optimizer, torch.optim.SGD):
                 step = step * sgd_factor(options)
         if isinstance(step, torch.Tensor):
@@ -314,7 +326,7 @@ def project(weights, max_norm):
             weight.mul_((max_norm / norms).clamp_max(1))
 
 
-def adam_steps(options, state):
+def adam_steps(rate, options, state):
     r"""Return the step that Adam makes for every number: lr / (sqrt(v) + eps).
 
     A proximal step in any other metric would end somewhere else than where the gradient
@@ -322,7 +334,7 @@ def adam_steps(options, state):
     """
     square = state.get("max_exp_avg_sq", state["exp_avg_sq"])
     correction = 1 - options["betas"][1] ** state["step"]
-    return options["lr"] / ((square / correction).sqrt() + options["eps"])
+    return rate / ((square / correction).sqrt() + options["eps"])
 
 
 def sgd_factor(options):

@@ -5,8 +5,11 @@ import gc
 import numpy as np
 import pytest
 import torch
+from sklearn.model_selection import StratifiedKFold
 
-from sklearn_l2cnn import L2CNNClassifierCV
+from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
+from sklearn_l2cnn._data.validation import check_labelled_images
+from sklearn_l2cnn._search.fitting import fit_folds
 from tests.conftest import SmallNet, tiny
 from tests.pretended import is_pretended
 
@@ -73,5 +76,43 @@ def test_an_epoch_of_a_stack_waits_once(digits, cuda):
     for max_epochs in (2, 4):
         driver.waits.clear()
         fitted(digits, "cuda", max_epochs=max_epochs)
+        counts.append(driver.waits.total())
+    assert counts[1] - counts[0] == 2, driver.waits
+
+
+SETTINGS = [
+    {"alpha": 1e-4, "lr": 1e-3},
+    {"alpha": 1e-2, "lr": 1e-2, "max_norm": 0.5},
+    {"alpha": 0.0, "gradient_clip": 0.5, "label_smoothing": 0.1},
+]
+
+
+def losses_of(digits, device, **parameters):
+    X, y = digits
+    defaults = {"architecture": tiny, "max_epochs": 2, "random_state": 0}
+    template = L2CNNClassifier(device=device, **(defaults | parameters))
+    folds = list(StratifiedKFold(3).split(X, y))
+    labelled = check_labelled_images(template, X, y, None)
+    fits = fit_folds(template, SETTINGS, labelled, folds, path="independent")
+    return [[clf.loss_curve_ for clf in row] for row in fits]
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "onecycle", "plateau"])
+def test_networks_that_differ_are_those_of_the_cpu(digits, cuda, schedule):
+    here, there = (
+        losses_of(digits, device, lr_schedule=schedule) for device in ("cuda", "cpu")
+    )
+    np.testing.assert_allclose(here, there, rtol=2e-3)
+
+
+def test_an_epoch_of_networks_that_differ_waits_once(digits, cuda):
+    if not is_pretended():
+        pytest.skip("a real device does not count the waits")
+    from tests.pretended import driver
+
+    counts = []
+    for max_epochs in (2, 4):
+        driver.waits.clear()
+        losses_of(digits, "cuda", max_epochs=max_epochs, lr_schedule="onecycle")
         counts.append(driver.waits.total())
     assert counts[1] - counts[0] == 2, driver.waits

@@ -14,8 +14,8 @@ ALPHAS = [1e-3, 1.0, 0.1]
 WAYS = {
     "stacked": {},
     "warm": {"path": "warm"},
-    "one by one": {"lr_schedule": "plateau"},
-    "warm, one by one": {"lr_schedule": "plateau", "path": "warm"},
+    "one by one": {"accumulate": 2},
+    "warm, one by one": {"accumulate": 2, "path": "warm"},
 }
 
 
@@ -43,7 +43,7 @@ def test_a_stacked_search_tells_its_networks_and_the_time_left(some, capsys):
 
 @pytest.mark.parametrize("path", ["independent", "warm"])
 def test_a_search_one_by_one_tells_alpha_and_fold(some, capsys, path):
-    quick_search(verbose=1, lr_schedule="plateau", path=path).fit(*some)
+    quick_search(verbose=1, accumulate=2, path=path).fit(*some)
     lines = [line for line in capsys.readouterr().out.splitlines() if "of 6" in line]
     pattern = r"network (\d) of 6, alpha=(\S+), fold (\d), epoch (\d)/2: train_.*"
     found = [re.fullmatch(pattern, line).groups() for line in lines]

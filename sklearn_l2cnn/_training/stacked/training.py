@@ -2,11 +2,9 @@
 
 import math
 from contextlib import ExitStack
-from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch.nn.functional import cross_entropy
 
 from sklearn_l2cnn._training.batches import TrainingTensors
 from sklearn_l2cnn._training.callbacks import own_hooks
@@ -18,15 +16,12 @@ from sklearn_l2cnn._training.divergence import (
 )
 from sklearn_l2cnn._training.kept import restore, state_with_callbacks, tell
 from sklearn_l2cnn._training.net_state import recall
-from sklearn_l2cnn._training.rates import PlateauRate
 from sklearn_l2cnn._training.records import (
     drop_unfinished_epoch,
     record_training,
     record_validation,
 )
 from sklearn_l2cnn._training.regularization import (
-    Penalized,
-    Regularization,
     total_value,
 )
 from sklearn_l2cnn._training.shards import whole_gradient
@@ -37,8 +32,11 @@ from sklearn_l2cnn._training.stacked.batches import (
 )
 from sklearn_l2cnn._training.stacked.network import (
     StackedNetwork,
-    joined,
     why_not_stacked,
+)
+from sklearn_l2cnn._training.stacked.objective import (
+    StackedLoss,
+    StackedRegularization,
 )
 from sklearn_l2cnn._training.step import EagerSteps
 from sklearn_l2cnn._utils.devices import read
@@ -47,24 +45,19 @@ from sklearn_l2cnn._utils.seeds import draw_seeds
 _OPTIMIZERS = (torch.optim.Adam, torch.optim.SGD)
 
 
-def why_one_by_one(net, callbacks):
+def why_one_by_one(net):
     """Say why a net has to be trained by itself; None where a stack can have it.
 
     Parameters
     ----------
     net : Net
         Initialised.
-    callbacks : sequence of (name, callback)
-        Of the fit.
     """
     own = [name for name, _ in net.callbacks_ if name != "epoch_timer"]
     optimizer, penalty = type(net.optimizer_), net.objective.penalty
     by_filter = penalty is None or getattr(penalty, "by_filter", False)
     reasons = {
         f"callbacks follow it: {', '.join(own)}": own,
-        "lr_schedule='plateau' gives each network a learning rate of its own": any(
-            isinstance(called, PlateauRate) for _, called in callbacks
-        ),
         "layers have learning rates of their own": isinstance(net.lr, dict),
         f"precision is {net.lower}": net.lower is not None,
         "parts of it are frozen": net.frozen.parts,
@@ -76,41 +69,6 @@ def why_one_by_one(net, callbacks):
     }
     found = (reason for reason, applies in reasons.items() if applies)
     return next(found, None) or why_not_stacked(net.module_)
-
-
-class StackedLoss:
-    """The losses of a batch of images in all networks of a stack.
-
-    Parameters
-    ----------
-    network : StackedNetwork
-    smoothing : float
-    """
-
-    def __init__(self, network, smoothing):
-        self.network = network
-        self.smoothing = smoothing
-
-    def __call__(self, images, labels, weight, generator=None):
-        """Return the summed losses of a batch of `side_by_side`, and its logits.
-
-        Returns
-        -------
-        losses : Tensor of shape (K,)
-        logits : Tensor of shape (K, n_classes, n)
-        """
-        logits = self.network.logits(images)
-        # (K, n) or, of mixed images, (K, n_classes, n)
-        labels = self.of_networks(labels)
-        losses = cross_entropy(
-            logits, labels, reduction="none", label_smoothing=self.smoothing
-        )
-        losses = losses if weight is None else losses * self.of_networks(weight)
-        return losses.sum(dim=1), logits
-
-    def of_networks(self, values):
-        """Give every network the values of its fold: (n, folds, ...) to (K, ..., n)."""
-        return values.index_select(1, self.network.owners).movedim(0, -1)
 
 
 class Member(NamedTuple):
@@ -139,7 +97,7 @@ class StackedTraining:
     Parameters
     ----------
     members : list of Member
-        Those of a fold one after the other, which differ in alpha alone.
+        Those of a fold one after the other, which differ in `STACKED` alone.
     told : callable, default=None
         ``told(nets, epochs, n_leaving)`` prints a line after every epoch.
     checkpoint : Checkpoint, default=None
@@ -275,14 +233,11 @@ class StackedTraining:
         if memory:
             own = self.optimizer.state_dict()["param_groups"]
             recall(self.optimizer, {"state": memory, "param_groups": own})
-        self.groups, stacked = _strengths(nets, trained)
-        objective = nets[0].objective
-        regularization = Regularization(
-            objective, stacked, trained, self.optimizer, partial(_clip, len(nets))
-        )
-        self.loss = StackedLoss(self.network, objective.label_smoothing)
+        self.regularization = StackedRegularization(nets, trained, self.optimizer)
+        smoothing = self.regularization.objective.label_smoothing
+        self.loss = StackedLoss(self.network, smoothing)
         self.steps = EagerSteps(
-            self.loss, whole_gradient, regularization, with_objective=False
+            self.loss, whole_gradient, self.regularization, with_objective=False
         )
         self.hooks = [hook for net in nets for hook in own_hooks(net, "before_step")]
 
@@ -304,15 +259,13 @@ class StackedTraining:
         return leaving
 
     def _train_epoch(self, stopped):
-        first = self.nets[self.active[0]]
 
         def prepare():
             if stopped.is_set():
                 raise KeyboardInterrupt
             for hook in self.hooks:
                 hook()
-            for group in self.optimizer.param_groups:  # all have the same learning rate
-                group["lr"] = first.optimizer_.param_groups[0]["lr"]
+            self.regularization.follow_rates()
 
         batches = training_batches(self.folds, self.owners)
         losses = self.steps.epoch(batches, prepare)
@@ -327,7 +280,7 @@ class StackedTraining:
         nets = [self.nets[k] for k in self.active]
         penalties = [
             total_value(net.objective.penalty, groups, net.device)
-            for net, groups in zip(nets, self.groups, strict=True)
+            for net, groups in zip(nets, self.regularization.of_nets, strict=True)
         ]
         means, penalties, scores, *norms = read(
             losses.means(),
@@ -421,53 +374,3 @@ class StackedTraining:
             for k, p in enumerate(self.steps.regularization.trained)
             if kept and (state := self.optimizer.state.get(p))
         }
-
-
-def _strengths(nets, trained):
-    """Return the strengths of the penalty, network by network and for the stack.
-
-    Returns
-    -------
-    groups : list of list of Penalized
-        Of each network, of what is in its loss.
-    stacked : list of Penalized
-        For each parameter of the stack, the strengths as a column.
-    """
-    groups, alphas = [], [[0.0] * len(nets) for _ in trained]
-    for k, net in enumerate(nets):
-        found = net.objective.groups(net.module_, net.starts)
-        groups.append([] if net.objective.decoupled else found)
-        own = [p for p in net.module_.parameters() if p.requires_grad]
-        place = {id(parameter): place for place, parameter in enumerate(own)}
-        for group in found:
-            for weight in group.weights:
-                alphas[place[id(weight)]][k] = group.alpha
-    starts = [None] * len(trained)
-    if nets[0].objective.from_start:
-        named = nets[0].module_.named_parameters()
-        names = [name for name, p in named if p.requires_grad]
-        starts = [[joined([net.starts[name] for net in nets])] for name in names]
-    stacked = [
-        Penalized(
-            _by_row(torch.tensor(own, dtype=torch.float64), weight).to(weight),
-            [weight],
-            began and [began[0].to(weight)],
-        )
-        for own, weight, began in zip(alphas, trained, starts, strict=True)
-        if any(own)
-    ]
-    return groups, stacked
-
-
-def _by_row(values, weight):
-    """Give every row of a stacked weight the value of its network."""
-    rows = values.repeat_interleave(len(weight) // len(values))
-    return rows.view(-1, *[1] * (weight.ndim - 1))
-
-
-def _clip(size, parameters, max_norm):
-    """Scale the gradients of so many networks, each as `clip_grad_norm_` of torch."""
-    squares = sum(p.grad.reshape(size, -1).square().sum(dim=1) for p in parameters)
-    factors = (max_norm / (squares.sqrt() + 1e-6)).clamp_max(1)
-    for parameter in parameters:
-        parameter.grad.mul_(_by_row(factors, parameter))

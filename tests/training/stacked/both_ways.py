@@ -89,10 +89,15 @@ def averaged(input_shape, n_classes):
     ).double()
 
 
+def of(alphas):
+    return [{"alpha": alpha} for alpha in alphas]
+
+
 def both_ways(
-    X, y, weight=None, path="independent", folds=None, alphas=ALPHAS, **options
+    X, y, weight=None, path="independent", folds=None, settings=None, **options
 ):
-    """Fit all alphas to all folds together, and one by one."""
+    """Fit all settings to all folds together, and one by one."""
+    settings = settings or of(ALPHAS)
     options = {
         "architecture": convolutions,
         "max_epochs": 4,
@@ -102,14 +107,14 @@ def both_ways(
     template = L2CNNClassifier(random_state=0, **options)
     folds = folds or list(StratifiedKFold(3).split(X, y))
     labelled = check_labelled_images(template, X, y, weight)
-    together = fit_folds(template, alphas, labelled, folds, path=path)
+    together = fit_folds(template, settings, labelled, folds, path=path)
     if path == "warm":
-        candidates = Candidates(template, alphas, True, labelled.origin, None)
+        candidates = Candidates(template, settings, True, labelled.origin, None)
         found, _ = folds_data(template, labelled, folds)
         return together, list(fit_one_by_one(candidates, found).values())
     weight = np.ones(len(y)) if weight is None else weight
     one_by_one = [
-        [fitted(clone(template).set_params(alpha=a), X, y, weight, *f) for a in alphas]
+        [fitted(clone(template).set_params(**s), X, y, weight, *f) for s in settings]
         for f in folds
     ]
     return together, one_by_one

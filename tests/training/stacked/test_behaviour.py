@@ -16,7 +16,7 @@ from sklearn_l2cnn._search import fitting
 from sklearn_l2cnn._training.stacked import batches, plan, training
 from sklearn_l2cnn._training.stacked.network import StackedNetwork
 from tests.conftest import SmallNet
-from tests.training.stacked.both_ways import ALPHAS, assert_same, both_ways, normed
+from tests.training.stacked.both_ways import ALPHAS, assert_same, both_ways, normed, of
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_the_size_of_stacks_has_no_effect(images, step, largest, monkeypatch):
     X, y = images
     sizes = count_stacks(monkeypatch)
     monkeypatch.setattr(plan, "_STEP", step)
-    assert_same(*both_ways(X, y, alphas=[1e-3, 1e-2, 0.1, 1.0]), X)
+    assert_same(*both_ways(X, y, settings=of([1e-3, 1e-2, 0.1, 1.0])), X)
     assert sum(sizes) == 12
     assert max(sizes) == largest
 
@@ -112,7 +112,7 @@ def test_the_number_of_threads_does_not_matter(images, threads):
 def test_a_network_that_diverges_drops_out(images):
     X, y = images
     options = {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "max_epochs": 5}
-    together, one_by_one = both_ways(X, y, alphas=[1e-3, 1e40, 1e-2], **options)
+    together, one_by_one = both_ways(X, y, settings=of([1e-3, 1e40, 1e-2]), **options)
     for row, others in zip(together, one_by_one, strict=True):
         assert isinstance(row[1], ValueError)
         message, expected = (re.sub(r"\d", "", str(one[1])) for one in (row, others))
@@ -147,7 +147,7 @@ def test_dropout_does_not_depend_on_the_company(images):
     X, y = images
     options = {"architecture": dropping, "max_epochs": 2}
     three, _ = both_ways(X, y, **options)
-    one, _ = both_ways(X, y, alphas=ALPHAS[:1], **options)
+    one, _ = both_ways(X, y, settings=of(ALPHAS[:1]), **options)
     assert np.allclose(
         three[1][0].predict_proba(X), one[1][0].predict_proba(X), atol=1e-4
     )
@@ -220,14 +220,15 @@ def jitter(batch):
         ({"architecture": dense_twice}, "share parameters"),
         ({"architecture": hooked}, "has hooks"),
         ({"augment": jitter}, "functions of the user"),
-        ({"lr_schedule": "plateau"}, "a learning rate of its own"),
         ({"architecture": "unet"}, "no torch.nn.Sequential"),
     ],
 )
 def test_what_cannot_be_stacked_is_trained_one_by_one(images, options, reason, caplog):
     X, y = images
     with caplog.at_level(logging.INFO, "sklearn_l2cnn"):
-        together, one_by_one = both_ways(X, y, alphas=[0.1], max_epochs=1, **options)
+        together, one_by_one = both_ways(
+            X, y, settings=of([0.1]), max_epochs=1, **options
+        )
     [record] = caplog.records
     assert record.levelname == "INFO"
     assert "one by one" in record.getMessage()
@@ -267,7 +268,7 @@ def test_what_is_printed(images, capsys):
     )
     labelled = check_labelled_images(template, X, y, None)
     folds = [(np.arange(50), np.arange(50, 97)), (np.arange(48, 97), np.arange(48))]
-    fitting.fit_folds(template, [0.1, 1.0], labelled, folds, path="independent")
+    fitting.fit_folds(template, of([0.1, 1.0]), labelled, folds, path="independent")
     lines = capsys.readouterr().out.splitlines()
     start, net, *lines = lines
     assert start == "Fitting 2 folds for each of 2 alphas, totalling 4 networks"
@@ -285,7 +286,7 @@ def test_what_is_printed(images, capsys):
 
 def test_an_alpha_that_fails_leaves_the_others_alone(images):
     X, y = images
-    together, one_by_one = both_ways(X, y, alphas=[{"none": 1.0}, {"0": 1.0}])
+    together, one_by_one = both_ways(X, y, settings=of([{"none": 1.0}, {"0": 1.0}]))
     for row, others in zip(together, one_by_one, strict=True):
         assert "means no layer" in str(row[0])
         assert str(row[0]) == str(others[0])
