@@ -1,5 +1,6 @@
 """What a strength of L2 means: over how many epochs, and in front of norms."""
 
+import copy
 import warnings
 
 import torch
@@ -9,7 +10,6 @@ from torch.func import functional_call
 from sklearn_l2cnn._training.forward import network_input
 from sklearn_l2cnn._training.rates import rates_of
 from sklearn_l2cnn._utils.layer_names import layer_of
-from sklearn_l2cnn._utils.trace import at_rest
 from sklearn_l2cnn.penalties import L2
 
 # Images that a network is tried on, of random numbers.
@@ -97,6 +97,11 @@ def scale_has_no_effect(module, names, image):
     same : bool
         But for biases that are added before a norm.
     """
+    # a copy that shares the weights: forward may change attributes
+    tensors = *module.parameters(), *module.buffers()
+    twin = copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
+    for layer in twin.modules():
+        layer.training = not isinstance(layer, nn.modules.dropout._DropoutNd)
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(_TRIED, *image.shape[1:], generator=generator).to(image)
     values = {name: buffer.clone() for name, buffer in module.named_buffers()}
@@ -107,11 +112,9 @@ def scale_has_no_effect(module, names, image):
 
     def logits(name, factor):
         large = {name: factor * module.get_parameter(name)}
-        return functional_call(module, {**values, **large}, (images,))
+        return functional_call(twin, {**values, **large}, (images,))
 
-    with at_rest(module), torch.no_grad():
-        for layer in module.modules():
-            layer.training = not isinstance(layer, nn.modules.dropout._DropoutNd)
+    with torch.no_grad():
         for name in reversed(names):  # the last layer is the one that feeds no norm
             one, other = logits(name, _LARGE), logits(name, 2 * _LARGE)
             if not (one - other).abs().amax() <= _SAME * one.abs().amax():

@@ -130,6 +130,21 @@ def test_convolutions_of_a_residual_network_feed_norms():
     assert scale_has_no_effect(network, names, torch.zeros(1, 3, 32, 32))
 
 
+def test_looking_at_norms_is_not_noticed(some):
+    class Counting(AllNormed):
+        calls = 0
+
+        def forward(self, X):
+            self.calls += 1
+            return super().forward(X)
+
+    network = Counting((1, 8, 8), 10).eval()
+    names = ["conv.weight", "head.weight"]
+    assert scale_has_no_effect(network, names, torch.zeros(1, 1, 8, 8))
+    assert network.calls == 0 and not network.norm.training
+    assert network.norm.num_batches_tracked == 0
+
+
 def test_looking_at_norms_leaves_generators_alone(some):
     torch.manual_seed(3)
     before = torch.get_rng_state()
