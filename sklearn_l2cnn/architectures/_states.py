@@ -4,7 +4,6 @@ import os
 import pickle
 import warnings
 
-import safetensors.torch
 import torch
 
 from sklearn_l2cnn._data.arrays import why_without_numbers
@@ -27,7 +26,9 @@ def read_state(path):
     """
     try:
         if os.fspath(path).endswith(".safetensors"):
-            return safetensors.torch.load_file(path)
+            from safetensors.torch import load_file
+
+            return load_file(path)
         with warnings.catch_warnings():
             # of torch, about pickles that are none of its own: they raise below
             warnings.filterwarnings("ignore", "Detected pickle protocol", UserWarning)
