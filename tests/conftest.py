@@ -214,6 +214,16 @@ def drawn(make, *shape):
         return make(*shape)
 
 
+def on_devices(X, y, **parameters):
+    """Fit on the CPU, on CUDA with recorded steps, and there step by step."""
+    ways = (
+        {"device": "cpu"},
+        {"device": "cuda"},
+        {"device": "cuda", "cuda_graph": False},
+    )
+    return [quick(**parameters, **more).fit(X, y) for more in ways]
+
+
 def quick(**parameters):
     """Return an estimator that takes a moment."""
     defaults = {"architecture": tiny, "max_epochs": 3, "random_state": 0}

@@ -75,7 +75,7 @@ def fit_folds(
     template : L2CNNClassifier
         Unfitted; the classifiers are like it in all but the settings.
     settings : list of dict
-        Parameters by name, all of `STACKED`.
+        Parameters by name, in which networks of a stack may differ.
     labelled : LabelledImages
     folds : list of tuple (train, test)
         Positions of the rows that each fold trains on, and of those it is scored on.
@@ -397,7 +397,8 @@ class _StackedFold:
                 reason = why_one_by_one(net)
                 if reason is not None:
                     return reason
-                net.regularization()  # or it raises: a pattern may match no layer
+                # or it raises: a pattern may match no layer
+                net.objective.groups(net.module_, net.starts)
                 if self.tensors is None:
                     self.tensors = on_device(
                         clf, net, self.data.summary, self.data.train, self.data.valid

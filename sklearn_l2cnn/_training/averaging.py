@@ -9,8 +9,8 @@ from skorch.callbacks import Callback
 class AveragedWeights(Callback):
     r"""Average the weights over the steps of a training, which goes on without it.
 
-    Whoever looks at the network between two epochs, the first of all validation, finds
-    the average in it, and so does whoever has it after the training.
+    The network holds the average between two epochs, where it is validated and where
+    callbacks look at it, and after the training.
 
     With a decay d the average after step t is
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from sklearn_l2cnn import L2CNNClassifierCV
-from tests.conftest import SmallNet, quick, tiny
+from tests.conftest import SmallNet, on_devices, quick, tiny
 from tests.loops import assert_close, parameters_of
 
 OPTIMIZERS = {
@@ -130,14 +130,7 @@ def test_searches_train_such_networks_one_by_one(some):
 @pytest.mark.parametrize("architecture", [tiny, SmallNet, "plain"])
 def test_recorded_steps_add_up_batches(digits, cuda, architecture):
     parameters = {"architecture": architecture, "batch_size": 16, "accumulate": 4}
-    there, eager, here = (
-        quick(**parameters, **more).fit(*digits)
-        for more in (
-            {"device": "cuda"},
-            {"device": "cuda", "cuda_graph": False},
-            {"device": "cpu"},
-        )
-    )
+    here, there, eager = on_devices(*digits, **parameters)
     np.testing.assert_allclose(there.loss_curve_, eager.loss_curve_, rtol=1e-5)
     if architecture is not SmallNet:  # its dropout draws otherwise
         np.testing.assert_allclose(there.loss_curve_, here.loss_curve_, rtol=1e-3)

@@ -59,7 +59,7 @@ def test_a_search_has_that_of_its_refit(some):
     search = L2CNNClassifierCV(
         [0.1, 0.2], cv=2, optimizer="adamw", architecture=tiny, max_epochs=2
     ).fit(*some)
-    n_steps = len(search.net_.history) and search.net_.history[-1]["train_batch_count"]
+    n_steps = search.net_.history[-1]["train_batch_count"]
     assert search.timescale_ == pytest.approx(1 / (1e-3 * search.alpha_ * n_steps))
 
 

@@ -14,7 +14,7 @@ from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
 from sklearn_l2cnn._training.rates import by_rate
 from sklearn_l2cnn.feature_selection import prune
 from sklearn_l2cnn.persistence import load, save
-from tests.conftest import double, quick, tiny
+from tests.conftest import double, on_devices, quick, tiny
 from tests.loops import assert_close, one_batch, parameters_of, reference
 
 OPTIMIZERS = {
@@ -50,14 +50,7 @@ def test_each_layer_takes_its_own_steps(colours, name, alpha, lr):
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_each_layer_takes_its_own_steps_on_a_device(digits, cuda, name):
     parameters = {"lr": {"0": 0.003, "*": 0.01}, "optimizer": name, "batch_size": 50}
-    here, there, eager = (
-        quick(**parameters, **more).fit(*digits)
-        for more in (
-            {"device": "cpu"},
-            {"device": "cuda"},
-            {"device": "cuda", "cuda_graph": False},
-        )
-    )
+    here, there, eager = on_devices(*digits, **parameters)
     np.testing.assert_allclose(here.loss_curve_, there.loss_curve_, rtol=1e-4)
     np.testing.assert_allclose(there.loss_curve_, eager.loss_curve_, rtol=1e-6)
 

@@ -236,7 +236,7 @@ def _pool_first(layers):
 
 def joined(tensors):
     """Lay tensors one after the other, kernels in memory channels last."""
-    joined = torch.cat([tensor.detach() for tensor in tensors])
-    if joined.ndim == 4:
-        return joined.contiguous(memory_format=torch.channels_last)
-    return joined.contiguous()
+    long = torch.cat([tensor.detach() for tensor in tensors])
+    if long.ndim == 4:
+        return long.contiguous(memory_format=torch.channels_last)
+    return long.contiguous()

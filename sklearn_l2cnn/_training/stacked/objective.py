@@ -1,6 +1,7 @@
-"""What networks of a stack may differ in: strengths, rates, bounds, smoothed labels.
+"""What networks of a stack may differ in, by the parameters of their classifiers.
 
-Where all have the same number it is one, and else a tensor with an entry for each.
+These are `alpha`, `lr`, `max_norm`, `gradient_clip` and `label_smoothing`. Where all
+have the same number it is one, and else a tensor with an entry for each.
 """
 
 import math
@@ -11,9 +12,6 @@ from torch.nn.functional import cross_entropy
 from sklearn_l2cnn._training.regularization import Penalized, Regularization, project
 from sklearn_l2cnn._training.stacked.network import joined
 from sklearn_l2cnn._utils.devices import sent
-
-# Parameters of a classifier that may be others for every network of a stack.
-STACKED = ("alpha", "lr", "max_norm", "gradient_clip", "label_smoothing")
 
 
 class StackedLoss:
@@ -190,12 +188,15 @@ def _groups(nets, found, trained):
     if nets[0].objective.from_start:
         named = nets[0].module_.named_parameters()
         names = [name for name, p in named if p.requires_grad]
-        starts = [[joined([net.starts[name] for net in nets])] for name in names]
+        starts = [
+            [joined([net.starts[name] for net in nets]).to(weight)]
+            for name, weight in zip(names, trained, strict=True)
+        ]
     return [
         Penalized(
             _by_row(torch.tensor(own, dtype=torch.float64), weight).to(weight),
             [weight],
-            began and [began[0].to(weight)],
+            began,
         )
         for own, weight, began in zip(alphas, trained, starts, strict=True)
         if any(own)

@@ -97,7 +97,7 @@ class StackedTraining:
     Parameters
     ----------
     members : list of Member
-        Those of a fold one after the other, which differ in `STACKED` alone.
+        Those of a fold one after the other, which differ as `objective` says.
     told : callable, default=None
         ``told(nets, epochs, n_leaving)`` prints a line after every epoch.
     checkpoint : Checkpoint, default=None
