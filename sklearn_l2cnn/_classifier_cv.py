@@ -13,7 +13,7 @@ from sklearn_l2cnn._classifier import L2CNNClassifier
 from sklearn_l2cnn._estimator.fitting import end_fit
 from sklearn_l2cnn._estimator.parameters import NOT_SEARCHED, SEARCH_CONSTRAINTS
 from sklearn_l2cnn._estimator.prediction import PredictionMixin
-from sklearn_l2cnn._search.results import routed_to
+from sklearn_l2cnn._search.scoring import routed_to
 from sklearn_l2cnn._search.search import router, search
 from sklearn_l2cnn._utils.estimators import (
     ParametersMixin,

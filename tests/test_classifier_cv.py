@@ -26,13 +26,13 @@ from sklearn.preprocessing import FunctionTransformer
 from skorch.callbacks import GradientNormClipping
 
 from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
-from sklearn_l2cnn._search import fitting
 from tests.conftest import SmallNet, tiny
 from tests.search.searches import (
     MORE,
     NETWORK,
     assert_same_results,
     assert_same_search,
+    refuse_stacks,
     searches,
 )
 
@@ -77,7 +77,7 @@ def test_same_as_grid_search(some, name):
 
 @pytest.mark.parametrize("name", ["logarithmic loss", "early stopping", "augmented"])
 def test_one_by_one_every_bit_is_the_same(some, name, monkeypatch):
-    monkeypatch.setattr(fitting, "fit_stacked", lambda candidates, data: None)
+    refuse_stacks(monkeypatch)
     network = {"architecture": tiny, **NETWORKS.get(name, {})}
     mine, theirs = searches(SEARCHES.get(name, {}), network)
     X, y = some

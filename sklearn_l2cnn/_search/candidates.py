@@ -1,137 +1,188 @@
-"""The alphas of a search: those that are given, or a grid that the data decide."""
+"""The candidates of a search, what each is trained on, and what is kept of it."""
 
 from collections.abc import Mapping
+from numbers import Number
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils import check_array
 
-from sklearn_l2cnn._data.arrays import on_host
-from sklearn_l2cnn._data.validation import encode_labels
-from sklearn_l2cnn._data.weights import class_factors, entropy
-from sklearn_l2cnn._estimator.network import new_network
-from sklearn_l2cnn._estimator.parameters import check_strengths, objective_of
-from sklearn_l2cnn._training.freezing import freeze
-from sklearn_l2cnn._training.regularization import strengths, total_value
-from sklearn_l2cnn._training.runtime import isolated
-from sklearn_l2cnn._utils.devices import resolve_device
-from sklearn_l2cnn._utils.seeds import draw_seeds
+from sklearn_l2cnn._estimator.data import fold_data
+from sklearn_l2cnn._estimator.fitting import attributes_of
+from sklearn_l2cnn._utils.estimators import set_attributes
 
-# The smallest alpha of a grid as a part of the largest, and the digits of each: enough
-# to tell them apart, too few for the order in which weights are summed to show.
-DECADES = 4
-DIGITS = 3
+# What networks that are trained on the same images, in the same order, may differ in.
+NUMBERS = (
+    *("alpha", "lr", "max_norm", "gradient_clip"),
+    *("label_smoothing", "momentum", "l1_ratio"),
+)
+# What gives them other random numbers, and nothing else.
+REPEATS = ("random_state",)
 
 
-def check_alphas(alphas):
-    """Validate the alphas that a user gives.
+class Candidates:
+    """The classifiers of a search: one for each setting.
 
     Parameters
     ----------
-    alphas : array-like of shape (n_alphas,)
-        Of numbers, or of mappings from layers to numbers.
-
-    Returns
-    -------
-    alphas : ndarray of shape (n_alphas,)
-        Of float64, or of objects where there is a mapping.
+    template : L2CNNClassifier
+        Unfitted; the classifiers are like it in all but the settings.
+    settings : list of dict
+        Parameters by name.
+    warm : bool, default=False
+        Whether each starts from the network of the next larger alpha, on its source.
+    score : callable, default=None
+        ``score(classifier, source)`` is called where a network was trained, in a
+        process of its own maybe; its result is kept in place of the classifier, so that
+        not all networks have to be held at once.
+    progress : Progress, default=None
     """
-    expected = "Numbers >= 0 were expected, such as np.logspace(-5, -1, 9)"
-    if isinstance(alphas, Mapping):
-        raise ValueError(
-            f"alphas={alphas!r} is a mapping; an array-like of alphas was expected, of "
-            "which each may be a mapping from layers to numbers. All combinations are "
-            f"alphas=[*sklearn.model_selection.ParameterGrid({alphas!r})]."
-        )
-    if np.ndim(alphas) == 1 and any(isinstance(one, Mapping) for one in alphas):
-        return _mappings(alphas)
-    alphas = on_host(alphas)
-    if alphas.dtype.kind not in "iufO":
-        raise ValueError(f"alphas={alphas.tolist()!r} holds no numbers. {expected}.")
-    alphas = check_array(
-        alphas,
-        ensure_2d=False,
-        ensure_min_samples=0,
-        input_name="alphas",
-        dtype=float,
-    )
-    if alphas.ndim != 1 or not len(alphas):
-        raise ValueError(f"alphas has shape {alphas.shape}. {expected}.")
-    check_strengths(float(alphas.max()), "alphas")
-    if (alphas < 0).any():
-        negative = alphas[alphas < 0][:10].tolist()
-        raise ValueError(f"alphas holds negative numbers: {negative}. {expected}.")
-    values, counts = np.unique(alphas, return_counts=True)
-    if (counts > 1).any():
-        repeated = values[counts > 1][:10].tolist()
-        raise ValueError(f"alphas holds {repeated} more than once. {expected}.")
-    return alphas.copy()
+
+    def __init__(self, template, settings, warm=False, score=None, progress=None):
+        self.template = template
+        self.settings = settings
+        self.warm = warm
+        self.score = score
+        self.progress = progress
+
+    def unfitted(self, k, without=()):
+        """Return a new classifier with a setting, or with all of it but some names."""
+        setting = self.settings[k].items()
+        own = {name: value for name, value in setting if name not in without}
+        return clone(self.template).set_params(**own)
+
+    def order(self, positions):
+        """Return positions in the order in which their networks are trained."""
+        if not self.warm:
+            return positions
+        return sorted(positions, key=lambda k: -self.settings[k]["alpha"])
+
+    def outcome(self, clf, fitted, source):
+        """Return what is kept of a classifier that was trained, or its ValueError."""
+        if isinstance(fitted, ValueError):
+            return fitted
+        set_attributes(clf, attributes_of(clf, fitted, source.origin))
+        return clf if self.score is None else self.score(clf, source)
 
 
-def _mappings(alphas):
-    checked = np.empty(len(alphas), dtype=object)
-    for k, alpha in enumerate(alphas):
-        if isinstance(alpha, Mapping):
-            check_strengths(alpha, "alphas")
-            checked[k] = alpha
-        else:
-            [checked[k]] = check_alphas([alpha]).tolist()
-        if checked[k] in checked[:k].tolist():
-            raise ValueError(f"alphas holds {alpha!r} more than once.")
-    return checked
+class Source(NamedTuple):
+    """What candidates are trained on alike: images in an order, for each the same.
+
+    Attributes
+    ----------
+    fold : int
+    positions : list of int
+        Of the candidates. They differ in `NUMBERS` alone.
+    family : int
+        Candidates of different families differ in more than `NUMBERS` and `REPEATS`.
+    data : TrainingData
+    origin : array
+        Of the namespace of the images.
+    scored : object, default=None
+        What says on which images the networks are scored.
+    """
+
+    fold: int
+    positions: list
+    family: int
+    data: object
+    origin: object
+    scored: object = None
+
+    def with_images(self, images):
+        """Return the source with other images: the same rows of them."""
+        return self._replace(data=self.data.with_images(images))
 
 
-def alpha_grid(n_alphas, clf, labelled):
-    r"""Return a logarithmic grid of alphas that the data decide.
+class Found(NamedTuple):
+    """What networks are to be trained on, and what failed before.
 
-    The largest is :math:`H / \Omega_0`: H is the entropy of the class frequencies,
-    which is the data loss of the best constant prediction, and :math:`\Omega_0` the
-    penalty of the initial network at a strength of 1. At this alpha the initial penalty
-    is as large as all that the data loss can fall. The smallest is a ten-thousandth of
-    it.
+    Attributes
+    ----------
+    sources : list of Source
+    failed : dict of ValueError
+        By fold and position of the candidate.
+    """
+
+    sources: list
+    failed: dict
+
+
+def sources_of(candidates, labelled, folds, validate=True, within=None, scored=None):
+    """Return what candidates are trained on in every fold.
 
     Parameters
     ----------
-    n_alphas : int
-    clf : L2CNNClassifier
-        Unfitted.
+    candidates : Candidates
     labelled : LabelledImages
+    folds : dict of tuple (train, test)
+        By number: rows that the fold trains on, and those of its validation.
+    validate : bool, default=True
+        Whether networks are validated after every epoch.
+    within : list of int, default=None
+        Positions of the candidates; None is all.
+    scored : object, default=None
+        Of all sources; None is the number of the fold.
 
     Returns
     -------
-    alphas : ndarray of float64 of shape (n_alphas,)
-        Ascending.
+    found : Found
     """
-    if clf.penalty is None:
-        raise ValueError(
-            f"alphas={n_alphas} lets the penalty of the network decide which alphas to "
-            "try, but penalty=None has none. Give alphas as an array, or a penalty."
-        )
-    classes = labelled.classes()
-    if len(classes) < 2:
-        raise ValueError(
-            f"alphas={n_alphas} lets the data decide which alphas to try, but y has "
-            f"only one class, {classes.tolist()}: there is nothing to learn. Give "
-            "alphas as an array."
-        )
-    labels = encode_labels(labelled.y, labelled.weight, classes, "y")
-    mass = np.bincount(labels, weights=labelled.weight, minlength=len(classes))
-    mass *= class_factors(clf.class_weight, classes, mass)
-    start = _initial_penalty(clone(clf), labelled.info.image_shape, len(classes))
-    if not start > 0:
-        raise ValueError(
-            f"alphas={n_alphas} lets the penalty of the network decide which alphas to "
-            f"try, but that of the initial network is {start}. Give alphas as an array."
-        )
-    grid = entropy(mass) / start * np.logspace(-DECADES, 0, n_alphas)
-    return np.array([float(f"{alpha:.{DIGITS}g}") for alpha in grid])
+    within = range(len(candidates.settings)) if within is None else within
+    found = Found([], {})
+    for family, positions in _alike(candidates.settings, within):
+        clf = candidates.unfitted(positions[0], without=NUMBERS)
+        for fold, (train, test) in folds.items():
+            valid = _validated(clf, labelled, train, test) if validate else test[:0]
+            try:
+                clf._validate_params()
+                # each fit draws from a random state of its own
+                data = fold_data(clone(clf), labelled, train, valid)
+            except ValueError as error:
+                found.failed.update({(fold, k): error for k in positions})
+                continue
+            where = fold if scored is None else scored
+            found.sources.append(
+                Source(fold, positions, family, data, labelled.origin, where)
+            )
+    return found
 
 
-def _initial_penalty(clf, image_shape, n_classes):
-    """Return the penalty, at a strength of 1, of the network that a fit begins with."""
-    seed, *_ = draw_seeds(clf.random_state, 3)
-    with isolated(seed, resolve_device(clf.device)):
-        network = new_network(clf, image_shape, n_classes)
-    freeze(network, clf.freeze)
-    groups = strengths(network, 1.0, clf.penalize)
-    return float(total_value(objective_of(clf).penalty, groups))
+def _validated(clf, labelled, train, test):
+    """Return the rows that a network is validated on.
+
+    Test rows must not have a say in the training: early stopping then holds out rows of
+    the training part, as it does in any fit.
+    """
+    if clf.early_stopping or clf.lr_schedule == "plateau" or clf.callbacks:
+        return test[:0]
+    y, weighs = labelled.y, labelled.weight > 0
+    valid = test[weighs[test]]
+    return valid[np.isin(y[valid], y[train[weighs[train]]])]
+
+
+def _alike(settings, positions):
+    """Yield a number of the family, and positions of those that differ in `NUMBERS`."""
+    families, groups = {}, {}
+    for k in positions:
+        by_layer = isinstance(settings[k].get("lr"), Mapping)
+        family = by_layer, _key(settings[k], (*NUMBERS, *REPEATS))
+        number = families.setdefault(family, len(families))
+        own = by_layer, number, _key(settings[k], NUMBERS)
+        groups.setdefault(own, []).append(k)
+    for (_, number, _), own in groups.items():
+        yield number, own
+
+
+def _key(setting, without):
+    """Return what two settings have in common that are equal but for some names."""
+    return tuple(
+        (name, type(value), _plain(value))
+        for name, value in sorted(setting.items())
+        if name not in without
+    )
+
+
+def _plain(value):
+    """Return a value that equal numbers and names share, and other objects do not."""
+    return value if isinstance(value, Number | str | None) else id(value)

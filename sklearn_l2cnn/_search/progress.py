@@ -124,12 +124,12 @@ class RefitProgress:
         self.data = data
         self.found = found
 
-    def begin(self, candidates, summary, epochs):
+    def begin(self, candidates, source, epochs):
         """Tell that networks are trained, one after the other, on all images."""
         self.candidates = candidates
         self.epochs = epochs
-        self.summary = summary
-        self.n_networks = len(candidates.order)
+        self.source = source
+        self.n_networks = len(source.positions)
         if candidates.template.verbose:
             tell(f"Refitting on all images with alpha={self.found['alpha_']}")
         if self.task is not None:
@@ -163,7 +163,7 @@ class RefitProgress:
             partial(
                 self._as_if_ended,
                 clf,
-                attributes_of_epoch(clf, self.summary, candidates.origin),
+                attributes_of_epoch(clf, self.source.data.summary, self.source.origin),
             ),
             first=place * epochs,
         )

@@ -1,216 +1,88 @@
-"""Scores of a search: what measures a network, the table of all, and which wins."""
+"""The results of a search: the table of all, which wins, and what has failed."""
 
 import math
-import time
-import traceback
 import warnings
-from numbers import Integral, Number
-from typing import NamedTuple
+from collections import defaultdict
+from numbers import Integral
 
 import numpy as np
-from sklearn.metrics import check_scoring
-from sklearn.utils.metadata_routing import (
-    MetadataRouter,
-    MethodMapping,
-    process_routing,
-)
+from sklearn.exceptions import FitFailedWarning
 
-from sklearn_l2cnn._utils.layer_names import layer_weights
-from sklearn_l2cnn._utils.sklearn_compat import (
-    scorers_by_name,
-    search_results,
-    takes_sample_weight,
-)
+from sklearn_l2cnn._search.progress import named
+from sklearn_l2cnn._search.scoring import Measured
+from sklearn_l2cnn._training.divergence import Diverged
+from sklearn_l2cnn._utils.sklearn_compat import search_results
+
+_NOT_CHOSEN = ", and they cannot be chosen"
 
 
-def scorers_of(estimator, scoring):
-    """Return what measures a network.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Whose own score is meant where `scoring` is None.
-    scoring : str, callable, list, tuple, dict or None
-
-    Returns
-    -------
-    scorers : callable or dict of callables
-    """
-    return scorers_by_name(check_scoring(estimator, scoring))
-
-
-def router_of(scorers):
-    """Return what says which metadata the scorers want: a scorer, or a router."""
-    if not isinstance(scorers, dict):
-        return scorers
-    mapping = MethodMapping().add(caller="score", callee="score")
-    return MetadataRouter(owner="scoring").add(**scorers, method_mapping=mapping)
-
-
-def routed_to(scorers, params):
-    """Return what each scorer is given, under metadata routing."""
-    if not isinstance(scorers, dict):
-        return params
-    routed = process_routing(router_of(scorers), "score", **params)
-    return {name: routed[name]["score"] for name in scorers}
-
-
-def weight_for(scorers, sample_weight):
-    """Return what each scorer is given, without metadata routing."""
-    if isinstance(scorers, dict):
-        return {name: weight_for(one, sample_weight) for name, one in scorers.items()}
-    if sample_weight is None:
-        return {}
-    if takes_sample_weight(scorers):
-        return {"sample_weight": sample_weight}
-    warnings.warn(
-        f"{scorers!r} takes no sample_weight: networks are trained with the weights "
-        "and scored without.",
-        UserWarning,
-        stacklevel=2,
-    )
-    return {}
-
-
-def score(scorers, params, classifier, X, y):
-    """Return the score of a network, or a dict of its scores.
-
-    What a scorer fails at is nan, with a warning.
-
-    Parameters
-    ----------
-    scorers : callable or dict of callables
-    params : dict
-        Further arguments of the scorer, or of each of them.
-    classifier : L2CNNClassifier
-    X, y : array-like
-    """
-    if isinstance(scorers, dict):
-        return {
-            name: score(scorer, params[name], classifier, X, y)
-            for name, scorer in scorers.items()
-        }
-    try:
-        value = scorers(classifier, X, y, **params)
-    except Exception:
-        warnings.warn(
-            f"Scoring failed for alpha={classifier.alpha}; its score in this fold is "
-            f"nan. The scorer raised:\n{traceback.format_exc()}",
-            UserWarning,
-            stacklevel=2,
-        )
-        return math.nan
-    if isinstance(value, dict):
-        return {name: _number(one, scorers) for name, one in value.items()}
-    return _number(value, scorers)
-
-
-def _number(value, scorer):
-    value = value.item() if hasattr(value, "item") else value
-    if not isinstance(value, Number):
-        raise ValueError(
-            f"scoring must return a number, got {value!r} ({type(value)}) instead. "
-            f"(scorer={scorer})"
-        )
-    return value
-
-
-class Measured(NamedTuple):
-    """What a search keeps of a network that was trained.
-
-    Attributes
-    ----------
-    score : float or dict of float
-    score_time, fit_time : float
-        Seconds, of training those of the epochs.
-    losses, validation_losses, validation_scores : list of float
-        By epoch; nan without validation data.
-    norms : dict of float
-        Norm of every weight of two or more dimensions, by the name of its layer.
-    max_epochs : int
-        How many epochs it was to be trained.
-    """
-
-    score: object
-    score_time: float
-    fit_time: float
-    losses: list
-    validation_losses: list
-    validation_scores: list
-    norms: dict
-    max_epochs: int
-
-
-def measure(classifier, scorers, params, X, y):
-    """Score a network that was trained, and read how its training went."""
-    start = time.perf_counter()
-    value = score(scorers, params, classifier, X, y)
-    end, net = time.perf_counter(), classifier.net_
-    history = net.history[net.n_earlier_ :]  # callbacks may have loaded more
-    weights = layer_weights(classifier.module_)
-    return Measured(
-        score=value,
-        score_time=end - start,
-        fit_time=sum(row["dur"] for row in history),
-        losses=[row["train_data_loss"] for row in history],
-        validation_losses=[row.get("valid_loss", math.nan) for row in history],
-        validation_scores=[row.get("valid_acc", math.nan) for row in history],
-        norms={name: float(weight.norm()) for name, weight in weights.items()},
-        max_epochs=net.max_epochs,
-    )
-
-
-def table(alphas, outcomes):
+def table(settings, outcomes, error_score=math.nan):
     """Return what `cv_results_` holds.
 
     Parameters
     ----------
-    alphas : ndarray of shape (n_alphas,)
+    settings : list of dict
+        Of the candidates.
     outcomes : list of list
-        ``outcomes[fold][alpha]``: Measured, or the error of a fit that failed.
+        ``outcomes[fold][candidate]``: Measured, or the error of a fit that failed.
+    error_score : float, default=nan
+        The score of a fit that failed.
 
     Returns
     -------
     results : dict
-        With the keys that GridSearchCV has for a parameter ``alpha``.
+        With the keys that GridSearchCV has.
     names : list of str
         Of the metrics, or None for a score without a name.
     """
-    scores = [one.score for *_, one in _measured(outcomes)]
+    measured = [one for *_, one in _measured(outcomes)]
+    scores = [one.score for one in measured]
     names = next(([*some] for some in scores if isinstance(some, dict)), None)
     # a callable that returns a dict may have failed in one fold
-    failed = math.nan if names is None else dict.fromkeys(names, math.nan)
-
-    nothing = Measured(failed, math.nan, math.nan, [], [], [], {}, 0)
+    failed = error_score if names is None else dict.fromkeys(names, error_score)
+    trained = any(one.train_score is not None for one in measured)
 
     def row(one):
-        one = one if isinstance(one, Measured) else nothing
-        whole = names is None or isinstance(one.score, dict)
+        if not isinstance(one, Measured):
+            own = {"fit_time": math.nan, "score_time": math.nan}
+            return {**own, "test_scores": failed, "train_scores": failed}
         times = {"fit_time": one.fit_time, "score_time": one.score_time}
-        return {**times, "test_scores": one.score if whole else failed}
+        parts = {"test_scores": one.score, "train_scores": one.train_score}
+        for part, value in parts.items():
+            if names is not None and not isinstance(value, dict):
+                parts[part] = failed
+        return times | parts
 
-    params = [{"alpha": alpha} for alpha in alphas.tolist()]
-    rows = [row(fold[k]) for k in range(len(alphas)) for fold in outcomes]
-    return search_results(params, len(outcomes), rows), names
+    rows = [row(fold[k]) for k in range(len(settings)) for fold in outcomes]
+    return search_results(settings, len(outcomes), rows, trained), names
 
 
-def best_index(results, metric, refit):
-    """Return the position of the best alpha: by a callable `refit`, or by its rank."""
+def best_index(results, metric, refit, what="candidate"):
+    """Return the position of the best: by a callable `refit`, or by its rank.
+
+    Parameters
+    ----------
+    results : dict
+    metric : str
+    refit : bool, str or callable
+    what : str, default="candidate"
+        How messages call what is searched for.
+    """
     if callable(refit):
         index = refit(results)
         if not isinstance(index, Integral):
             raise TypeError(
-                f"refit returned {index!r}; the position of the best alpha, an "
+                f"refit returned {index!r}; the position of the best {what}, an "
                 "integer, was expected."
             )
         if not 0 <= index < len(results["params"]):
             raise IndexError(
-                f"refit returned {index}; there are {len(results['params'])} alphas."
+                f"refit returned {index}; there are {len(results['params'])} {what}s."
             )
         return index
     if np.isnan(results[f"mean_test_{metric}"]).all():
         raise ValueError(
-            "No alpha has a score in every fold, so that none can be the best: "
+            f"No {what} has a score in every fold, so that none can be the best: "
             f"{_scores_of(results, metric).tolist()}."
         )
     return int(results[f"rank_test_{metric}"].argmin())
@@ -312,3 +184,41 @@ def _measured(outcomes):
         for alpha, one in enumerate(row):
             if isinstance(one, Measured):
                 yield fold, alpha, one
+
+
+def report_failures(settings, outcomes, error_score=math.nan):
+    """Warn of trainings that failed, or raise where all did.
+
+    Parameters
+    ----------
+    settings : list of dict
+    outcomes : list of list
+        ``outcomes[fold][candidate]``.
+    error_score : "raise" or float, default=nan
+        With "raise" the first error is raised.
+    """
+    reasons, n_failed = defaultdict(list), 0
+    for setting, *own in zip(settings, *outcomes, strict=True):
+        failed = [fold for fold, one in enumerate(own) if isinstance(one, ValueError)]
+        if failed:
+            first, folds = own[failed[0]], ", ".join(map(str, failed))
+            where = f"{named(setting)} in fold{'s'[: len(failed) > 1]} {folds}"
+            reasons[f"{type(first).__name__}: {first}"].append(where)
+            n_failed += len(failed)
+            if error_score == "raise":
+                raise first
+    if not n_failed:
+        return
+    told = "\n".join(f"{'; '.join(which)}: {why}" for why, which in reasons.items())
+    n_fits = len(settings) * len(outcomes)
+    if n_failed == n_fits:
+        error = outcomes[0][0]
+        if len(reasons) == 1 and not isinstance(error, Diverged):
+            raise error  # of a parameter: alphas and folds have no part in it
+        raise ValueError(f"All {n_fits} trainings of the search failed.\n{told}")
+    warnings.warn(
+        f"{n_failed} of {n_fits} trainings of the search failed; their scores are "
+        f"{error_score}{_NOT_CHOSEN if math.isnan(error_score) else ''}.\n{told}",
+        FitFailedWarning,
+        stacklevel=2,
+    )

@@ -2,56 +2,47 @@
 
 import time
 import warnings
-from collections import defaultdict
-from functools import partial
 from numbers import Integral
 
 import numpy as np
 from sklearn import get_config
-from sklearn.exceptions import ConvergenceWarning, FitFailedWarning
-from sklearn.model_selection import check_cv
-from sklearn.utils import indexable
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metadata_routing import (
     MetadataRouter,
     MethodMapping,
     process_routing,
 )
 
-from sklearn_l2cnn._data.arrays import (
-    as_tensor_if_dispatched,
-    give_back_numbers,
-    is_tensor,
-    origin_of,
-)
-from sklearn_l2cnn._data.images import left_in_place
+from sklearn_l2cnn._data.arrays import give_back_numbers, origin_of
 from sklearn_l2cnn._data.validation import check_labelled_images
 from sklearn_l2cnn._estimator.checkpoints import check_checkpoint
 from sklearn_l2cnn._estimator.convergence import warn_if_patience_is_too_long
-from sklearn_l2cnn._search.candidates import alpha_grid, check_alphas
-from sklearn_l2cnn._search.fitting import fit_folds, refit
+from sklearn_l2cnn._search.alphas import alpha_grid, check_alphas
+from sklearn_l2cnn._search.candidates import Candidates, sources_of
+from sklearn_l2cnn._search.fitting import by_fold, fit_networks
+from sklearn_l2cnn._search.folds import folds_of, indexable_images
+from sklearn_l2cnn._search.one_by_one import refit
 from sklearn_l2cnn._search.progress import Progress, RefitProgress
 from sklearn_l2cnn._search.results import (
     best_index,
     layer_names,
-    measure,
     paths,
+    report_failures,
     rising_edge,
+    table,
+    within_one_standard_error,
+)
+from sklearn_l2cnn._search.scoring import (
+    Scoring,
     routed_to,
     router_of,
     scorers_of,
-    table,
     weight_for,
-    within_one_standard_error,
 )
 from sklearn_l2cnn._search.tasks import Mapped
-from sklearn_l2cnn._training.divergence import Diverged
 from sklearn_l2cnn._training.ranks import ranks_of_process
 from sklearn_l2cnn._utils.estimators import fitted_attributes
-from sklearn_l2cnn._utils.sklearn_compat import (
-    callback_context,
-    num_samples,
-    safe_indexing,
-)
+from sklearn_l2cnn._utils.sklearn_compat import callback_context
 
 
 def search(clf, template, X, y, sample_weight, groups, params):
@@ -79,30 +70,31 @@ def search(clf, template, X, y, sample_weight, groups, params):
     names = list(scorers) if isinstance(scorers, dict) else None
     metric = _metric(clf, names)
     alphas = _alphas(clf, template, labelled)
-    rows = _indexable(labelled.given["X"])
+    rows = indexable_images(labelled.given["X"])
     y_rows = give_back_numbers(labelled.y, rows)
     weights = give_back_numbers(np.array(labelled.weight), rows)
     to_splitter, to_scorers = _metadata(
         clf, scorers, labelled.given["metadata"], weights, groups, params
     )
-    folds = _folds(clf, rows, labelled.y, to_splitter)
+    least = 1 + clf.one_standard_error
+    folds = folds_of(clf.cv, rows, labelled.y, to_splitter, least)
     warn_if_patience_is_too_long(clf)
     task = callback_context(clf, 1 + bool(clf.refit))
     if task is not None:
         task.call_on_fit_task_begin(estimator=clf, **labelled.given)
     settings = [{"alpha": alpha} for alpha in alphas.tolist()]
-    outcomes = fit_folds(
+    candidates = Candidates(
         template,
         settings,
-        labelled._replace(origin=origin_of(rows)),  # they are scored on these
-        folds,
-        path=clf.path,
-        n_jobs=clf.n_jobs,
-        score=partial(_measured, scorers, to_scorers, Mapped(rows), y_rows, folds),
+        warm=clf.path == "warm",
+        score=Scoring(scorers, to_scorers, Mapped(rows), y_rows, folds),
         progress=Progress(template, settings, len(folds), task, clf),
     )
-    _report_failures(alphas, outcomes)
-    results, found = table(alphas, outcomes)
+    scored = labelled._replace(origin=origin_of(rows))
+    on = sources_of(candidates, scored, dict(enumerate(folds)))
+    outcomes = by_fold(fit_networks(candidates, on, clf.n_jobs), len(folds))
+    report_failures(settings, outcomes)
+    results, found = table(settings, outcomes)
     if found != names:  # of a callable that returns a dict
         metric = _metric(clf, found)
     layers = layer_names(outcomes)
@@ -197,14 +189,6 @@ def _alphas(clf, template, labelled):
     return alphas
 
 
-def _indexable(X):
-    """Return X as something that rows can be chosen from, for the scorers."""
-    lazy, tensor = left_in_place(X), as_tensor_if_dispatched(X)
-    if lazy is not None:
-        return lazy
-    return indexable(X)[0] if tensor is None else tensor
-
-
 def _metadata(clf, scorers, given, weight, groups, params):
     """Return what the splitter is given, and what each scorer."""
     if not get_config()["enable_metadata_routing"]:
@@ -214,97 +198,9 @@ def _metadata(clf, scorers, given, weight, groups, params):
     return routed.splitter["split"], routed_to(scorers, routed.scorer["score"])
 
 
-def _folds(clf, X, y, params):
-    """Return the rows that each fold trains on, and those that it is scored on."""
-    splitter = check_cv(clf.cv, y, classifier=True)
-    splits = enumerate(splitter.split(X, y, **params))
-    folds = [_rows_of_fold(number, split, len(y)) for number, split in splits]
-    if len(folds) < (needed := 1 + clf.one_standard_error):
-        raise ValueError(
-            f"cv={clf.cv!r} makes {len(folds)} folds, {needed} or more were expected"
-            f"{': the scores of one have no standard deviation' if needed > 1 else ''}."
-        )
-    return folds
-
-
-def _rows_of_fold(number, split, n_samples):
-    """Return the rows of a fold as positions; a splitter may give masks."""
-    rows, parts = np.arange(n_samples), tuple(split)
-    try:
-        found = [rows[part] for part in parts]
-    except IndexError as error:
-        raise ValueError(
-            f"cv gives fold {number} rows that there are not ({error}). Positions "
-            f"from 0 to {n_samples - 1} were expected, or masks of so many rows."
-        ) from error
-    if len(found) != 2 or any(part.ndim != 1 or not len(part) for part in found):
-        raise ValueError(
-            f"cv gives fold {number} parts of the shapes {[*map(np.shape, parts)]}; "
-            "two were expected, the rows to train on and those to be scored on, "
-            "neither of them empty."
-        )
-    return tuple(found)
-
-
-def _measured(scorers, params, X, y, folds, classifier, fold):
-    """Measure a network on the rows of its fold that it was not trained on."""
-    _, test = folds[fold]
-    if isinstance(scorers, dict):
-        params = {name: _rows(own, test, len(y)) for name, own in params.items()}
-    else:
-        params = _rows(params, test, len(y))
-    X = _take(X.array, test)
-    return measure(classifier, scorers, params, X, _take(y, test))
-
-
-def _rows(params, test, n_samples):
-    """Return the part of metadata that belongs to some rows; other values as is."""
-    return {
-        name: _take(value, test) if _counts(value, n_samples) else value
-        for name, value in params.items()
-    }
-
-
-def _take(array, rows):
-    """Return some rows of an array, a frame, a tensor or a list."""
-    return array[rows] if is_tensor(array) else safe_indexing(array, rows)
-
-
-def _counts(value, n_samples):
-    has_rows = hasattr(value, "shape") or isinstance(value, list | tuple)
-    return has_rows and num_samples(value) == n_samples
-
-
-def _report_failures(alphas, outcomes):
-    """Warn of trainings that failed, or raise where all did."""
-    reasons, n_failed = defaultdict(list), 0
-    for alpha, *own in zip(alphas.tolist(), *outcomes, strict=True):
-        failed = [fold for fold, one in enumerate(own) if isinstance(one, ValueError)]
-        if failed:
-            first, folds = own[failed[0]], ", ".join(map(str, failed))
-            where = f"alpha={alpha!r} in fold{'s'[: len(failed) > 1]} {folds}"
-            reasons[f"{type(first).__name__}: {first}"].append(where)
-            n_failed += len(failed)
-    if not n_failed:
-        return
-    told = "\n".join(f"{'; '.join(which)}: {why}" for why, which in reasons.items())
-    n_fits = len(alphas) * len(outcomes)
-    if n_failed == n_fits:
-        error = outcomes[0][0]
-        if len(reasons) == 1 and not isinstance(error, Diverged):
-            raise error  # of a parameter: alphas and folds have no part in it
-        raise ValueError(f"All {n_fits} trainings of the search failed.\n{told}")
-    warnings.warn(
-        f"{n_failed} of {n_fits} trainings of the search failed; their scores are nan, "
-        f"and their alphas cannot be chosen.\n{told}",
-        FitFailedWarning,
-        stacklevel=2,
-    )
-
-
 def _best(clf, results, alphas, metric):
     """Return the attributes of the best alpha."""
-    best = best_index(results, metric, clf.refit)
+    best = best_index(results, metric, clf.refit, "alpha")
     if not callable(clf.refit):
         _warn_of_edge(alphas, rising_edge(results, metric, alphas, best))
     if clf.one_standard_error:

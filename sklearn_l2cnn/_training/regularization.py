@@ -140,6 +140,10 @@ class Regularization:
         """Return the learning rate of a weight: a tensor in recorded steps."""
         return self.options[weight]["lr"]
 
+    def momentum_of(self, weight):
+        """Return the momentum of a weight, of SGD."""
+        return self.options[weight]["momentum"]
+
     def move(self, update):
         """Let the optimizer make its update."""
         update()
@@ -160,7 +164,8 @@ class Regularization:
             if isinstance(self.optimizer, torch.optim.Adam | torch.optim.AdamW):
                 step = adam_steps(step, options, state) if state else step
             elif isinstance(self.optimizer, torch.optim.SGD):
-                step = step * sgd_factor(options)
+                momentum = self.momentum_of(weight)
+                step = step * sgd_factor(momentum, options["dampening"])
         if isinstance(step, torch.Tensor):
             return step
         # filled on the device, so that the host does not wait
@@ -337,11 +342,11 @@ def adam_steps(rate, options, state):
     return rate / ((square / correction).sqrt() + options["eps"])
 
 
-def sgd_factor(options):
+def sgd_factor(momentum, dampening):
     """Return how far a constant gradient moves a weight in the end, in rates.
 
     With momentum m it is 1 / (1 - m): the penalty must move it as far.
     """
-    if not options["momentum"]:
-        return 1.0
-    return (1 - options["dampening"]) / (1 - options["momentum"])
+    if not isinstance(momentum, torch.Tensor) and not momentum:
+        return 1.0  # without momentum torch has no dampening either
+    return (1 - dampening) / (1 - momentum)

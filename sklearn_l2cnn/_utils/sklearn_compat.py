@@ -112,7 +112,7 @@ def callback_context(estimator, max_subtasks):
     return estimator._init_callback_context(max_subtasks=max_subtasks)
 
 
-def search_results(params, n_splits, rows):
+def search_results(params, n_splits, rows, return_train_score=False):
     """Return `cv_results_` as scikit-learn's own searches make it.
 
     Parameters
@@ -123,8 +123,10 @@ def search_results(params, n_splits, rows):
     rows : list of dict
         ``"fit_time"``, ``"score_time"`` and ``"test_scores"`` of every candidate in
         every split, the splits of a candidate one after the other.
+    return_train_score : bool, default=False
+        Whether there are ``"train_scores"`` too.
     """
-    search = SimpleNamespace(return_train_score=False)
+    search = SimpleNamespace(return_train_score=return_train_score)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of scores that are nan
         return BaseSearchCV._format_results(search, params, n_splits, rows)

@@ -5,6 +5,7 @@ import pytest
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
+from sklearn_l2cnn._search import fitting
 from tests.conftest import double
 
 ALPHAS = [1.0, 1e-3]
@@ -20,6 +21,11 @@ def searches(search=(), network=(), alphas=ALPHAS):
         L2CNNClassifierCV(alphas, **search, **network),
         GridSearchCV(L2CNNClassifier(**network), {"alpha": alphas}, **search),
     )
+
+
+def refuse_stacks(monkeypatch):
+    """Let all networks be trained one by one."""
+    monkeypatch.setattr(fitting, "fit_stacked", lambda _, sources: ({}, sources, ["."]))
 
 
 def assert_same_results(mine, theirs, exact=False):

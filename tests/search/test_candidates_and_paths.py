@@ -11,8 +11,8 @@ from sklearn.model_selection import ParameterGrid, StratifiedKFold, cross_val_sc
 from skorch.callbacks import Callback
 
 from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
-from sklearn_l2cnn._search import fitting
 from tests.conftest import SmallNet, tiny
+from tests.search.searches import refuse_stacks
 from tests.test_classifier_cv import NETWORK
 
 # of networks of float64 that are trained together, or one by one
@@ -362,7 +362,7 @@ def test_a_score_is_a_number(some):
 @pytest.mark.parametrize("one_by_one", [False, True])
 def test_an_error_of_the_network_is_raised_as_it_is(some, one_by_one, monkeypatch):
     if one_by_one:
-        monkeypatch.setattr(fitting, "fit_stacked", lambda candidates, data: None)
+        refuse_stacks(monkeypatch)
     with pytest.raises(ValueError, match="^freeze: 'conv' means no layer"):
         quick(freeze="conv").fit(*some)
     with pytest.raises(TypeError, match="penalty"):

@@ -10,9 +10,9 @@ from sklearn.model_selection import StratifiedKFold
 
 from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
 from sklearn_l2cnn._data.validation import check_labelled_images
-from sklearn_l2cnn._search.fitting import fit_folds
 from tests.conftest import SmallNet, tiny
 from tests.pretended import is_pretended
+from tests.training.stacked.both_ways import fit_together
 
 pytestmark = pytest.mark.gpu
 
@@ -100,7 +100,7 @@ def losses_of(digits, device, **parameters):
     template = L2CNNClassifier(device=device, **(defaults | parameters))
     folds = list(StratifiedKFold(3).split(X, y))
     labelled = check_labelled_images(template, X, y, None)
-    fits = fit_folds(template, SETTINGS, labelled, folds, path="independent")
+    fits = fit_together(template, SETTINGS, labelled, folds)
     return [[clf.loss_curve_ for clf in row] for row in fits]
 
 

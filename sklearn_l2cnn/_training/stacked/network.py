@@ -234,6 +234,12 @@ def _pool_first(layers):
     return layers
 
 
+def by_row(values, weight):
+    """Give every row of a stacked weight the value of its network."""
+    rows = values.repeat_interleave(len(weight) // len(values))
+    return rows.view(-1, *[1] * (weight.ndim - 1))
+
+
 def joined(tensors):
     """Lay tensors one after the other, kernels in memory channels last."""
     long = torch.cat([tensor.detach() for tensor in tensors])

@@ -1,7 +1,8 @@
 """What networks of a stack may differ in, by the parameters of their classifiers.
 
-These are `alpha`, `lr`, `max_norm`, `gradient_clip` and `label_smoothing`. Where all
-have the same number it is one, and else a tensor with an entry for each.
+These are `alpha`, `lr`, `momentum`, `max_norm`, `gradient_clip`, `label_smoothing` and
+`l1_ratio`. Where all have the same number it is one, and else a tensor with an entry
+for each.
 """
 
 import math
@@ -10,8 +11,10 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from sklearn_l2cnn._training.regularization import Penalized, Regularization, project
-from sklearn_l2cnn._training.stacked.network import joined
+from sklearn_l2cnn._training.stacked.network import by_row, joined
+from sklearn_l2cnn._training.stacked.optimizer import RowwiseSGD
 from sklearn_l2cnn._utils.devices import sent
+from sklearn_l2cnn.penalties import L1, ElasticNet
 
 
 class StackedLoss:
@@ -86,6 +89,7 @@ class StackedRegularization(Regularization):
             )
             for name in names
         }
+        differing["penalty"] = _penalty(nets, trained[0])
         objective = nets[0].objective._replace(**differing)
         groups = _groups(nets, found, trained)
         super().__init__(objective, groups, trained, optimizer)
@@ -108,13 +112,19 @@ class StackedRegularization(Regularization):
 
     def _rows(self, values):
         """Return the values of networks for the rows of every weight."""
-        return {weight: _by_row(values, weight) for weight in self.trained}
+        return {weight: by_row(values, weight) for weight in self.trained}
 
     def rate_of(self, weight):
         """Return the learning rate of a weight, by rows where networks differ."""
         if self.rows_of_rates is None:
             return super().rate_of(weight)
         return self.rows_of_rates[weight]
+
+    def momentum_of(self, weight):
+        """Return the momentum of a weight, by rows where networks differ."""
+        if isinstance(self.optimizer, RowwiseSGD):
+            return self.optimizer.momenta[weight]
+        return super().momentum_of(weight)
 
     def move(self, update):
         """Let the optimizer make its update; shorten that of each to its rate."""
@@ -136,7 +146,7 @@ class StackedRegularization(Regularization):
         )
         factors = (max_norm / (squares.sqrt() + 1e-6)).clamp_max(1)
         for parameter in self.trained:
-            parameter.grad.mul_(_by_row(factors, parameter))
+            parameter.grad.mul_(by_row(factors, parameter))
 
     def project(self, weights, max_norm):
         """Bring the filters of each network back to its largest norm."""
@@ -144,7 +154,7 @@ class StackedRegularization(Regularization):
             project(weights, max_norm)
             return
         for weight in weights:
-            project([weight], _by_row(max_norm, weight))
+            project([weight], by_row(max_norm, weight))
 
 
 def one_or_each(values, weight):
@@ -160,6 +170,38 @@ def one_or_each(values, weight):
         return values[0]
     known = [math.inf if value is None else value for value in values]
     return sent(torch.tensor(known, dtype=weight.dtype), weight.device)
+
+
+class RowwiseElasticNet:
+    """Mixtures of lasso and ridge, of each network of a stack its own.
+
+    Parameters
+    ----------
+    ratios : Tensor of shape (K,)
+        The shares of the lasso.
+    """
+
+    def __init__(self, ratios):
+        self.ratios = ratios
+
+    def gradient(self, weight):
+        """Return the gradients of the shares of the ridge."""
+        return (1 - by_row(self.ratios, weight)) * weight
+
+    def prox(self, weight, step):
+        """Take the proximal steps of the shares of the lasso."""
+        return L1().prox(weight, by_row(self.ratios, weight) * step)
+
+
+def _penalty(nets, weight):
+    """Return the penalty of a stack: that of all, or of each its own mixture."""
+    penalties = [net.objective.penalty for net in nets]
+    if type(penalties[0]) is not ElasticNet:
+        return penalties[0]
+    ratio = one_or_each([float(penalty.l1_ratio) for penalty in penalties], weight)
+    if isinstance(ratio, torch.Tensor):
+        return RowwiseElasticNet(ratio)
+    return penalties[0]
 
 
 def _groups(nets, found, trained):
@@ -194,16 +236,10 @@ def _groups(nets, found, trained):
         ]
     return [
         Penalized(
-            _by_row(torch.tensor(own, dtype=torch.float64), weight).to(weight),
+            by_row(torch.tensor(own, dtype=torch.float64), weight).to(weight),
             [weight],
             began,
         )
         for own, weight, began in zip(alphas, trained, starts, strict=True)
         if any(own)
     ]
-
-
-def _by_row(values, weight):
-    """Give every row of a stacked weight the value of its network."""
-    rows = values.repeat_interleave(len(weight) // len(values))
-    return rows.view(-1, *[1] * (weight.ndim - 1))

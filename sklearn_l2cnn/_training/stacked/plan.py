@@ -57,8 +57,8 @@ def plan_stacks(members, kinds, most):
         The networks of every fold.
     kinds : list
         Equal for folds that can be in one stack.
-    most : int
-        How many a stack should have.
+    most : dict of int
+        How many a stack of a kind should have.
 
     Returns
     -------
@@ -67,27 +67,31 @@ def plan_stacks(members, kinds, most):
     Examples
     --------
     >>> from sklearn_l2cnn._training.stacked.plan import plan_stacks
-    >>> plan_stacks(["abc", "abc"], [0, 0], most=2)
+    >>> plan_stacks(["abc", "abc"], [0, 0], most={0: 2})
     [[(0, 'a')], [(0, 'bc')], [(1, 'a')], [(1, 'bc')]]
-    >>> plan_stacks(["abc", "abc", "abc"], [0, 0, 0], most=6)
+    >>> plan_stacks(["abc", "abc", "abc"], [0, 0, 0], most={0: 6})
     [[(0, 'a'), (1, 'a'), (2, 'a')], [(0, 'bc'), (1, 'bc'), (2, 'bc')]]
     """
-    width = max(map(len, members))
-    worth_halving = _WORTH_HALVING * most / width  # in folds
     groups = []
     for kind in dict.fromkeys(kinds):
         folds = [fold for fold, own in enumerate(kinds) if own == kind]
-        number = math.ceil(len(folds) / max(1, most // width))
-        if number <= 2 <= most // width:  # halves of the folds, or else of each below
+        width = max(len(members[fold]) for fold in folds)
+        together = most[kind] // width
+        worth_halving = _WORTH_HALVING * most[kind] / width  # in folds
+        number = math.ceil(len(folds) / max(1, together))
+        if number <= 2 <= together:  # halves of the folds, or else of each below
             by_fold = width == 1 or len(folds) % 2 == 0
             number = 1 + (by_fold and len(folds) > worth_halving)
-        groups += _even_parts(folds, number)
+        parts = math.ceil(width / most[kind])
+        halved = 2 if parts == 1 else parts
+        groups += [
+            (own, parts, halved if len(own) > worth_halving else parts)
+            for own in _even_parts(folds, number)
+        ]
     stacks = []
-    for place, folds in enumerate(groups):
-        number = math.ceil(width / most)
-        last = len(groups) % 2 == 1 and place == len(groups) - 1
-        if last and number == 1 and len(folds) > worth_halving:
-            number = 2
+    for place, (folds, number, if_last) in enumerate(groups):
+        if len(groups) % 2 == 1 and place == len(groups) - 1:
+            number = if_last
         parts = [_even_parts(members[fold], number) for fold in folds]
         for part in zip(*parts, strict=True):
             own = zip(folds, part, strict=True)

@@ -38,6 +38,7 @@ from sklearn_l2cnn._training.stacked.objective import (
     StackedLoss,
     StackedRegularization,
 )
+from sklearn_l2cnn._training.stacked.optimizer import stacked_optimizer
 from sklearn_l2cnn._training.step import EagerSteps
 from sklearn_l2cnn._utils.devices import read
 from sklearn_l2cnn._utils.seeds import draw_seeds
@@ -226,10 +227,7 @@ class StackedTraining:
         modules = [net.module_ for net in nets]
         self.network = StackedNetwork(modules, generators, owners)
         trained = [p for p in self.network.parameters if p.requires_grad]
-        model = nets[0].optimizer_
-        own = "params", "initial_lr"
-        options = {k: v for k, v in model.param_groups[0].items() if k not in own}
-        self.optimizer = type(model)(trained, **options)
+        self.optimizer = stacked_optimizer(nets, trained)
         if memory:
             own = self.optimizer.state_dict()["param_groups"]
             recall(self.optimizer, {"state": memory, "param_groups": own})

@@ -8,12 +8,10 @@ from torch import nn
 
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn._data.validation import check_labelled_images
-from sklearn_l2cnn._search.fitting import (
-    Candidates,
-    fit_folds,
-    fit_one_by_one,
-    folds_data,
-)
+from sklearn_l2cnn._search.candidates import Candidates, sources_of
+from sklearn_l2cnn._search.fitting import by_fold, fit_networks
+from sklearn_l2cnn._search.one_by_one import fit_one_by_one
+from sklearn_l2cnn._search.progress import Progress
 
 ALPHAS = [1e-3, 0.1, 1e-2]
 
@@ -107,17 +105,25 @@ def both_ways(
     template = L2CNNClassifier(random_state=0, **options)
     folds = folds or list(StratifiedKFold(3).split(X, y))
     labelled = check_labelled_images(template, X, y, weight)
-    together = fit_folds(template, settings, labelled, folds, path=path)
+    together = fit_together(template, settings, labelled, folds, path)
     if path == "warm":
-        candidates = Candidates(template, settings, True, labelled.origin, None)
-        found, _ = folds_data(template, labelled, folds)
-        return together, list(fit_one_by_one(candidates, found).values())
+        candidates = Candidates(template, settings, warm=True)
+        found = sources_of(candidates, labelled, dict(enumerate(folds)))
+        return together, by_fold(fit_one_by_one(candidates, found.sources), len(folds))
     weight = np.ones(len(y)) if weight is None else weight
     one_by_one = [
         [fitted(clone(template).set_params(**s), X, y, weight, *f) for s in settings]
         for f in folds
     ]
     return together, one_by_one
+
+
+def fit_together(template, settings, labelled, folds, path="independent"):
+    """Fit all settings to all folds, as a search does."""
+    progress = Progress(template, settings, len(folds))
+    candidates = Candidates(template, settings, path == "warm", progress=progress)
+    found = sources_of(candidates, labelled, dict(enumerate(folds)))
+    return by_fold(fit_networks(candidates, found), len(folds))
 
 
 def fitted(clf, X, y, weight, train, test):

@@ -12,11 +12,18 @@ from torch import nn
 
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn._data.validation import check_labelled_images
-from sklearn_l2cnn._search import fitting
+from sklearn_l2cnn._search import stacks as search_stacks
 from sklearn_l2cnn._training.stacked import batches, plan, training
 from sklearn_l2cnn._training.stacked.network import StackedNetwork
 from tests.conftest import SmallNet
-from tests.training.stacked.both_ways import ALPHAS, assert_same, both_ways, normed, of
+from tests.training.stacked.both_ways import (
+    ALPHAS,
+    assert_same,
+    both_ways,
+    fit_together,
+    normed,
+    of,
+)
 
 
 @pytest.fixture
@@ -56,11 +63,12 @@ def test_the_size_of_stacks_has_no_effect(images, step, largest, monkeypatch):
 )
 def test_sizes_of_stacks(n_folds, width, most, expected):
     members = [list(range(width))] * n_folds
-    stacks = plan.plan_stacks(members, ["alike"] * n_folds, most)
+    stacks = plan.plan_stacks(members, ["alike"] * n_folds, {"alike": most})
     assert [sum(len(own) for _, own in stack) for stack in stacks] == expected
     found = sorted((fold, k) for stack in stacks for fold, own in stack for k in own)
     assert found == [(fold, k) for fold in range(n_folds) for k in range(width)]
-    apart = plan.plan_stacks(members, list(range(n_folds)), most)
+    kinds = [*range(n_folds)]
+    apart = plan.plan_stacks(members, kinds, dict.fromkeys(kinds, most))
     assert all(len(stack) == 1 for stack in apart)
 
 
@@ -68,7 +76,7 @@ def test_a_budget_splits_the_networks_and_the_folds(images, monkeypatch):
     X, y = images
     sizes = count_stacks(monkeypatch)
     monkeypatch.setattr(plan, "_STACK_BYTES", 1)
-    monkeypatch.setattr(fitting, "_IMAGE_BYTES", 1)
+    monkeypatch.setattr(search_stacks, "_IMAGE_BYTES", 1)
     assert_same(*both_ways(X, y), X)
     assert sizes == [1] * 9
 
@@ -88,7 +96,7 @@ def count_stacks(monkeypatch):
             super().__init__(members, *others)
             sizes.append(len(members))
 
-    monkeypatch.setattr(fitting, "StackedTraining", Counted)
+    monkeypatch.setattr(search_stacks, "StackedTraining", Counted)
     return sizes
 
 
@@ -268,7 +276,7 @@ def test_what_is_printed(images, capsys):
     )
     labelled = check_labelled_images(template, X, y, None)
     folds = [(np.arange(50), np.arange(50, 97)), (np.arange(48, 97), np.arange(48))]
-    fitting.fit_folds(template, of([0.1, 1.0]), labelled, folds, path="independent")
+    fit_together(template, of([0.1, 1.0]), labelled, folds)
     lines = capsys.readouterr().out.splitlines()
     start, net, *lines = lines
     assert start == "Fitting 2 folds for each of 2 alphas, totalling 4 networks"
