@@ -36,6 +36,11 @@ class Candidates:
         process of its own maybe; its result is kept in place of the classifier, so that
         not all networks have to be held at once.
     progress : Progress, default=None
+
+    Attributes
+    ----------
+    families : list of int
+        Candidates of different families differ in more than `NUMBERS` and `REPEATS`.
     """
 
     def __init__(self, template, settings, warm=False, score=None, progress=None):
@@ -44,6 +49,7 @@ class Candidates:
         self.warm = warm
         self.score = score
         self.progress = progress
+        self.families = _families(settings)
 
     def unfitted(self, k, without=()):
         """Return a new classifier with a setting, or with all of it but some names."""
@@ -74,12 +80,12 @@ class Source(NamedTuple):
     positions : list of int
         Of the candidates. They differ in `NUMBERS` alone.
     family : int
-        Candidates of different families differ in more than `NUMBERS` and `REPEATS`.
+        Of the candidates.
     data : TrainingData
     origin : array
         Of the namespace of the images.
-    scored : object, default=None
-        What says on which images the networks are scored.
+    scored : Scored, default=None
+        What the networks are scored on, where that is not what the search was given.
     """
 
     fold: int
@@ -122,7 +128,7 @@ def sources_of(candidates, labelled, folds, validate=True, within=None, scored=N
     within : list of int, default=None
         Positions of the candidates; None is all.
     scored : object, default=None
-        Of all sources; None is the number of the fold.
+        Of all sources.
 
     Returns
     -------
@@ -130,8 +136,13 @@ def sources_of(candidates, labelled, folds, validate=True, within=None, scored=N
     """
     within = range(len(candidates.settings)) if within is None else within
     found = Found([], {})
-    for family, positions in _alike(candidates.settings, within):
+    settings = [
+        {**own, "family": family}
+        for own, family in zip(candidates.settings, candidates.families, strict=True)
+    ]
+    for positions in alike(settings, within, lambda name: name not in NUMBERS):
         clf = candidates.unfitted(positions[0], without=NUMBERS)
+        family = candidates.families[positions[0]]
         for fold, (train, test) in folds.items():
             valid = _validated(clf, labelled, train, test) if validate else test[:0]
             try:
@@ -141,9 +152,8 @@ def sources_of(candidates, labelled, folds, validate=True, within=None, scored=N
             except ValueError as error:
                 found.failed.update({(fold, k): error for k in positions})
                 continue
-            where = fold if scored is None else scored
             found.sources.append(
-                Source(fold, positions, family, data, labelled.origin, where)
+                Source(fold, positions, family, data, labelled.origin, scored)
             )
     return found
 
@@ -161,25 +171,43 @@ def _validated(clf, labelled, train, test):
     return valid[np.isin(y[valid], y[train[weighs[train]]])]
 
 
-def _alike(settings, positions):
-    """Yield a number of the family, and positions of those that differ in `NUMBERS`."""
-    families, groups = {}, {}
+def alike(settings, positions, matters):
+    """Group positions by what their settings have in common.
+
+    Parameters
+    ----------
+    settings : list of dict
+    positions : iterable of int
+    matters : callable
+        Says whether a parameter of a name must be the same.
+
+    Returns
+    -------
+    groups : list of list of int
+    """
+    groups = {}
     for k in positions:
-        by_layer = isinstance(settings[k].get("lr"), Mapping)
-        family = by_layer, _key(settings[k], (*NUMBERS, *REPEATS))
-        number = families.setdefault(family, len(families))
-        own = by_layer, number, _key(settings[k], NUMBERS)
-        groups.setdefault(own, []).append(k)
-    for (_, number, _), own in groups.items():
-        yield number, own
+        groups.setdefault(_key(settings[k], matters), []).append(k)
+    return [*groups.values()]
 
 
-def _key(setting, without):
-    """Return what two settings have in common that are equal but for some names."""
+def _families(settings):
+    """Return a number for each setting, the same where a stack may have both."""
+    free, found = (*NUMBERS, *REPEATS), [None] * len(settings)
+    groups = alike(settings, range(len(settings)), lambda name: name not in free)
+    for number, positions in enumerate(groups):
+        for k in positions:
+            by_layer = isinstance(settings[k].get("lr"), Mapping)
+            found[k] = 2 * number + by_layer
+    return found
+
+
+def _key(setting, matters):
+    """Return what equal settings have in common, of the parameters that matter."""
     return tuple(
         (name, type(value), _plain(value))
         for name, value in sorted(setting.items())
-        if name not in without
+        if matters(name)
     )
 
 

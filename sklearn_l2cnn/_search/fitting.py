@@ -1,6 +1,9 @@
 """The networks of a search: stacked, and one by one what cannot be."""
 
 import logging
+import warnings
+
+from sklearn.exceptions import EfficiencyWarning
 
 from sklearn_l2cnn._estimator.network import epochs_of
 from sklearn_l2cnn._search.one_by_one import fit_one_by_one
@@ -9,7 +12,7 @@ from sklearn_l2cnn._search.stacks import fit_stacked
 _logger = logging.getLogger("sklearn_l2cnn")
 
 
-def fit_networks(candidates, found, n_jobs=None, pre_dispatch="2*n_jobs"):
+def fit_networks(candidates, found, n_jobs=None, pre_dispatch="2*n_jobs", halving=None):
     """Fit the classifiers of a search to the training rows of every fold.
 
     Parameters
@@ -21,6 +24,8 @@ def fit_networks(candidates, found, n_jobs=None, pre_dispatch="2*n_jobs"):
         Processes for networks that cannot be stacked.
     pre_dispatch : int or str, default="2*n_jobs"
         As joblib has it.
+    halving : Halving, default=None
+        Who says which candidates end early, of those that are stacked.
 
     Returns
     -------
@@ -32,13 +37,29 @@ def fit_networks(candidates, found, n_jobs=None, pre_dispatch="2*n_jobs"):
     trained = (epochs_of(candidates.template, own.data.train) for own in sources)
     progress.begin(max(trained, default=0))
     if sources:
-        own, left, reasons = fit_stacked(candidates, sources)
+        own, left, reasons = fit_stacked(candidates, sources, halving)
         outcomes |= own
         if left:
-            _logger.info("Networks are trained one by one: %s.", "; ".join(reasons))
+            why = "; ".join(reasons)
+            _logger.info("Networks are trained one by one: %s.", why)
+            if halving is not None:
+                _take_to_the_end(halving, left, why)
             outcomes |= fit_one_by_one(candidates, left, n_jobs, pre_dispatch)
     progress.end()
     return outcomes
+
+
+def _take_to_the_end(halving, sources, why):
+    """Warn that candidates are not halved that are trained one by one."""
+    positions = {k for source in sources for k in source.positions}
+    for k in positions:
+        halving.let_through(k)
+    warnings.warn(
+        f"{len(positions)} candidates are trained to the end in spite of "
+        f"halving={halving.factor}, since their networks are trained one by one: {why}",
+        EfficiencyWarning,
+        stacklevel=4,
+    )
 
 
 def by_fold(outcomes, n_folds):

@@ -35,7 +35,7 @@ class Progress:
         self.n_folds = n_folds
         self.n_networks = len(settings) * n_folds
         self.caller = caller
-        self.reporters, self.task = {}, task
+        self.reporters, self.task, self.pace = {}, task, None
 
     def begin(self, epochs):
         """Tell that the search begins, each network of so many epochs at most."""
@@ -75,8 +75,13 @@ class Progress:
         if not self.template.verbose:
             return None
         tell_net(net, X)
-        pace = Pace(self.n_networks * self.epochs)
-        return partial(tell_stack, pace, self.n_networks)
+        self.pace = Pace(self.n_networks * self.epochs)
+        return partial(tell_stack, self.pace, self.n_networks)
+
+    def drop(self, n_epochs):
+        """Take note that epochs of networks will not come."""
+        if self.pace is not None:
+            self.pace.advance(0, n_epochs)
 
     def one_by_one(self, fold, n_before, n_jobs, k, place):
         """Return the callbacks, named, of a network that is trained by itself.

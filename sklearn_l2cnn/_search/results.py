@@ -44,7 +44,7 @@ def table(settings, outcomes, error_score=math.nan):
 
     def row(one):
         if not isinstance(one, Measured):
-            own = {"fit_time": math.nan, "score_time": math.nan}
+            own = {"fit_time": 0.0, "score_time": 0.0}
             return {**own, "test_scores": failed, "train_scores": failed}
         times = {"fit_time": one.fit_time, "score_time": one.score_time}
         parts = {"test_scores": one.score, "train_scores": one.train_score}
@@ -171,6 +171,14 @@ def paths(outcomes, layers):
     }
 
 
+def epochs_taken(outcomes):
+    """Return how many epochs the networks of every candidate took, at most."""
+    taken = np.zeros(len(outcomes[0]), dtype=int)
+    for _, k, one in _measured(outcomes):
+        taken[k] = max(taken[k], len(one.losses))
+    return taken
+
+
 def layer_names(outcomes):
     """Return the names of all layers that have weights, in their order."""
     return list(
@@ -199,7 +207,7 @@ def report_failures(settings, outcomes, error_score=math.nan):
     """
     reasons, n_failed = defaultdict(list), 0
     for setting, *own in zip(settings, *outcomes, strict=True):
-        failed = [fold for fold, one in enumerate(own) if isinstance(one, ValueError)]
+        failed = [fold for fold, one in enumerate(own) if isinstance(one, Exception)]
         if failed:
             first, folds = own[failed[0]], ", ".join(map(str, failed))
             where = f"{named(setting)} in fold{'s'[: len(failed) > 1]} {folds}"

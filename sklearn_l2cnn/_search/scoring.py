@@ -69,37 +69,34 @@ def weight_for(scorers, sample_weight):
     return {}
 
 
-def score(scorers, params, estimator, X, y, error_score=math.nan):
+def score(scorers, params, classifier, X, y):
     """Return the score of a network, or a dict of its scores.
+
+    What a scorer fails at is nan, with a warning.
 
     Parameters
     ----------
     scorers : callable or dict of callables
     params : dict
         Further arguments of the scorer, or of each of them.
-    estimator : estimator
-        A classifier, or a pipeline that ends with one.
+    classifier : L2CNNClassifier
     X, y : array-like
-    error_score : "raise" or float, default=nan
-        The score of what a scorer fails at, with a warning.
     """
     if isinstance(scorers, dict):
         return {
-            name: score(scorer, params[name], estimator, X, y, error_score)
+            name: score(scorer, params[name], classifier, X, y)
             for name, scorer in scorers.items()
         }
     try:
-        value = scorers(estimator, X, y, **params)
+        value = scorers(classifier, X, y, **params)
     except Exception:
-        if error_score == "raise":
-            raise
         warnings.warn(
-            f"Scoring failed for {estimator}; its score in this fold is "
-            f"{error_score}. The scorer raised:\n{traceback.format_exc()}",
+            f"Scoring failed for alpha={classifier.alpha}; its score in this fold is "
+            f"nan. The scorer raised:\n{traceback.format_exc()}",
             UserWarning,
             stacklevel=2,
         )
-        return error_score
+        return math.nan
     if isinstance(value, dict):
         return {name: _number(one, scorers) for name, one in value.items()}
     return _number(value, scorers)
@@ -183,35 +180,43 @@ class Scoring:
         All images, as something that rows can be chosen from.
     y : array-like of shape (n,)
     folds : list of tuple (train, test)
-    error_score : "raise" or float, default=nan
     train : bool, default=False
         Whether they are scored on the images that they were trained on, too.
     """
 
-    def __init__(
-        self, scorers, params, images, y, folds, error_score=math.nan, train=False
-    ):
+    def __init__(self, scorers, params, images, y, folds, train=False):
         self.scorers = scorers
         self.params = params
         self.images = images
         self.y = y
         self.folds = folds
-        self.error_score = error_score
         self.train = train
 
     def __call__(self, classifier, source):
         """Measure a classifier on the images of its fold."""
-        train, test = self.folds[source.fold]
-        on_train = partial(self.score, classifier, source, train)
-        on_test = partial(self.score, classifier, source, test)
+        on_train, on_test = (
+            partial(self.score, classifier, source, part) for part in (0, 1)
+        )
         return measure(classifier, on_test, on_train if self.train else None)
 
-    def score(self, classifier, source, rows):
-        """Return the score, or a dict of scores, on some rows."""
+    def score(self, classifier, source, part):
+        """Return the score on a part of the fold: that of the training, or the other.
+
+        Parameters
+        ----------
+        classifier : L2CNNClassifier
+        source : Source
+        part : {0, 1}
+
+        Returns
+        -------
+        score : float or dict of float
+        """
+        rows = self.folds[source.fold][part]
         n_samples, params = len(self.y), self.params
         if isinstance(self.scorers, dict):
             params = {n: rows_of(own, rows, n_samples) for n, own in params.items()}
         else:
             params = rows_of(params, rows, n_samples)
         X, y = take(self.images.array, rows), take(self.y, rows)
-        return score(self.scorers, params, classifier, X, y, self.error_score)
+        return score(self.scorers, params, classifier, X, y)

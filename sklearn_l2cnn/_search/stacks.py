@@ -2,6 +2,7 @@
 
 import warnings
 import zlib
+from functools import partial
 
 import numpy as np
 import torch
@@ -36,13 +37,15 @@ from sklearn_l2cnn._utils.turns import turn_on
 _IMAGE_BYTES = 1 << 31
 
 
-def fit_stacked(candidates, sources):
+def fit_stacked(candidates, sources, halving=None):
     """Train the networks that can be stacked, those on the same images as one.
 
     Parameters
     ----------
     candidates : Candidates
     sources : list of Source
+    halving : Halving, default=None
+        Who says which candidates end early.
 
     Returns
     -------
@@ -56,7 +59,9 @@ def fit_stacked(candidates, sources):
     devices = devices_for(candidates.template.device)
     with turn_on(devices) as turn:
         try:
-            return turn.fit(lambda device: _fit_on(device, candidates, sources))
+            return turn.fit(
+                lambda device: _fit_on(device, candidates, sources, halving)
+            )
         except OutOfMemory as error:
             reason = f"do not fit into the memory of {turn.device}"
             warnings.warn(
@@ -69,9 +74,10 @@ def fit_stacked(candidates, sources):
     return {}, sources, [f"as one they {reason}"]
 
 
-def _fit_on(device, candidates, sources):
+def _fit_on(device, candidates, sources, halving):
     outcomes, left, reasons, told = {}, [], {}, None
-    for some in _at_a_time(sources):
+    # to be compared they have to be there together
+    for some in _at_a_time(sources) if halving is None else [sources]:
         stacked = []
         for source in some:
             own = _StackedSource(candidates, source, device)
@@ -83,7 +89,7 @@ def _fit_on(device, candidates, sources):
                 left.append(source)
         told = told or _lines(candidates.progress, stacked)
         while stacked:
-            _train(stacked, candidates.template, device, told)
+            _train(stacked, candidates, device, told, halving)
             outcomes |= {key: o for own in stacked for key, o in own.outcomes.items()}
             stacked = [own for own in stacked if own.to_come]
             for own in stacked:
@@ -183,6 +189,12 @@ class _StackedSource:
         seed = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
         return int(seed >> np.uint64(1))
 
+    def look(self, k):
+        """Return what would be kept of a net that is being trained."""
+        clf = self.candidates.unfitted(k)
+        fitted = Fitted(self.data.summary, self.nets[k][1].snapshot())
+        return self.candidates.outcome(clf, fitted, self.source)
+
     def finish(self, k, error):
         """Keep what is wanted of a net that was trained."""
         clf, net = self.nets.pop(k)
@@ -194,7 +206,7 @@ class _StackedSource:
         self.outcomes[self.source.fold, k] = outcome
 
 
-def _train(sources, template, device, told):
+def _train(sources, candidates, device, told, halving):
     """Train the nets that are built, in stacks."""
     found = [(source, *own) for source in sources for own in source.members().items()]
     if not found:
@@ -210,17 +222,40 @@ def _train(sources, template, device, told):
         for stack in plan_stacks(positions, kinds, most)
     ]
     nets = [[(*owner.nets[k], owner.data) for owner, k in stack] for stack in stacks]
+    template = candidates.template
     checkpoints = checkpoints_of(template, nets)
     with isolated(owners[0].data.seed, device, template.threads) as threads:
         trainings = [
             StackedTraining([owner.member(k) for owner, k in stack], told, checkpoint)
             for stack, checkpoint in zip(stacks, checkpoints, strict=True)
         ]
+        rungs = None
+        if halving is not None:
+            pauses = [halving.pauses(training.epochs) for training in trainings]
+            compare = partial(_compare, trainings, stacks, halving, candidates.progress)
+            rungs = pauses, compare
+        n_bytes = max(n_bytes for _, n_bytes in sizes.values())
         with written(checkpoints):
-            errors = train_stacks(
-                trainings, threads, max(n_bytes for _, n_bytes in sizes.values())
-            )
-    for stack, own in zip(stacks, errors, strict=True):
-        for (owner, k), error in zip(stack, own, strict=True):
+            train_stacks(trainings, threads, n_bytes, rungs)
+    for stack, training in zip(stacks, trainings, strict=True):
+        for (owner, k), error in zip(stack, training.errors, strict=True):
             owner.finish(k, error)
     free_memory(device)
+
+
+def _compare(trainings, stacks, halving, progress):
+    """Return the places of the networks that end, in every stack."""
+    scores = {}
+    for training, stack in zip(trainings, stacks, strict=True):
+        for (owner, k), error in zip(stack, training.errors, strict=True):
+            # of networks that have stopped by themselves, too
+            if error is None and halving.is_alive(k):
+                scores.setdefault(k, []).append(halving.score_of(owner.look(k)))
+    halving.go_on(scores)
+    ending = [
+        [place for place in training.active if not halving.is_alive(stack[place][1])]
+        for training, stack in zip(trainings, stacks, strict=True)
+    ]
+    for training, own in zip(trainings, ending, strict=True):
+        progress.drop(len(own) * training.epochs_left())
+    return ending

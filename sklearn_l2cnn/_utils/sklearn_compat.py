@@ -10,9 +10,17 @@ import inspect
 import warnings
 from types import SimpleNamespace
 
-from sklearn.base import TransformerMixin, _fit_context
+import numpy as np
+from sklearn.base import TransformerMixin
 from sklearn.base import _clone_parametrized as clone_parametrized
+from sklearn.base import _fit_context as validated_fit
+from sklearn.metrics._scorer import (
+    _BaseScorer,
+    _MultimetricScorer,
+    _PassthroughScorer,
+)
 from sklearn.model_selection._search import BaseSearchCV
+from sklearn.model_selection._validation import _score
 from sklearn.utils import _safe_indexing as safe_indexing
 from sklearn.utils._array_api import get_namespace_and_device
 from sklearn.utils._optional_dependencies import check_matplotlib_support
@@ -28,6 +36,7 @@ from sklearn.utils._set_output import (
 )
 from sklearn.utils.metadata_routing import _routing_enabled as routing_enabled
 from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
+from sklearn.utils.validation import _check_method_params as check_method_params
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import _num_features as num_features
 from sklearn.utils.validation import _num_samples as num_samples
@@ -66,7 +75,7 @@ class Interval(_Interval):
 
 def fit_context(*, prefer_skip_nested_validation):
     """Let a ``fit`` validate parameters as scikit-learn does, and be `undisturbed`."""
-    validated = _fit_context(
+    validated = validated_fit(
         prefer_skip_nested_validation=prefer_skip_nested_validation
     )
     return lambda fit: undisturbed()(validated(fit))
@@ -103,6 +112,69 @@ def takes_sample_weight(scorer):
         scorer = scorer._estimator.score
     function = getattr(scorer, "_score_func", scorer)
     return "sample_weight" in inspect.signature(function).parameters
+
+
+def is_scikit_learns(scorer):
+    """Say whether all that a scorer asks of an estimator is what it predicts."""
+    if isinstance(scorer, _MultimetricScorer):
+        return all(map(is_scikit_learns, scorer._scorers.values()))
+    return isinstance(scorer, _BaseScorer | _PassthroughScorer)
+
+
+def begin_search(search, X, params):
+    """Return what a search of scikit-learn's begins with.
+
+    Parameters
+    ----------
+    search : BaseSearchCV
+    X : array-like
+    params : dict
+        Metadata of the fit.
+
+    Returns
+    -------
+    scorers : callable
+    metric : str
+        The one that decides.
+    routed : Bunch
+        Metadata by what they are for.
+    """
+    params = check_method_params(X, params=params)
+    return *search._get_scorers(), search._get_routed_params_for_fit(params)
+
+
+def score_of_search(scorers, estimator, X, y, params, error_score):
+    """Return the score, or a dict of scores, that a search of scikit-learn's gives."""
+    return _score(estimator, X, y, scorers, params, error_score)
+
+
+def best_of_search(search, metric, names, results, reached=None):
+    """Return which candidate a search of scikit-learn's takes, as attributes by name.
+
+    Parameters
+    ----------
+    search : BaseSearchCV
+    metric : str
+    names : list of str or None
+        Of several metrics.
+    results : dict
+    reached : ndarray of shape (n_candidates,), default=None
+        How far each candidate came: the best is one of those that came furthest.
+    """
+    if callable(search.scoring) and names is not None:
+        search._check_refit_for_multimetric(names)
+        metric = search.refit
+    if not search.refit and names is not None:
+        return {}
+    if reached is None or callable(search.refit):
+        best = search._select_best_index(search.refit, metric, results)
+    else:
+        furthest = np.flatnonzero(reached == reached.max())
+        best = furthest[results[f"rank_test_{metric}"][furthest].argmin()]
+    found = {"best_index_": best, "best_params_": results["params"][best]}
+    if not callable(search.refit):
+        found["best_score_"] = results[f"mean_test_{metric}"][best]
+    return found
 
 
 def callback_context(estimator, max_subtasks):

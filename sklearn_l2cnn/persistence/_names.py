@@ -6,7 +6,7 @@ from functools import cache
 
 # By module; None is every class and function that it exports.
 _PUBLIC = {
-    "sklearn_l2cnn": ("L2CNNClassifier", "L2CNNClassifierCV"),
+    "sklearn_l2cnn": ("L2CNNClassifier", "L2CNNClassifierCV", "L2CNNSearchCV"),
     "sklearn_l2cnn.augmentation": None,
     "sklearn_l2cnn.feature_extraction": None,
     "sklearn_l2cnn.feature_selection": None,

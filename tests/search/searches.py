@@ -25,7 +25,9 @@ def searches(search=(), network=(), alphas=ALPHAS):
 
 def refuse_stacks(monkeypatch):
     """Let all networks be trained one by one."""
-    monkeypatch.setattr(fitting, "fit_stacked", lambda _, sources: ({}, sources, ["."]))
+    monkeypatch.setattr(
+        fitting, "fit_stacked", lambda _, sources, *__: ({}, sources, ["."])
+    )
 
 
 def assert_same_results(mine, theirs, exact=False):

@@ -66,8 +66,10 @@ class RowwiseSGD(torch.optim.SGD):
         self.momenta = {weight: by_row(values, weight) for weight in trained}
 
     @torch.no_grad()
-    def step(self, closure=None):
-        """Make a step, as SGD makes it for each network."""
+    def step(self, closure):
+        """Make a step with the gradients of a closure, as SGD for each network."""
+        with torch.enable_grad():
+            loss = closure()
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is None:
@@ -79,3 +81,4 @@ class RowwiseSGD(torch.optim.SGD):
                 else:
                     state["momentum_buffer"] = weight.grad.clone()
                 weight.sub_(state["momentum_buffer"], alpha=group["lr"])
+        return loss

@@ -6,6 +6,7 @@ do not depend on the machine.
 
 import math
 import threading
+from contextlib import ExitStack, suppress
 from itertools import pairwise
 
 from sklearn_l2cnn._training.forward import network_input
@@ -104,7 +105,7 @@ def _even_parts(items, number):
     return [items[start:stop] for start, stop in pairwise(ends)]
 
 
-def train_stacks(trainings, threads, n_bytes):
+def train_stacks(trainings, threads, n_bytes, rungs=None):
     """Train stacks, several at a time.
 
     Parameters
@@ -114,21 +115,48 @@ def train_stacks(trainings, threads, n_bytes):
         How many stacks may be trained at a time; the numbers do not depend on it.
     n_bytes : int
         What one network takes.
-
-    Returns
-    -------
-    errors : list of list of ValueError or None
-        Of every network of every stack.
+    rungs : list of list of int and callable, default=None
+        After how many epochs all of a training are compared, of each training; and who
+        returns, of each, the positions of the networks that then end.
     """
     stopped = threading.Event()
     largest = max(len(training.nets) for training in trainings) * n_bytes
     threads = max(1, min(threads, len(trainings), int(_BUDGET / largest)))
-    if threads == 1:
-        return [training.train(stopped) for training in trainings]
-    with lone_threads(threads) as pool:
-        runs = [pool.submit(training.train, stopped) for training in trainings]
-        try:
-            return [run.result() for run in runs]
-        except BaseException:
-            stopped.set()  # the pool cancels what waits, and waits for the rest
-            raise
+    pauses, compare = rungs or ([()] * len(trainings), None)
+    stages = [
+        training.stages(stopped, own)
+        for training, own in zip(trainings, pauses, strict=True)
+    ]
+    n_stages = 1 + len(pauses[0])
+    with ExitStack() as opened:
+        for stage in stages:
+            opened.callback(stage.close)
+        pool = opened.enter_context(lone_threads(threads)) if threads > 1 else None
+        ending = [None] * len(stages)
+        for number in range(n_stages):
+            if number:
+                ending = compare()
+            try:
+                _advance(stages, ending, pool)
+            except BaseException:
+                stopped.set()  # the pool cancels what waits, and waits for the rest
+                raise
+
+
+def _advance(stages, ending, pool):
+    """Let every training go on to the end of its next stage."""
+    if pool is None:
+        for stage, own in zip(stages, ending, strict=True):
+            _next(stage, own)
+        return
+    tasks = [
+        pool.submit(_next, stage, own)
+        for stage, own in zip(stages, ending, strict=True)
+    ]
+    for task in tasks:
+        task.result()
+
+
+def _next(stage, ending):
+    with suppress(StopIteration):
+        stage.send(ending)

@@ -111,6 +111,8 @@ class StackedTraining:
         self.nets = [member.net for member in members]
         self.callbacks = [(member.first, member.last) for member in members]
         self.errors = [None] * len(members)
+        # folds of one stack have as many batches, and with them as many epochs
+        self.epochs = self.nets[0].max_epochs
         # the same order of rows and random numbers in a fold, as one by one
         folds, self.fold_of = {}, []
         for net, *_, data in members:
@@ -124,18 +126,21 @@ class StackedTraining:
             for member in members
         ]
 
-    def train(self, stopped):
-        """Train the networks.
+    def stages(self, stopped, pauses=()):
+        """Train the networks, in stages.
 
         Parameters
         ----------
         stopped : threading.Event
             Ends the training with a KeyboardInterrupt.
+        pauses : list of int, default=()
+            After how many epochs a stage ends, ascending.
 
-        Returns
-        -------
-        errors : list of ValueError or None
-            Why the training of each net ended without a result.
+        Yields
+        ------
+        epoch : int
+            How many were taken so far. What is sent back are the positions of networks
+            that end here.
         """
         self.active = list(range(len(self.nets)))
         self.network = None
@@ -145,8 +150,7 @@ class StackedTraining:
                 net.to_device()
                 stack.enter_context(net.called(*self.callbacks[k]))
                 net.begin(self.fold_of[k].data)
-            # folds of one stack have as many batches, and with them as many epochs
-            epochs = self.nets[0].max_epochs
+            epochs = self.epochs
             done, memory = self._resume()
             if self.active:
                 self._stack(memory)
@@ -156,8 +160,17 @@ class StackedTraining:
                     break
                 self._leave(self._end_epoch(self._train_epoch(stopped), epochs))
                 self._keep(epoch + 1, epochs)
+                if epoch + 1 in pauses:
+                    ending = yield epoch + 1
+                    self._leave([k for k in self.active if k in ending])
             self._leave(self.active)
-        return self.errors
+
+    def epochs_left(self):
+        """Return how many epochs are still to come, of networks that are trained."""
+        done = (
+            len(self.nets[k].history) - self.nets[k].n_earlier_ for k in self.active
+        )
+        return self.epochs - next(done, self.epochs)
 
     def _keep(self, epoch, epochs):
         """Keep the state after an epoch: in the last file if none is left to train."""

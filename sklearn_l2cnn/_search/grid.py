@@ -1,0 +1,312 @@
+"""Searching for the best of any parameters: what a search class asks of many fits."""
+
+import time
+from typing import NamedTuple
+
+import numpy as np
+from sklearn import get_config
+from sklearn.base import clone
+from sklearn.model_selection import ParameterGrid, ParameterSampler
+from sklearn.pipeline import Pipeline
+
+from sklearn_l2cnn._data.arrays import give_back_numbers
+from sklearn_l2cnn._data.validation import check_labelled_images, check_targets
+from sklearn_l2cnn._estimator.network import epochs_of
+from sklearn_l2cnn._search.candidates import (
+    NUMBERS,
+    Candidates,
+    Found,
+    alike,
+    sources_of,
+)
+from sklearn_l2cnn._search.fitting import by_fold, fit_networks
+from sklearn_l2cnn._search.folds import folds_of, indexable_images, rows_of, take
+from sklearn_l2cnn._search.halving import Halving
+from sklearn_l2cnn._search.progress import Progress
+from sklearn_l2cnn._search.results import epochs_taken, report_failures, table
+from sklearn_l2cnn._search.scoring import Scoring
+from sklearn_l2cnn._search.tasks import Mapped
+from sklearn_l2cnn._training.ranks import ranks_of_process
+from sklearn_l2cnn._utils.sklearn_compat import (
+    begin_search,
+    best_of_search,
+    is_scikit_learns,
+    score_of_search,
+    scorers_by_name,
+)
+from sklearn_l2cnn._utils.surroundings import undisturbed
+
+# Where these differ, images are not the same to begin with.
+_FORM = "image_shape", "channels"
+# What all networks of a search have in common: where, and how, they are trained.
+_COMMON = "device", "threads", "checkpoint", "checkpoint_keep", "verbose"
+
+
+def candidates_of(search):
+    """Return the parameters of all candidates of a search, as dicts."""
+    if search.n_candidates is None:
+        return [*ParameterGrid(search.param_grid)]
+    return [
+        *ParameterSampler(
+            search.param_grid, search.n_candidates, random_state=search.random_state
+        )
+    ]
+
+
+def last_step(estimator):
+    """Return the last step of a pipeline and what its parameters begin with.
+
+    Of an estimator that is no pipeline it is the estimator itself, and nothing.
+    """
+    if not isinstance(estimator, Pipeline):
+        return estimator, ""
+    name, step = estimator.steps[-1]
+    return step, f"{name}__"
+
+
+def why_not_together(search, candidates, params):
+    """Say why a search has to leave its fits to scikit-learn; None where it has not.
+
+    Parameters
+    ----------
+    search : L2CNNSearchCV
+        Whose estimator is a classifier of this package, or ends with one.
+    candidates : list of dict
+    params : dict
+        Metadata of the fit.
+    """
+    last, prefix = last_step(search.estimator)
+    names = {name for candidate in candidates for name in candidate}
+    own = {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
+    common = sorted(own & {*_COMMON})
+    given = sorted(
+        name for name in params if name not in (f"{prefix}sample_weight", "groups")
+    )
+    routed = prefix and params and get_config()["enable_metadata_routing"]
+    watched = any(hasattr(each, "_skl_callbacks") for each in (search, last))
+    reasons = {
+        f"{', '.join(common)} is searched for": common,
+        "steps of the pipeline are searched for": {"steps", prefix[:-2]} & names,
+        f"each fit is given {', '.join(given)}": not prefix and given,
+        "metadata are routed through a pipeline": routed,
+        "callbacks of scikit-learn follow each fit": watched,
+        "it runs on several ranks": ranks_of_process().size > 1,
+        "halving keeps no checkpoints": search.halving and last.checkpoint,
+    }
+    return next((reason for reason, applies in reasons.items() if applies), None)
+
+
+def grid_search(search, settings, X, y, params):
+    """Fit and score all candidates on all folds, and the best on all images.
+
+    Parameters
+    ----------
+    search : L2CNNSearchCV
+    settings : list of dict
+        The candidates.
+    X, y : array-like
+    params : dict
+        Metadata.
+
+    Returns
+    -------
+    attributes : dict
+        The fitted attributes by name.
+    """
+    whole = X, y
+    X = indexable_images(X)
+    y, _ = check_targets(search, y, None, X)
+    scorers, metric, routed = begin_search(search, X, params)
+    folds = folds_of(search.cv, X, y, routed.splitter.split)
+    last, prefix = last_step(search.estimator)
+    template = clone(last)
+    template.set_params(verbose=template.verbose or search.verbose)
+    candidates = Candidates(
+        template,
+        [_of_step(setting, prefix) for setting in settings],
+        score=GridScoring(
+            *(scorers, routed.scorer.score, Mapped(X), give_back_numbers(y, X), folds),
+            train=search.return_train_score,
+            error_score=search.error_score,
+        ),
+        progress=Progress(template, settings, len(folds)),
+    )
+    given = routed.estimator.fit
+    if prefix:
+        found = _behind_steps(search, settings, candidates, X, y, folds, given)
+    else:
+        found = _of_images(candidates, X, y, folds, given)
+    halving = _halving(search, candidates, found, len(folds), metric)
+    with undisturbed():
+        fitted = fit_networks(
+            candidates, found, search.n_jobs, search.pre_dispatch, halving
+        )
+    outcomes = by_fold(fitted, len(folds))
+    report_failures(settings, outcomes, search.error_score)
+    results, names = table(settings, outcomes, search.error_score)
+    reached = None
+    if halving is not None:
+        reached = halving.reached
+        results["iter"], results["n_resources"] = reached, epochs_taken(outcomes)
+    attributes = {
+        "cv_results_": results,
+        "n_splits_": len(folds),
+        "multimetric_": names is not None,
+        "scorer_": scorers_by_name(scorers),
+        **best_of_search(search, metric, names, results, reached),
+    }
+    if search.refit:
+        attributes |= _refitted(search, attributes["best_params_"], *whole, given)
+    return attributes
+
+
+def _halving(search, candidates, found, n_folds, metric):
+    """Return who says which candidates end early, or None."""
+    if search.halving is None:
+        return None
+    epochs = [
+        epochs_of(
+            candidates.unfitted(source.positions[0], without=NUMBERS), source.data.train
+        )
+        for source in found.sources
+    ]
+    return Halving(
+        search.halving,
+        len(candidates.settings),
+        n_folds,
+        min(epochs, default=1),
+        metric if isinstance(metric, str) and metric != "score" else None,
+    )
+
+
+def _of_step(setting, prefix):
+    """Return the parameters of a step, by its own names."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in setting.items()
+        if name.startswith(prefix)
+    }
+
+
+def _of_images(candidates, X, y, folds, given):
+    """Return what candidates are trained on: the images that the search was given."""
+    found, settings = Found([], {}), candidates.settings
+    for own in alike(settings, range(len(settings)), lambda name: name in _FORM):
+        clf = candidates.unfitted(own[0], without=NUMBERS)
+        with undisturbed():
+            labelled = check_labelled_images(clf, X, y, given.get("sample_weight"))
+            more = sources_of(candidates, labelled, dict(enumerate(folds)), False, own)
+        found.sources.extend(more.sources)
+        found.failed.update(more.failed)
+    return found
+
+
+def _behind_steps(search, settings, candidates, X, y, folds, given):
+    """Return what candidates are trained on: what steps of a pipeline make of images.
+
+    These are fitted once for every fold and every setting of theirs.
+    """
+    found, (_, prefix) = Found([], {}), last_step(search.estimator)
+    every = range(len(settings))
+    for own in alike(settings, every, lambda name: not name.startswith(prefix)):
+        first = settings[own[0]]
+        of_steps = {n: v for n, v in first.items() if not n.startswith(prefix)}
+        pipeline = clone(search.estimator).set_params(**clone(of_steps, safe=False))
+        for fold, rows in enumerate(folds):
+            try:
+                steps = clone(pipeline)[:-1]
+                more = _behind(steps, prefix, fold, rows, candidates, own, X, y, given)
+            except Exception as error:  # whatever steps raise
+                found.failed.update({(fold, k): error for k in own})
+                continue
+            found.sources.extend(more.sources)
+            found.failed.update(more.failed)
+    return found
+
+
+def _behind(steps, prefix, fold, rows, candidates, own, X, y, given):
+    """Return what candidates are trained on in one fold, behind steps."""
+    train, test = rows
+    params = rows_of(given, train, len(y))
+    weight = params.pop(f"{prefix}sample_weight", None)
+    seen, unseen = take(X, train), take(X, test)
+    labels = give_back_numbers(y[train], X)
+    images = steps.fit_transform(seen, labels, **params) if len(steps) else seen
+    parts = [images, steps.transform(unseen) if len(steps) else unseen]
+    if candidates.score.train and len(steps):
+        parts[0] = steps.transform(seen)  # which may differ from fit_transform
+    scored = Scored(steps, prefix, [Mapped(indexable_images(part)) for part in parts])
+    found = Found([], {})
+    settings = candidates.settings
+    for some in alike(settings, own, lambda name: name in _FORM):
+        clf = candidates.unfitted(some[0], without=NUMBERS)
+        with undisturbed():
+            labelled = check_labelled_images(clf, images, y[train], weight)
+            every = np.arange(len(train)), np.arange(0)
+            more = sources_of(candidates, labelled, {fold: every}, False, some, scored)
+        found.sources.extend(more.sources)
+        found.failed.update(more.failed)
+    return found
+
+
+class Scored(NamedTuple):
+    """What networks behind steps of a pipeline are scored on.
+
+    Attributes
+    ----------
+    steps : Pipeline
+        Fitted.
+    prefix : str
+        Of the parameters of the last step.
+    parts : list of Mapped
+        What the steps make of the images of the training, and of the others.
+    """
+
+    steps: object
+    prefix: str
+    parts: list
+
+
+class GridScoring(Scoring):
+    """What is measured of networks, as scikit-learn's searches do it.
+
+    Parameters
+    ----------
+    scorers : callable
+    params : dict
+        Further arguments of it.
+    images, y, folds, train
+        As for `Scoring`.
+    error_score : "raise" or float
+        The score of what a scorer fails at.
+    """
+
+    def __init__(self, scorers, params, images, y, folds, train, error_score):
+        super().__init__(scorers, params, images, y, folds, train)
+        self.error_score = error_score
+
+    def score(self, classifier, source, part):
+        """Return the score on a part of the fold; see `Scoring`."""
+        rows, scored = self.folds[source.fold][part], source.scored
+        estimator, X = classifier, None
+        if scored is not None and is_scikit_learns(self.scorers):
+            X = scored.parts[part].array
+        elif scored is not None:  # another scorer may ask for more than predictions
+            last = scored.prefix.removesuffix("__"), classifier
+            estimator = Pipeline([*scored.steps.steps, last])
+        X = take(self.images.array, rows) if X is None else X
+        params = rows_of(self.params, rows, len(self.y))
+        y = take(self.y, rows)
+        return score_of_search(self.scorers, estimator, X, y, params, self.error_score)
+
+
+def _refitted(search, params, X, y, given):
+    """Return the attributes of the best candidate, fitted to all images."""
+    # parameters may be estimators
+    best = clone(search.estimator).set_params(**clone(params, safe=False))
+    start = time.perf_counter()
+    best.fit(X, y, **given)
+    found = {"best_estimator_": best, "refit_time_": time.perf_counter() - start}
+    if hasattr(best, "feature_names_in_"):
+        found["feature_names_in_"] = best.feature_names_in_
+    return found
