@@ -53,6 +53,29 @@ def build_net(clf, data, device, start=None, parts=1):
     -------
     net : Net
     """
+    if start is None:
+        return wrapped(clf, *drawn_network(clf, data, device), data, device, parts)
+    network = copy.deepcopy(start.module_)
+    start.frozen.let(network, trained=True)
+    # or it is on a path of alphas
+    starts = starts_for(clf, network) if clf.warm_start else start.starts
+    return wrapped(clf, network, starts, data, device, parts)
+
+
+def drawn_network(clf, data, device):
+    """Return the network that a fit begins with, and what its weights start from.
+
+    Parameters
+    ----------
+    clf : L2CNNClassifier
+    data : TrainingData
+    device : torch.device
+
+    Returns
+    -------
+    network : torch.nn.Module
+    starts : dict of Tensor or None
+    """
     shape = data.summary.info.image_shape, len(data.summary.classes)
 
     def again():
@@ -60,15 +83,29 @@ def build_net(clf, data, device, start=None, parts=1):
             return new_network(clf, *shape)
 
     with isolated(data.seed, device):
-        if start is None:
-            network = new_network(clf, *shape)
-        else:
-            network = copy.deepcopy(start.module_)
-            start.frozen.let(network, trained=True)
-        if start is None or clf.warm_start:
-            starts = starts_for(clf, network, again if start is None else None)
-        else:  # on a path of alphas
-            starts = start.starts
+        network = new_network(clf, *shape)
+        return network, starts_for(clf, network, again)
+
+
+def wrapped(clf, network, starts, data, device, parts=1):
+    """Wrap a network into an initialised net.
+
+    Parameters
+    ----------
+    clf : L2CNNClassifier
+    network : torch.nn.Module
+        It is taken, not copied.
+    starts : dict of Tensor or None
+    data : TrainingData
+    device : torch.device
+    parts : int, default=1
+        In how many the gradient of a batch is added up.
+
+    Returns
+    -------
+    net : Net
+    """
+    with isolated(data.seed, device):
         net = _new_net(clf, network, data, device, parts, starts).initialize()
     check_optimizer(net.optimizer_, clf.optimizer, net.module_, net.lr)
     return net

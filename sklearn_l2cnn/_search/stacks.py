@@ -1,5 +1,6 @@
 """Networks of a search that are trained as one: which, on what device, and when."""
 
+import copy
 import warnings
 import zlib
 from functools import partial
@@ -11,7 +12,13 @@ from sklearn.exceptions import EfficiencyWarning
 from sklearn_l2cnn._data.stored import is_stored
 from sklearn_l2cnn._estimator.checkpoints import checkpoints_of
 from sklearn_l2cnn._estimator.fitting import Fitted
-from sklearn_l2cnn._estimator.network import build_net, fit_callbacks, on_device
+from sklearn_l2cnn._estimator.network import (
+    build_net,
+    drawn_network,
+    fit_callbacks,
+    on_device,
+    wrapped,
+)
 from sklearn_l2cnn._search.candidates import NUMBERS
 from sklearn_l2cnn._training.checkpoint import written
 from sklearn_l2cnn._training.runtime import isolated
@@ -137,7 +144,9 @@ class _StackedSource:
         self.data = source.data
         self.device = device
         self.nets, self.outcomes = {}, {}
-        self.tensors, self.last = None, None
+        self.tensors, self.drawn, self.last = None, None, None
+        # what they have in common is made once
+        self.alike = candidates.unfitted(source.positions[0], without=NUMBERS)
         order = candidates.order(source.positions)
         # on a warm path each begins where the last has ended
         self.to_come = [[k] for k in order] if candidates.warm else [order]
@@ -145,10 +154,10 @@ class _StackedSource:
     def build(self):
         """Build the nets that come next; return why they cannot be stacked, or None."""
         for k in self.to_come.pop(0):
-            clf = self.candidates.unfitted(k)
+            clf = self._unfitted(k)
             try:
                 clf._validate_params()
-                net = build_net(clf, self.data, self.device, self.last)
+                net = self._new_net(clf)
                 reason = why_one_by_one(net)
                 if reason is not None:
                     return reason
@@ -164,6 +173,19 @@ class _StackedSource:
                 continue
             self.nets[k] = clf, net
         return None
+
+    def _unfitted(self, k):
+        numbers = self.candidates.settings[k].items()
+        own = {name: value for name, value in numbers if name in NUMBERS}
+        return copy.copy(self.alike).set_params(**own)
+
+    def _new_net(self, clf):
+        if self.last is not None:
+            return build_net(clf, self.data, self.device, self.last)
+        if self.drawn is None:
+            self.drawn = drawn_network(clf, self.data, self.device)
+        network, starts = self.drawn
+        return wrapped(clf, copy.deepcopy(network), starts, self.data, self.device)
 
     def members(self):
         """Return positions of nets that are built, by what can be in one stack."""
@@ -191,9 +213,8 @@ class _StackedSource:
 
     def look(self, k):
         """Return what would be kept of a net that is being trained."""
-        clf = self.candidates.unfitted(k)
         fitted = Fitted(self.data.summary, self.nets[k][1].snapshot())
-        return self.candidates.outcome(clf, fitted, self.source)
+        return self.candidates.outcome(self._unfitted(k), fitted, self.source)
 
     def finish(self, k, error):
         """Keep what is wanted of a net that was trained."""

@@ -16,9 +16,11 @@ from sklearn_l2cnn._training.stacked.layers import (
     flattened,
     group_normed,
     multiplied,
+    multiplied_patches,
     normed,
     own_maps,
     own_rows,
+    patches_pay,
 )
 from sklearn_l2cnn._utils.layers import ELEMENTWISE, has_hooks, leaves
 
@@ -188,7 +190,9 @@ class StackedNetwork:
                 if shared and not first:
                     calls.append((own_rows if flat else own_maps)(self.owners))
                 tensors = own[id(layer)]
-                if kind is nn.Conv2d:
+                if first and patches_pay(layer, len(counts), tensors[0]):
+                    calls.append(multiplied_patches(layer, len(counts), *tensors))
+                elif kind is nn.Conv2d:
                     groups = len(counts) if first else self.size * layer.groups
                     calls.append(convolved(layer, groups, *tensors))
                 else:

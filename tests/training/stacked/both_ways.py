@@ -32,6 +32,19 @@ def convolutions(input_shape, n_classes):
     ).double()
 
 
+def windows(input_shape, n_classes):
+    """Many filters on grey images, in a stride, far apart, without biases."""
+    first = nn.Conv2d(1, 22, (3, 4), stride=2, padding=(2, 1), dilation=2, bias=False)
+    layers = first, nn.ReLU(), nn.Conv2d(22, 4, 1), nn.Flatten()
+    return nn.Sequential(*layers, nn.LazyLinear(n_classes)).double()
+
+
+def many_filters(input_shape, n_classes):
+    """The plainest network with many filters."""
+    layers = nn.Conv2d(1, 24, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()
+    return nn.Sequential(*layers, nn.Linear(24 * 16, n_classes)).double()
+
+
 def normed(input_shape, n_classes):
     """Batch norms of maps and of rows, one without weights, and a group norm."""
     depth = input_shape[0]

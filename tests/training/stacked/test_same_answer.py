@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from sklearn_l2cnn._training.stacked import layers
 from tests.conftest import double, drawn
 from tests.training.stacked.both_ways import (
     assert_same,
@@ -15,10 +16,12 @@ from tests.training.stacked.both_ways import (
     biased,
     both_ways,
     dense,
+    many_filters,
     normed,
     of,
     parameters_of,
     reused,
+    windows,
 )
 
 
@@ -40,6 +43,8 @@ def images(digits):
         {"architecture": double},
         {"architecture": dense},
         {"architecture": reused},
+        {"architecture": windows},
+        {"architecture": many_filters, "max_epochs": 2},
         {"penalty": "l1"},
         {"penalty": "group", "optimizer": "sgd"},
         {"penalty": "elasticnet", "optimizer": "adamw"},
@@ -73,6 +78,16 @@ def images(digits):
 def test_together_is_one_by_one(images, options):
     X, y = images
     assert_same(*both_ways(X, y, **options), X)
+
+
+@pytest.mark.parametrize("architecture", [windows, many_filters])
+def test_grey_images_meet_many_filters_as_a_product(images, architecture, monkeypatch):
+    """Or the two cases above would try nothing new."""
+    used = []
+    product = layers._product
+    monkeypatch.setattr(layers, "_product", lambda *a: used.append(1) or product(*a))
+    both_ways(*images, architecture=architecture, max_epochs=1)
+    assert used
 
 
 def test_with_sample_weights(images):
