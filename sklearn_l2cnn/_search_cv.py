@@ -1,7 +1,7 @@
 """L2CNNSearchCV: GridSearchCV whose networks are trained together."""
 
 import logging
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 from sklearn.model_selection import GridSearchCV
@@ -9,6 +9,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 
 from sklearn_l2cnn._classifier import L2CNNClassifier
+from sklearn_l2cnn._estimator.parameters import SEARCH_CONSTRAINTS
 from sklearn_l2cnn._search.grid import (
     candidates_of,
     grid_search,
@@ -20,7 +21,12 @@ from sklearn_l2cnn._utils.estimators import (
     fitted_attributes,
     set_attributes,
 )
-from sklearn_l2cnn._utils.sklearn_compat import Interval, validated_fit
+from sklearn_l2cnn._utils.sklearn_compat import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    validated_fit,
+)
 
 _logger = logging.getLogger("sklearn_l2cnn")
 
@@ -76,7 +82,7 @@ class L2CNNSearchCV(EstimatorMixin, GridSearchCV):
     pre_dispatch : int or str, default="2*n_jobs"
         How many trainings are handed out to the processes of `n_jobs` at a time.
 
-    error_score : "raise" or float, default=nan
+    error_score : "raise" or float, default=np.nan
         The score of a training that fails.
 
     return_train_score : bool, default=False
@@ -153,9 +159,15 @@ class L2CNNSearchCV(EstimatorMixin, GridSearchCV):
     """
 
     _parameter_constraints: dict = {
-        **GridSearchCV._parameter_constraints,
+        "estimator": [HasMethods(["fit"])],
+        "param_grid": [dict, list],
         "n_candidates": [Interval(Integral, 1, None, closed="left"), None],
         "halving": [Interval(Integral, 2, None, closed="left"), None],
+        **{n: SEARCH_CONSTRAINTS[n] for n in ("scoring", "n_jobs", "refit", "cv")},
+        "verbose": ["verbose"],
+        "pre_dispatch": [Integral, str],
+        "error_score": [StrOptions({"raise"}), Real],
+        "return_train_score": ["boolean"],
         "random_state": ["random_state"],
     }
 

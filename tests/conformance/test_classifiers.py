@@ -5,11 +5,13 @@ import importlib
 import numpy as np
 import pytest
 import sklearn
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import check_estimator, parametrize_with_checks
 from sklearn.utils.fixes import parse_version
 
-from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
+from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV, L2CNNSearchCV
 from sklearn_l2cnn.architectures._registry import ARCHITECTURES
 from tests.conftest import SmallNet
 
@@ -68,11 +70,28 @@ SEARCHES = {
 }
 SLOW_SEARCHES = list(SEARCHES)[1:]
 
+# A search over any parameters has neither weights nor classes of its own; pipelines say
+# nothing of array libraries.
+QUICK = L2CNNClassifier(lr=0.01, max_epochs=3, random_state=0)
+GRIDS = {
+    "classifier": L2CNNSearchCV(QUICK, {"alpha": [1e-4, 1e-2]}, cv=3),
+    "pipeline": L2CNNSearchCV(
+        make_pipeline(StandardScaler(), QUICK),
+        {"l2cnnclassifier__alpha": [1e-4, 1e-2]},
+        cv=3,
+        halving=2,
+    ),
+}
+N_CHECKS_OF_GRIDS = {
+    "classifier": {"1.6": (61, 57), "1.7": (63, 59), "1.8": (65, 59), "1.9": (74, 60)},
+    "pipeline": {"1.6": (53, 53), "1.7": (54, 54), "1.8": (54, 54), "1.9": (54, 54)},
+}
 
-def expect_all(n_checks, n_passed):
+
+def expect_all(n_checks, n_passed, counts=N_CHECKS):
     release = f"{SKLEARN.major}.{SKLEARN.minor}"
-    assert release in N_CHECKS, f"count the checks of scikit-learn {release}"
-    expected, least = N_CHECKS[release]
+    assert release in counts, f"count the checks of scikit-learn {release}"
+    expected, least = counts[release]
     assert n_checks == expected
     assert n_passed >= least
 
@@ -96,7 +115,12 @@ def test_check_estimator_that_searches(name):
     assert_conforms(L2CNNClassifierCV(**(SEARCH | SEARCHES[name])))
 
 
-def assert_conforms(estimator):
+@pytest.mark.parametrize("name", GRIDS)
+def test_check_estimator_that_searches_anything(name):
+    assert_conforms(GRIDS[name], N_CHECKS_OF_GRIDS[name])
+
+
+def assert_conforms(estimator, counts=N_CHECKS):
     results = check_estimator(estimator, on_skip=None, on_fail=None)
     not_passed = [
         (result["check_name"], result["status"], str(result["exception"]))
@@ -106,7 +130,7 @@ def assert_conforms(estimator):
     for check_name, status, reason in not_passed:
         assert check_name.startswith("check_array_api"), (check_name, status, reason)
         assert status == "skipped" and any(word in reason for word in ABSENT), reason
-    expect_all(len(results), len(results) - len(not_passed))
+    expect_all(len(results), len(results) - len(not_passed), counts)
 
 
 ESTIMATORS = [

@@ -17,7 +17,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV, preprocessing
+from sklearn_l2cnn import (
+    L2CNNClassifier,
+    L2CNNClassifierCV,
+    L2CNNSearchCV,
+    preprocessing,
+)
 from sklearn_l2cnn.architectures import build_network
 from sklearn_l2cnn.augmentation import Augmentation
 from sklearn_l2cnn.feature_extraction import CNNFeatures
@@ -48,6 +53,13 @@ CASES = {
     "pipeline": lambda: make_pipeline(PixelScaler(), small(architecture="two_conv")),
     "search": lambda: L2CNNClassifierCV(
         alphas=[1e-3, 1e-2], cv=2, scoring="f1_macro", max_epochs=1, random_state=0
+    ),
+    "search over anything": lambda: L2CNNSearchCV(
+        make_pipeline(PixelScaler(), small(architecture="plain")),
+        {"l2cnnclassifier__alpha": [1e-3, 1e-2], "l2cnnclassifier__lr": [1e-3]},
+        cv=2,
+        scoring=["accuracy", "f1_macro"],
+        refit="accuracy",
     ),
     "features": lambda: make_pipeline(
         FeatureUnion([("features", CNNFeatures(small(architecture="plain")))]),

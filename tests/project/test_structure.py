@@ -11,10 +11,12 @@ import tokenize
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
+from sklearn.model_selection import GridSearchCV
 
 import sklearn_l2cnn
-from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
+from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV, L2CNNSearchCV
 from sklearn_l2cnn.architectures._registry import ARCHITECTURES
 from sklearn_l2cnn.penalties._registry import PENALTIES
 
@@ -45,6 +47,7 @@ FLOORS = {
     "_classifier": 6,
     "_search": 6,
     "_classifier_cv": 7,
+    "_search_cv": 7,
     "export": 7,
     "feature_extraction": 7,
     "feature_selection": 7,
@@ -77,7 +80,7 @@ def test_the_house_has_seven_floors_and_few_rooms():
         range(1, 8)
     )
     rooms = {room(path) for path in FILES}
-    assert rooms == set(FLOORS) and len(rooms) <= 18
+    assert rooms == set(FLOORS) and len(rooms) <= 19
 
 
 def test_training_has_seven_floors_at_most():
@@ -328,7 +331,7 @@ def public_classes_of_the_package():
             is_public = name in getattr(loaded, "__all__", [name])
             if inspect.isclass(value) and is_public and not is_error(value):
                 yield pytest.param(value, id=name)
-    for cls in (L2CNNClassifier, L2CNNClassifierCV):
+    for cls in (L2CNNClassifier, L2CNNClassifierCV, L2CNNSearchCV):
         yield pytest.param(cls, id=cls.__name__)
 
 
@@ -348,7 +351,8 @@ def test_docstrings_document_every_parameter_and_its_default(cls):
             assert default is None, name
         else:
             assert default is not None, f"{name} has no documented default"
-            assert eval(default[1]) == parameter.default, name
+            value = eval(default[1], {"np": np})
+            assert value == parameter.default or value is parameter.default, name
     assert ">>> " in doc, "no example"
 
 
@@ -358,24 +362,42 @@ ESTIMATORS = {
 }
 
 
-@pytest.mark.parametrize("cls", ESTIMATORS)
-def test_documented_attributes_are_those_of_a_fitted_estimator(cls, digits):
-    X, y = digits
-    clf = cls(**ESTIMATORS[cls], random_state=0).fit(X[:40], y[:40])
+def documented_attributes(cls):
     doc = inspect.cleandoc(cls.__doc__)
     section = re.search(r"\nAttributes\n-+\n(.*?)\n\n\w[\w ]+\n-+\n", doc, re.S)[1]
-    names = [
+    return [
         name.strip()
         for line in re.findall(r"^(\w[\w, ]*_) : ", section, re.M)
         for name in line.split(",")
     ]
+
+
+@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_documented_attributes_are_those_of_a_fitted_estimator(cls, digits):
+    X, y = digits
+    clf = cls(**ESTIMATORS[cls], random_state=0).fit(X[:40], y[:40])
+    names = documented_attributes(cls)
     public = {name for name in vars(clf) if re.fullmatch(r"[a-z].*_", name)}
     worked_out = {"module_", "device_", "precision_", "feature_names_in_"}
     assert public | worked_out == set(names)
     assert all(hasattr(clf, name) for name in names if name != "feature_names_in_")
 
 
-@pytest.mark.parametrize("cls", ESTIMATORS)
+def test_a_search_over_anything_has_what_grid_search_has(digits):
+    X, y = digits
+    clf, grid = L2CNNClassifier(max_epochs=1), {"alpha": [0, 1]}
+    search = L2CNNSearchCV(clf, grid, cv=2).fit(X[:40], y[:40])
+    learnt = {name for name in vars(search) if name[-1] == "_"}
+    of_the_best = {"classes_", "n_features_in_", "feature_names_in_"}
+    assert learnt | of_the_best == {*documented_attributes(L2CNNSearchCV)}
+    theirs = inspect.signature(GridSearchCV).parameters
+    mine = inspect.signature(L2CNNSearchCV).parameters
+    more = ["n_candidates", "halving", "random_state"]
+    assert [name for name in mine if name not in more] == [*theirs]
+    assert all(str(mine[name]) == str(theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize("cls", [*ESTIMATORS, L2CNNSearchCV])
 def test_constraints_cover_every_parameter(cls):
     assert set(cls._parameter_constraints) == set(inspect.signature(cls).parameters)
 
