@@ -1,6 +1,7 @@
 """Displays of a network and of the effect of the penalty, and saliency maps."""
 
 from sklearn_l2cnn.inspection._alpha_path import AlphaPathDisplay
+from sklearn_l2cnn.inspection._effective_rate import EffectiveRateDisplay
 from sklearn_l2cnn.inspection._embedding import EmbeddingDisplay
 from sklearn_l2cnn.inspection._layer_displays import ActivationDisplay, FilterDisplay
 from sklearn_l2cnn.inspection._learning_rate import LearningRateDisplay
@@ -13,6 +14,7 @@ from sklearn_l2cnn.inspection._training_curve import TrainingCurveDisplay
 __all__ = [
     "ActivationDisplay",
     "AlphaPathDisplay",
+    "EffectiveRateDisplay",
     "EmbeddingDisplay",
     "FilterDisplay",
     "LearningRateDisplay",

@@ -242,14 +242,35 @@ def draw_norms(display, ax):
     lines : list of matplotlib Line2D of length n_layers
     """
     places, norms = alpha_places(display.alphas), display.norms
-    names = [
-        f"layer {name}" if name.isdigit() else name for name in display.layer_names
-    ]
-    lines = []
-    for name, norm, style in zip(names, norms.T, depth_styles(len(names)), strict=True):
-        lines += ax.plot(places, norm, label=name, **style)
+    lines = draw_layers(ax, places, norms, display.layer_names)
     set_alpha_axis(ax, display.alphas, "norm of weights")
     set_log_y(ax, norms)
+    return lines
+
+
+def draw_layers(ax, places, values, layer_names, **more):
+    """Draw a line for every layer, with a legend: of many layers the first and last.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    places : ndarray of shape (n,)
+    values : ndarray of shape (n, n_layers)
+    layer_names : list of str of length n_layers
+    **more
+        Keyword arguments of every line.
+
+    Returns
+    -------
+    lines : list of matplotlib Line2D of length n_layers
+    """
+    names = [f"layer {name}" if name.isdigit() else name for name in layer_names]
+    lines = [
+        ax.plot(places, own, label=name, **style | more)[0]
+        for own, name, style in zip(
+            values.T, names, depth_styles(len(names)), strict=True
+        )
+    ]
     if len(lines) > len(COLOURS):
         labels = [names[0], f"... {names[-1]}, {len(lines)} layers"]
         add_legend(ax, handles=[lines[0], lines[-1]], labels=labels)

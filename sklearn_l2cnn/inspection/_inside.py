@@ -7,6 +7,7 @@ any estimator that has these attributes.
 from typing import NamedTuple
 
 import torch
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_l2cnn._data.arrays import as_tensor, on_host
@@ -189,3 +190,31 @@ def _raise_no_network(found, estimator):
         f"{where} has no network to inspect; a fitted L2CNNClassifier was expected, "
         f"{hint}."
     )
+
+
+def trained_clone(estimator, X, y, callback, **parameters):
+    """Train a clone of a classifier, which a callback of skorch follows.
+
+    Parameters
+    ----------
+    estimator : L2CNNClassifier or Pipeline
+        It, or the last step of a pipeline; it stays as it is.
+    X, y : array-like
+        What the clone is fitted to.
+    callback : skorch.callbacks.Callback
+    **parameters
+        Of the classifier, instead of its own.
+
+    Returns
+    -------
+    clone : estimator
+        Fitted.
+    """
+    steps = getattr(estimator, "steps", None)
+    prefix = "" if steps is None else f"{steps[-1][0]}__"
+    probe = clone(estimator)
+    parameters = {"warm_start": False, "checkpoint": None, "verbose": 0} | parameters
+    own = parameters.pop("callbacks", probe.get_params()[f"{prefix}callbacks"])
+    parameters["callbacks"] = [*(own or ()), ("followed", callback)]
+    probe.set_params(**{prefix + name: value for name, value in parameters.items()})
+    return probe.fit(X, y)

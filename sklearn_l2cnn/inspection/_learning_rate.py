@@ -4,10 +4,10 @@ import copy
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.base import clone
 from skorch.callbacks import Callback
 
 from sklearn_l2cnn.inspection._drawing import HELD_OUT, MAIN, add_legend, panels
+from sklearn_l2cnn.inspection._inside import trained_clone
 
 # A loss of so many times the lowest so far shows that steps go too far.
 _LOST = 4.0
@@ -150,20 +150,13 @@ class LearningRateDisplay:
             )
         growing = Growing(low, high, n_steps)
         parameters = {
-            "callbacks": [("growing", growing)],
+            "callbacks": None,
             "max_epochs": n_steps,  # of a step each at least
             "lr_schedule": None,
             "early_stopping": False,
             "average": None,
-            "warm_start": False,
-            "checkpoint": None,
-            "verbose": 0,
         }
-        steps = getattr(estimator, "steps", None)
-        prefix = "" if steps is None else f"{steps[-1][0]}__"
-        probe = clone(estimator)
-        probe.set_params(**{prefix + name: v for name, v in parameters.items()})
-        probe.fit(X, y)
+        trained_clone(estimator, X, y, growing, **parameters)
         display = cls(rates=np.array(growing.rates_), losses=np.array(growing.losses_))
         return display.plot(ax=ax, line_kw=line_kw)
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
-from sklearn_l2cnn._training.decay import scale_has_no_effect
+from sklearn_l2cnn._utils.scale import scale_has_no_effect
 from sklearn_l2cnn.architectures import build_network
 from tests.conftest import SmallNet, quick, tiny
 
