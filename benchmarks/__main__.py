@@ -33,6 +33,7 @@ from benchmarks import (
     bench_precision,
     bench_pruning,
     bench_ranks,
+    bench_search,
     bench_speed,
     bench_streaming,
 )
@@ -60,12 +61,15 @@ BENCHMARKS = {
     "path": bench_path,
     "pruning": bench_pruning,
     "ranks": bench_ranks,
+    "search": bench_search,
     "onnx": bench_onnx,
     "streaming": bench_streaming,
 }
 # processes of a cluster or a job, and those that load TensorFlow; a resnet18; all named
-# networks; large files, and many
-LONG = {"cluster", "files", "keras", "networks", "onnx", "ranks", "streaming"}
+# networks; large files, and many; a search in processes
+LONG = {
+    *("cluster", "files", "keras", "networks", "onnx", "ranks", "search", "streaming")
+}
 
 
 def main():

@@ -10,12 +10,8 @@ from sklearn.utils import get_tags
 
 from sklearn_l2cnn._classifier import L2CNNClassifier
 from sklearn_l2cnn._estimator.parameters import SEARCH_CONSTRAINTS
-from sklearn_l2cnn._search.grid import (
-    candidates_of,
-    grid_search,
-    last_step,
-    why_not_together,
-)
+from sklearn_l2cnn._search.behind import last_step
+from sklearn_l2cnn._search.grid import candidates_of, grid_search, why_not_together
 from sklearn_l2cnn._utils.estimators import (
     EstimatorMixin,
     fitted_attributes,

@@ -57,6 +57,10 @@ class Candidates:
         own = {name: value for name, value in setting if name not in without}
         return clone(self.template).set_params(**own)
 
+    def common(self, positions):
+        """Return a new classifier with what settings have that differ in `NUMBERS`."""
+        return self.unfitted(positions[0], without=NUMBERS)
+
     def order(self, positions):
         """Return positions in the order in which their networks are trained."""
         if not self.warm:
@@ -141,7 +145,7 @@ def sources_of(candidates, labelled, folds, validate=True, within=None, scored=N
         for own, family in zip(candidates.settings, candidates.families, strict=True)
     ]
     for positions in alike(settings, within, lambda name: name not in NUMBERS):
-        clf = candidates.unfitted(positions[0], without=NUMBERS)
+        clf = candidates.common(positions)
         family = candidates.families[positions[0]]
         for fold, (train, test) in folds.items():
             valid = _validated(clf, labelled, train, test) if validate else test[:0]

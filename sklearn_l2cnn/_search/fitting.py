@@ -34,7 +34,9 @@ def fit_networks(candidates, found, n_jobs=None, pre_dispatch="2*n_jobs", halvin
         ValueError that the fit ended with.
     """
     outcomes, sources, progress = dict(found.failed), found.sources, candidates.progress
-    trained = (epochs_of(candidates.template, own.data.train) for own in sources)
+    trained = (
+        epochs_of(candidates.common(own.positions), own.data.train) for own in sources
+    )
     progress.begin(max(trained, default=0))
     if sources:
         own, left, reasons = fit_stacked(candidates, sources, halving)

@@ -1,24 +1,17 @@
 """Searching for the best of any parameters: what a search class asks of many fits."""
 
 import time
-from typing import NamedTuple
 
-import numpy as np
 from sklearn import get_config
 from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid, ParameterSampler
 from sklearn.pipeline import Pipeline
 
 from sklearn_l2cnn._data.arrays import give_back_numbers
-from sklearn_l2cnn._data.validation import check_labelled_images, check_targets
+from sklearn_l2cnn._data.validation import check_targets
 from sklearn_l2cnn._estimator.network import epochs_of
-from sklearn_l2cnn._search.candidates import (
-    NUMBERS,
-    Candidates,
-    Found,
-    alike,
-    sources_of,
-)
+from sklearn_l2cnn._search.behind import Given, behind_steps, last_step, of_images
+from sklearn_l2cnn._search.candidates import Candidates
 from sklearn_l2cnn._search.fitting import by_fold, fit_networks
 from sklearn_l2cnn._search.folds import folds_of, indexable_images, rows_of, take
 from sklearn_l2cnn._search.halving import Halving
@@ -36,8 +29,6 @@ from sklearn_l2cnn._utils.sklearn_compat import (
 )
 from sklearn_l2cnn._utils.surroundings import undisturbed
 
-# Where these differ, images are not the same to begin with.
-_FORM = "image_shape", "channels"
 # What all networks of a search have in common: where, and how, they are trained.
 _COMMON = "device", "threads", "checkpoint", "checkpoint_keep", "verbose"
 
@@ -51,17 +42,6 @@ def candidates_of(search):
             search.param_grid, search.n_candidates, random_state=search.random_state
         )
     ]
-
-
-def last_step(estimator):
-    """Return the last step of a pipeline and what its parameters begin with.
-
-    Of an estimator that is no pipeline it is the estimator itself, and nothing.
-    """
-    if not isinstance(estimator, Pipeline):
-        return estimator, ""
-    name, step = estimator.steps[-1]
-    return step, f"{name}__"
 
 
 def why_not_together(search, candidates, params):
@@ -113,11 +93,10 @@ def grid_search(search, settings, X, y, params):
     attributes : dict
         The fitted attributes by name.
     """
-    whole = X, y
-    X = indexable_images(X)
-    y, _ = check_targets(search, y, None, X)
-    scorers, metric, routed = begin_search(search, X, params)
-    folds = folds_of(search.cv, X, y, routed.splitter.split)
+    rows = indexable_images(X)
+    labels, _ = check_targets(search, y, None, rows)
+    scorers, metric, routed = begin_search(search, rows, params)
+    folds = folds_of(search.cv, rows, labels, routed.splitter.split)
     last, prefix = last_step(search.estimator)
     template = clone(last)
     template.set_params(verbose=template.verbose or search.verbose)
@@ -125,18 +104,22 @@ def grid_search(search, settings, X, y, params):
         template,
         [_of_step(setting, prefix) for setting in settings],
         score=GridScoring(
-            *(scorers, routed.scorer.score, Mapped(X), give_back_numbers(y, X), folds),
+            scorers,
+            routed.scorer.score,
+            Mapped(rows),
+            give_back_numbers(labels, rows),
+            folds,
             train=search.return_train_score,
             error_score=search.error_score,
         ),
         progress=Progress(template, settings, len(folds)),
     )
-    given = routed.estimator.fit
+    given = Given(rows, labels, folds, routed.estimator.fit)
     if prefix:
-        found = _behind_steps(search, settings, candidates, X, y, folds, given)
+        found = behind_steps(search.estimator, settings, candidates, given)
     else:
-        found = _of_images(candidates, X, y, folds, given)
-    halving = _halving(search, candidates, found, len(folds), metric)
+        found = of_images(candidates, given)
+    halving = _halving(search, candidates, found, len(folds))
     with undisturbed():
         fitted = fit_networks(
             candidates, found, search.n_jobs, search.pre_dispatch, halving
@@ -156,27 +139,8 @@ def grid_search(search, settings, X, y, params):
         **best_of_search(search, metric, names, results, reached),
     }
     if search.refit:
-        attributes |= _refitted(search, attributes["best_params_"], *whole, given)
+        attributes |= _refitted(search, attributes["best_params_"], X, y, given.params)
     return attributes
-
-
-def _halving(search, candidates, found, n_folds, metric):
-    """Return who says which candidates end early, or None."""
-    if search.halving is None:
-        return None
-    epochs = [
-        epochs_of(
-            candidates.unfitted(source.positions[0], without=NUMBERS), source.data.train
-        )
-        for source in found.sources
-    ]
-    return Halving(
-        search.halving,
-        len(candidates.settings),
-        n_folds,
-        min(epochs, default=1),
-        metric if isinstance(metric, str) and metric != "score" else None,
-    )
 
 
 def _of_step(setting, prefix):
@@ -188,83 +152,19 @@ def _of_step(setting, prefix):
     }
 
 
-def _of_images(candidates, X, y, folds, given):
-    """Return what candidates are trained on: the images that the search was given."""
-    found, settings = Found([], {}), candidates.settings
-    for own in alike(settings, range(len(settings)), lambda name: name in _FORM):
-        clf = candidates.unfitted(own[0], without=NUMBERS)
-        with undisturbed():
-            labelled = check_labelled_images(clf, X, y, given.get("sample_weight"))
-            more = sources_of(candidates, labelled, dict(enumerate(folds)), False, own)
-        found.sources.extend(more.sources)
-        found.failed.update(more.failed)
-    return found
-
-
-def _behind_steps(search, settings, candidates, X, y, folds, given):
-    """Return what candidates are trained on: what steps of a pipeline make of images.
-
-    These are fitted once for every fold and every setting of theirs.
-    """
-    found, (_, prefix) = Found([], {}), last_step(search.estimator)
-    every = range(len(settings))
-    for own in alike(settings, every, lambda name: not name.startswith(prefix)):
-        first = settings[own[0]]
-        of_steps = {n: v for n, v in first.items() if not n.startswith(prefix)}
-        pipeline = clone(search.estimator).set_params(**clone(of_steps, safe=False))
-        for fold, rows in enumerate(folds):
-            try:
-                steps = clone(pipeline)[:-1]
-                more = _behind(steps, prefix, fold, rows, candidates, own, X, y, given)
-            except Exception as error:  # whatever steps raise
-                found.failed.update({(fold, k): error for k in own})
-                continue
-            found.sources.extend(more.sources)
-            found.failed.update(more.failed)
-    return found
-
-
-def _behind(steps, prefix, fold, rows, candidates, own, X, y, given):
-    """Return what candidates are trained on in one fold, behind steps."""
-    train, test = rows
-    params = rows_of(given, train, len(y))
-    weight = params.pop(f"{prefix}sample_weight", None)
-    seen, unseen = take(X, train), take(X, test)
-    labels = give_back_numbers(y[train], X)
-    images = steps.fit_transform(seen, labels, **params) if len(steps) else seen
-    parts = [images, steps.transform(unseen) if len(steps) else unseen]
-    if candidates.score.train and len(steps):
-        parts[0] = steps.transform(seen)  # which may differ from fit_transform
-    scored = Scored(steps, prefix, [Mapped(indexable_images(part)) for part in parts])
-    found = Found([], {})
-    settings = candidates.settings
-    for some in alike(settings, own, lambda name: name in _FORM):
-        clf = candidates.unfitted(some[0], without=NUMBERS)
-        with undisturbed():
-            labelled = check_labelled_images(clf, images, y[train], weight)
-            every = np.arange(len(train)), np.arange(0)
-            more = sources_of(candidates, labelled, {fold: every}, False, some, scored)
-        found.sources.extend(more.sources)
-        found.failed.update(more.failed)
-    return found
-
-
-class Scored(NamedTuple):
-    """What networks behind steps of a pipeline are scored on.
-
-    Attributes
-    ----------
-    steps : Pipeline
-        Fitted.
-    prefix : str
-        Of the parameters of the last step.
-    parts : list of Mapped
-        What the steps make of the images of the training, and of the others.
-    """
-
-    steps: object
-    prefix: str
-    parts: list
+def _halving(search, candidates, found, n_folds):
+    """Return who says which candidates end early, or None."""
+    if search.halving is None:
+        return None
+    epochs = [
+        epochs_of(candidates.common(source.positions), source.data.train)
+        for source in found.sources
+    ]
+    metric = search.refit if isinstance(search.refit, str) else None
+    n_candidates = len(candidates.settings)
+    return Halving(
+        search.halving, n_candidates, n_folds, min(epochs, default=1), metric
+    )
 
 
 class GridScoring(Scoring):

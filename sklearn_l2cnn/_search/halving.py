@@ -73,5 +73,11 @@ class Halving:
 
     def score_of(self, measured):
         """Return the score that decides, of what was measured of a network."""
-        score = measured.score
-        return score if self.metric is None else score[self.metric]
+        if not isinstance(measured.score, dict):
+            return measured.score
+        if self.metric in measured.score:
+            return measured.score[self.metric]
+        raise ValueError(
+            f"There are several metrics, {[*measured.score]}, and halving does not "
+            "know which of them says who goes on. Name it as refit."
+        )

@@ -146,7 +146,7 @@ class _StackedSource:
         self.nets, self.outcomes = {}, {}
         self.tensors, self.drawn, self.last = None, None, None
         # what they have in common is made once
-        self.alike = candidates.unfitted(source.positions[0], without=NUMBERS)
+        self.alike = candidates.common(source.positions)
         order = candidates.order(source.positions)
         # on a warm path each begins where the last has ended
         self.to_come = [[k] for k in order] if candidates.warm else [order]

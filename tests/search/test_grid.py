@@ -5,6 +5,8 @@ import pickle
 import threading
 
 import numpy as np
+import pandas
+import PIL.Image
 import pytest
 import sklearn
 from scipy.stats import loguniform
@@ -25,6 +27,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from sklearn_l2cnn import L2CNNClassifier, L2CNNSearchCV
 from sklearn_l2cnn._search import stacks
 from sklearn_l2cnn._training.stacked import plan
+from sklearn_l2cnn.preprocessing import ImageReader
 from tests.conftest import SmallNet, double
 from tests.search.searches import NETWORK, assert_same_results, refuse_stacks
 
@@ -190,6 +193,28 @@ PIPELINES = {
 @pytest.mark.parametrize("name", PIPELINES)
 def test_pipelines(some, name):
     both(some, *PIPELINES[name], {"return_train_score": True})
+
+
+def test_what_a_pipeline_makes_of_files(some, tmp_path):
+    """Rows that are no images, in a list or a frame, and sizes that differ."""
+    X, y = some
+    paths = [str(tmp_path / f"{k}.png") for k in range(60)]
+    for path, image in zip(paths, X, strict=False):
+        PIL.Image.fromarray(image).save(path)
+    pipeline = make_pipeline(ImageReader(size=(8, 8)), network())
+    grid = {"imagereader__size": [(8, 8), (6, 6)], "l2cnnclassifier__alpha": [0.1, 1.0]}
+    both((paths, y[:60]), pipeline, grid)
+    both((pandas.DataFrame({"path": paths}), pandas.Series(y[:60])), pipeline, grid)
+
+
+def test_images_that_have_no_form_for_some_candidates(some):
+    X, y = some
+    rows = X.reshape(len(y), -1)
+    grid = {"image_shape": [None, (4, 4)], "alpha": [0.1, 1.0]}
+    with pytest.warns(FitFailedWarning, match="image_shape=\\(4, 4\\)"):
+        both((rows, y), network(), grid)
+    with pytest.raises(ValueError, match="image_shape"):
+        L2CNNSearchCV(network(), {"image_shape": [(4, 4)]}).fit(rows, y)
 
 
 def test_steps_are_fitted_once_for_a_fold(some):
@@ -472,6 +497,12 @@ def test_halving_goes_by_the_metric_that_decides(some):
     assert np.array_equal(
         one.fit(*some).cv_results_["iter"], several.cv_results_["iter"]
     )
+
+
+def test_halving_by_several_metrics_needs_the_one_that_decides(some):
+    search = {"scoring": ["accuracy", "f1_macro"], "refit": False, "halving": 2}
+    with pytest.raises(ValueError, match="Name it as refit"):
+        L2CNNSearchCV(network(), {"alpha": [0.1, 1.0]}, cv=3, **search).fit(*some)
 
 
 def test_halving_where_networks_are_trained_one_by_one(some):
