@@ -39,7 +39,13 @@ class Halving:
         self.n_rungs = 0
         while factor ** (self.n_rungs + 1) <= smaller:
             self.n_rungs += 1
-        self.rung, self.reached = 0, np.zeros(n_candidates, dtype=int)
+        self.reached = np.zeros(n_candidates, dtype=int)
+        self.begin()
+
+    def begin(self):
+        """Take all candidates in, again where another device has to train them."""
+        self.rung = 0
+        self.reached[:] = 0
 
     def pauses(self, epochs):
         """Return after which of so many epochs candidates may end."""

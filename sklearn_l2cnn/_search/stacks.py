@@ -83,6 +83,8 @@ def fit_stacked(candidates, sources, halving=None):
 
 def _fit_on(device, candidates, sources, halving):
     outcomes, left, reasons, told = {}, [], {}, None
+    if halving is not None:
+        halving.begin()
     # to be compared they have to be there together
     for some in _at_a_time(sources) if halving is None else [sources]:
         stacked = []

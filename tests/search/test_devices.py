@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.model_selection import StratifiedKFold
 
-from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
+from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV, L2CNNSearchCV
 from sklearn_l2cnn._data.validation import check_labelled_images
 from tests.conftest import SmallNet, tiny
 from tests.pretended import is_pretended
@@ -110,6 +110,39 @@ def test_networks_that_differ_are_those_of_the_cpu(digits, cuda, schedule):
         losses_of(digits, device, lr_schedule=schedule) for device in ("cuda", "cpu")
     )
     np.testing.assert_allclose(here, there, rtol=2e-3)
+
+
+GRID = {"momentum": [0.0, 0.5, 0.9], "l1_ratio": [0.0, 0.7], "random_state": [0, 1]}
+
+
+def searched(digits, device, **parameters):
+    X, y = digits
+    clf = L2CNNClassifier(
+        architecture=tiny, optimizer="sgd", penalty="elasticnet", device=device
+    )
+    clf.set_params(alpha=1e-3, lr=0.01, max_epochs=4)
+    search = {"cv": 3, "scoring": "neg_log_loss", "refit": False, **parameters}
+    return L2CNNSearchCV(clf, GRID, **search).fit(X[:200], y[:200]).cv_results_
+
+
+@pytest.mark.parametrize("halving", [None, 2])
+def test_a_search_over_anything_is_that_of_the_cpu(digits, cuda, halving):
+    here, there = (searched(digits, name, halving=halving) for name in ("cuda", "cpu"))
+    scores = here["mean_test_score"], there["mean_test_score"]
+    np.testing.assert_allclose(*scores, rtol=2e-3)
+    if halving:
+        assert np.array_equal(here["n_resources"], there["n_resources"])
+
+
+def test_momenta_wait_for_nothing(digits, cuda):
+    X, y = digits
+
+    def search(max_epochs):
+        clf = L2CNNClassifier(architecture=tiny, optimizer="sgd", device="cuda")
+        clf.set_params(max_epochs=max_epochs, random_state=0)
+        L2CNNSearchCV(clf, {"momentum": [0.0, 0.9]}, cv=3, refit=False).fit(X, y)
+
+    assert waits_of_an_epoch(search) == 1
 
 
 def test_an_epoch_of_networks_that_differ_waits_once(digits, cuda):
