@@ -55,7 +55,8 @@ def made(cls):
         for parameter in inspect.signature(cls).parameters.values()
         if parameter.default is parameter.empty
     ]
-    return cls(*[None] * len(needed))
+    given = {"estimator": L2CNNClassifier()}  # a search is shown with what is in it
+    return cls(*(given.get(parameter.name) for parameter in needed))
 
 
 def test_there_are_many():
