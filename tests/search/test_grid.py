@@ -341,7 +341,9 @@ def test_routed_metadata(some):
         pipe = Pipeline(
             [("scale", Counting().set_fit_request(sample_weight=True)), ("clf", clf)]
         )
-        both(some, pipe, {"clf__alpha": [1e-3, 1.0]}, sample_weight=weight)
+        # the score of a pipeline takes none in scikit-learn 1.6
+        search = {"scoring": "accuracy"}
+        both(some, pipe, {"clf__alpha": [1e-3, 1.0]}, search, sample_weight=weight)
 
 
 # -- whose search it is ---------------------------------------------------------------
