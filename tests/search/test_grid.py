@@ -342,7 +342,8 @@ def test_routed_metadata(some):
             [("scale", Counting().set_fit_request(sample_weight=True)), ("clf", clf)]
         )
         # the score of a pipeline takes none in scikit-learn 1.6
-        search = {"scoring": "accuracy"}
+        scorer = make_scorer(accuracy_score).set_score_request(sample_weight=False)
+        search = {"scoring": scorer}
         both(some, pipe, {"clf__alpha": [1e-3, 1.0]}, search, sample_weight=weight)
 
 
