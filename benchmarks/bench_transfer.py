@@ -28,7 +28,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from scipy.stats import loguniform
-from sklearn.linear_model import LogisticRegressionCV
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -100,8 +101,8 @@ def frozen(X, y, seed, options):
         ImageResizer((options.side, options.side)),
         CNNFeatures(NETWORK, pretrained=options.state, pool="mean"),
         StandardScaler(),
-        LogisticRegressionCV(
-            Cs=np.logspace(-5, -1, 9), cv=3, max_iter=300, use_legacy_attributes=False
+        GridSearchCV(
+            LogisticRegression(max_iter=300), {"C": np.logspace(-5, -1, 9)}, cv=3
         ),
     ).fit(X, y)
 
