@@ -8,7 +8,7 @@ from sklearn.pipeline import Pipeline
 
 from sklearn_l2cnn._data.arrays import give_back_numbers
 from sklearn_l2cnn._data.validation import check_labelled_images
-from sklearn_l2cnn._search.candidates import Found, alike, sources_of
+from sklearn_l2cnn._search.candidates import Found, alike, sources_of, together
 from sklearn_l2cnn._search.folds import indexable_images, rows_of, take
 from sklearn_l2cnn._search.tasks import Mapped
 from sklearn_l2cnn._utils.surroundings import undisturbed
@@ -101,20 +101,19 @@ def behind_steps(pipeline, settings, candidates, given):
     -------
     found : Found
     """
-    found, (_, prefix) = Found([], {}), last_step(pipeline)
+    founds, (_, prefix) = [], last_step(pipeline)
     every = range(len(settings))
-    for some in alike(settings, every, lambda name: not name.startswith(prefix)):
+    for some in alike(settings, every, lambda name, _: not name.startswith(prefix)):
         first = settings[some[0]]
         own = {n: v for n, v in first.items() if not n.startswith(prefix)}
         steps = clone(pipeline).set_params(**clone(own, safe=False))[:-1]
         for fold in range(len(given.folds)):
             try:
-                more = _behind(clone(steps), prefix, candidates, some, given, fold)
+                found = _behind(clone(steps), prefix, candidates, some, given, fold)
             except Exception as error:  # whatever steps raise
-                more = Found([], {(fold, k): error for k in some})
-            found.sources.extend(more.sources)
-            found.failed.update(more.failed)
-    return found
+                found = Found([], {(fold, k): error for k in some})
+            founds.append(found)
+    return together(founds)
 
 
 def _behind(steps, prefix, candidates, some, given, fold):
@@ -141,18 +140,17 @@ def _of_some(candidates, some, X, y, weight, folds, scored=None):
 
     Images that all refuse are an error; what some refuse, these fail at.
     """
-    found, settings = Found([], {}), candidates.settings
-    groups = alike(settings, some, lambda name: name in _FORM)
+    founds = []
+    groups = alike(candidates.settings, some, lambda name, _: name in _FORM)
     for own in groups:
         try:
             with undisturbed():
                 clf = candidates.common(own)
                 labelled = check_labelled_images(clf, X, y, weight)
-                more = sources_of(candidates, labelled, folds, False, own, scored)
+                found = sources_of(candidates, labelled, folds, False, own, scored)
         except ValueError as error:
             if len(groups) == 1:
                 raise
-            more = Found([], {(fold, k): error for fold in folds for k in own})
-        found.sources.extend(more.sources)
-        found.failed.update(more.failed)
-    return found
+            found = Found([], {(fold, k): error for fold in folds for k in own})
+        founds.append(found)
+    return together(founds)

@@ -9,6 +9,7 @@ from sklearn.base import clone
 
 from sklearn_l2cnn._estimator.data import fold_data
 from sklearn_l2cnn._estimator.fitting import attributes_of
+from sklearn_l2cnn._estimator.network import epochs_of
 from sklearn_l2cnn._utils.estimators import set_attributes
 
 # What networks that are trained on the same images, in the same order, may differ in.
@@ -86,6 +87,8 @@ class Source(NamedTuple):
     family : int
         Of the candidates.
     data : TrainingData
+    epochs : int
+        How many a training takes.
     origin : array
         Of the namespace of the images.
     scored : Scored, default=None
@@ -96,6 +99,7 @@ class Source(NamedTuple):
     positions: list
     family: int
     data: object
+    epochs: int
     origin: object
     scored: object = None
 
@@ -116,6 +120,15 @@ class Found(NamedTuple):
 
     sources: list
     failed: dict
+
+
+def together(founds):
+    """Return what several found, as one."""
+    every = Found([], {})
+    for found in founds:
+        every.sources.extend(found.sources)
+        every.failed.update(found.failed)
+    return every
 
 
 def sources_of(candidates, labelled, folds, validate=True, within=None, scored=None):
@@ -140,11 +153,7 @@ def sources_of(candidates, labelled, folds, validate=True, within=None, scored=N
     """
     within = range(len(candidates.settings)) if within is None else within
     found = Found([], {})
-    settings = [
-        {**own, "family": family}
-        for own, family in zip(candidates.settings, candidates.families, strict=True)
-    ]
-    for positions in alike(settings, within, lambda name: name not in NUMBERS):
+    for positions in alike(candidates.settings, within, _divides):
         clf = candidates.common(positions)
         family = candidates.families[positions[0]]
         for fold, (train, test) in folds.items():
@@ -153,11 +162,12 @@ def sources_of(candidates, labelled, folds, validate=True, within=None, scored=N
                 clf._validate_params()
                 # each fit draws from a random state of its own
                 data = fold_data(clone(clf), labelled, train, valid)
+                epochs = epochs_of(clf, data.train)
             except ValueError as error:
                 found.failed.update({(fold, k): error for k in positions})
                 continue
             found.sources.append(
-                Source(fold, positions, family, data, labelled.origin, scored)
+                Source(fold, positions, family, data, epochs, labelled.origin, scored)
             )
     return found
 
@@ -183,7 +193,7 @@ def alike(settings, positions, matters):
     settings : list of dict
     positions : iterable of int
     matters : callable
-        Says whether a parameter of a name must be the same.
+        ``matters(name, value)`` says whether a parameter must be the same.
 
     Returns
     -------
@@ -197,13 +207,21 @@ def alike(settings, positions, matters):
 
 def _families(settings):
     """Return a number for each setting, the same where a stack may have both."""
-    free, found = (*NUMBERS, *REPEATS), [None] * len(settings)
-    groups = alike(settings, range(len(settings)), lambda name: name not in free)
-    for number, positions in enumerate(groups):
-        for k in positions:
-            by_layer = isinstance(settings[k].get("lr"), Mapping)
-            found[k] = 2 * number + by_layer
+
+    def matters(name, value):
+        return name not in REPEATS and _divides(name, value)
+
+    found = [None] * len(settings)
+    for number, own in enumerate(alike(settings, range(len(settings)), matters)):
+        for k in own:
+            found[k] = number
     return found
+
+
+def _divides(name, value):
+    """Say whether candidates are trained apart that differ in a parameter."""
+    # rates of layers are no number, and nothing that a stack can have
+    return name not in NUMBERS or (name == "lr" and isinstance(value, Mapping))
 
 
 def _key(setting, matters):
@@ -211,7 +229,7 @@ def _key(setting, matters):
     return tuple(
         (name, type(value), _plain(value))
         for name, value in sorted(setting.items())
-        if matters(name)
+        if matters(name, value)
     )
 
 

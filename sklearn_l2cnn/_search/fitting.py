@@ -5,7 +5,6 @@ import warnings
 
 from sklearn.exceptions import EfficiencyWarning
 
-from sklearn_l2cnn._estimator.network import epochs_of
 from sklearn_l2cnn._search.one_by_one import fit_one_by_one
 from sklearn_l2cnn._search.stacks import fit_stacked
 
@@ -34,10 +33,7 @@ def fit_networks(candidates, found, n_jobs=None, pre_dispatch="2*n_jobs", halvin
         ValueError that the fit ended with.
     """
     outcomes, sources, progress = dict(found.failed), found.sources, candidates.progress
-    trained = (
-        epochs_of(candidates.common(own.positions), own.data.train) for own in sources
-    )
-    progress.begin(max(trained, default=0))
+    progress.begin(max((source.epochs for source in sources), default=0))
     if sources:
         own, left, reasons = fit_stacked(candidates, sources, halving)
         outcomes |= own

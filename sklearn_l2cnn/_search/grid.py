@@ -9,7 +9,6 @@ from sklearn.pipeline import Pipeline
 
 from sklearn_l2cnn._data.arrays import give_back_numbers
 from sklearn_l2cnn._data.validation import check_targets
-from sklearn_l2cnn._estimator.network import epochs_of
 from sklearn_l2cnn._search.behind import Given, behind_steps, last_step, of_images
 from sklearn_l2cnn._search.candidates import Candidates
 from sklearn_l2cnn._search.fitting import by_fold, fit_networks
@@ -156,15 +155,10 @@ def _halving(search, candidates, found, n_folds):
     """Return who says which candidates end early, or None."""
     if search.halving is None:
         return None
-    epochs = [
-        epochs_of(candidates.common(source.positions), source.data.train)
-        for source in found.sources
-    ]
+    fewest = min((source.epochs for source in found.sources), default=1)
     metric = search.refit if isinstance(search.refit, str) else None
     n_candidates = len(candidates.settings)
-    return Halving(
-        search.halving, n_candidates, n_folds, min(epochs, default=1), metric
-    )
+    return Halving(search.halving, n_candidates, n_folds, fewest, metric)
 
 
 class GridScoring(Scoring):

@@ -132,8 +132,9 @@ def refit(template, alpha, alphas, labelled, path, progress):
     candidates = Candidates(template, settings, warm=path == "warm")
     order = candidates.order([*range(len(settings))])
     data = training_data(clone(template), labelled)
-    source = Source(None, order, 0, data, labelled.origin)
-    progress.begin(candidates, source, epochs_of(template, data.train))
+    epochs = epochs_of(template, data.train)
+    source = Source(None, order, 0, data, epochs, labelled.origin)
+    progress.begin(candidates, source)
     *_, (clf, fitted) = fit_path(candidates, order, data, progress.one_by_one)
     best = candidates.outcome(clf, fitted, source)
     if isinstance(best, ValueError):

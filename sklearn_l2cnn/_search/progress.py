@@ -129,10 +129,9 @@ class RefitProgress:
         self.data = data
         self.found = found
 
-    def begin(self, candidates, source, epochs):
+    def begin(self, candidates, source):
         """Tell that networks are trained, one after the other, on all images."""
         self.candidates = candidates
-        self.epochs = epochs
         self.source = source
         self.n_networks = len(source.positions)
         if candidates.template.verbose:
@@ -140,7 +139,7 @@ class RefitProgress:
         if self.task is not None:
             self.task = self.task.subcontext(
                 "refit-with-best-params",
-                max_subtasks=self.n_networks * epochs,
+                max_subtasks=self.n_networks * source.epochs,
                 sequential_subtasks=False,
             ).call_on_fit_task_begin(estimator=self.caller, **self.data)
 
@@ -151,7 +150,7 @@ class RefitProgress:
 
     def one_by_one(self, k, place):
         """Return the callbacks, named, of a network; see `Progress.one_by_one`."""
-        candidates, epochs = self.candidates, self.epochs
+        candidates, epochs = self.candidates, self.source.epochs
         printed = lines(
             candidates.template,
             name=f"{named(candidates.settings[k])}, " if self.n_networks > 1 else "",

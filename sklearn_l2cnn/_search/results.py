@@ -57,32 +57,23 @@ def table(settings, outcomes, error_score=math.nan):
     return search_results(settings, len(outcomes), rows, trained), names
 
 
-def best_index(results, metric, refit, what="candidate"):
-    """Return the position of the best: by a callable `refit`, or by its rank.
-
-    Parameters
-    ----------
-    results : dict
-    metric : str
-    refit : bool, str or callable
-    what : str, default="candidate"
-        How messages call what is searched for.
-    """
+def best_index(results, metric, refit):
+    """Return the position of the best alpha: by a callable `refit`, or by its rank."""
     if callable(refit):
         index = refit(results)
         if not isinstance(index, Integral):
             raise TypeError(
-                f"refit returned {index!r}; the position of the best {what}, an "
+                f"refit returned {index!r}; the position of the best alpha, an "
                 "integer, was expected."
             )
         if not 0 <= index < len(results["params"]):
             raise IndexError(
-                f"refit returned {index}; there are {len(results['params'])} {what}s."
+                f"refit returned {index}; there are {len(results['params'])} alphas."
             )
         return index
     if np.isnan(results[f"mean_test_{metric}"]).all():
         raise ValueError(
-            f"No {what} has a score in every fold, so that none can be the best: "
+            "No alpha has a score in every fold, so that none can be the best: "
             f"{_scores_of(results, metric).tolist()}."
         )
     return int(results[f"rank_test_{metric}"].argmin())

@@ -200,7 +200,7 @@ def _metadata(clf, scorers, given, weight, groups, params):
 
 def _best(clf, results, alphas, metric):
     """Return the attributes of the best alpha."""
-    best = best_index(results, metric, clf.refit, "alpha")
+    best = best_index(results, metric, clf.refit)
     if not callable(clf.refit):
         _warn_of_edge(alphas, rising_edge(results, metric, alphas, best))
     if clf.one_standard_error:

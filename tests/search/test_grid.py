@@ -25,11 +25,11 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from sklearn_l2cnn import L2CNNClassifier, L2CNNSearchCV
-from sklearn_l2cnn._search import stacks
 from sklearn_l2cnn._training.stacked import plan
 from sklearn_l2cnn.preprocessing import ImageReader
 from tests.conftest import SmallNet, double
 from tests.search.searches import NETWORK, assert_same_results, refuse_stacks
+from tests.training.stacked.both_ways import count_stacks
 
 
 def network(**parameters):
@@ -96,25 +96,12 @@ def test_the_results_are_those_of_grid_search(some, name):
     both(some, network(**parameters), grid)
 
 
-@pytest.fixture
-def stack_sizes(monkeypatch):
-    """The number of networks of every stack that is trained."""
-    sizes = []
-
-    class Counted(stacks.StackedTraining):
-        def __init__(self, members, *others):
-            super().__init__(members, *others)
-            sizes.append(len(members))
-
-    monkeypatch.setattr(stacks, "StackedTraining", Counted)
-    return sizes
-
-
-def test_networks_that_differ_in_numbers_are_trained_together(some, stack_sizes):
+def test_networks_that_differ_in_numbers_are_trained_together(some, monkeypatch):
+    sizes = count_stacks(monkeypatch)
     clf = network(optimizer="sgd", penalty="elasticnet")
     grid = {"momentum": [0.0, 0.9], "l1_ratio": [0.1, 0.9], "random_state": [0, 1]}
     L2CNNSearchCV(clf, grid, cv=3).fit(*some)
-    assert stack_sizes == [24]  # of all folds, and of both repeats
+    assert sizes == [24]  # of all folds, and of both repeats
 
 
 def test_one_by_one_every_bit_is_the_same(some, monkeypatch):
@@ -392,8 +379,6 @@ def test_what_is_not_ours_is_left_to_scikit_learn(
     X, y = some
     told = reason_of(caplog)
     fit = {"X_val": X[:9], "y_val": y[:9]} if fit else {}
-    if fit and sklearn.__version__ < "1.6":
-        pytest.skip("metadata of another length")
     both(some, estimator, grid, **fit)
     assert reason in told()
 

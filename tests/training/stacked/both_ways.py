@@ -8,6 +8,7 @@ from torch import nn
 
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn._data.validation import check_labelled_images
+from sklearn_l2cnn._search import stacks
 from sklearn_l2cnn._search.candidates import Candidates, sources_of
 from sklearn_l2cnn._search.fitting import by_fold, fit_networks
 from sklearn_l2cnn._search.one_by_one import fit_one_by_one
@@ -129,6 +130,19 @@ def both_ways(
         for f in folds
     ]
     return together, one_by_one
+
+
+def count_stacks(monkeypatch):
+    """Return a list that the number of networks of every stack is added to."""
+    sizes = []
+
+    class Counted(stacks.StackedTraining):
+        def __init__(self, members, *others):
+            super().__init__(members, *others)
+            sizes.append(len(members))
+
+    monkeypatch.setattr(stacks, "StackedTraining", Counted)
+    return sizes
 
 
 def fit_together(template, settings, labelled, folds, path="independent"):

@@ -20,6 +20,7 @@ from tests.training.stacked.both_ways import (
     ALPHAS,
     assert_same,
     both_ways,
+    count_stacks,
     fit_together,
     normed,
     of,
@@ -85,19 +86,6 @@ def test_validation_chunks_of_any_size_have_no_effect(images, monkeypatch):
     X, y = images
     monkeypatch.setattr(batches, "_VALIDATED_VALUES", 64 * 7)
     assert_same(*both_ways(X, y), X)
-
-
-def count_stacks(monkeypatch):
-    """Return a list that the number of networks of every stack is added to."""
-    sizes = []
-
-    class Counted(training.StackedTraining):
-        def __init__(self, members, *others):
-            super().__init__(members, *others)
-            sizes.append(len(members))
-
-    monkeypatch.setattr(search_stacks, "StackedTraining", Counted)
-    return sizes
 
 
 @pytest.mark.long
