@@ -59,7 +59,7 @@ def warn_of_norms(net, X):
     weights = {id(weight) for group in groups for weight in group.weights}
     named = net.module_.named_parameters()
     names = [name for name, weight in named if id(weight) in weights]
-    if names and scale_has_no_effect(net.module_, names, image):
+    if names and scale_has_no_effect(net.module_, names, image, net.frozen):
         warnings.warn(
             "Every layer that is penalised feeds a norm, which takes the scale of its "
             "weights out again: L2 then sets how far a step turns the weights, an "

@@ -15,8 +15,10 @@ _SAME = 1e-3
 _LARGE = 2**8
 
 
-def scale_has_no_effect(module, names, image):
+def scale_has_no_effect(module, names, image, frozen):
     """Say whether a network does the same if any of some weights is twice as large.
+
+    Weights that are 0 are tried as ones: a last layer may begin there.
 
     Parameters
     ----------
@@ -24,6 +26,8 @@ def scale_has_no_effect(module, names, image):
     names : list of str
         Of the weights.
     image : Tensor of shape (1, channels, height, width)
+    frozen : Frozen
+        Parts whose norms do what they do in prediction.
 
     Returns
     -------
@@ -35,6 +39,7 @@ def scale_has_no_effect(module, names, image):
     twin = copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
     for layer in twin.modules():
         layer.training = not isinstance(layer, nn.modules.dropout._DropoutNd)
+    frozen.keep(twin)
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(_TRIED, *image.shape[1:], generator=generator).to(image)
     values = {name: buffer.clone() for name, buffer in module.named_buffers()}
@@ -42,9 +47,10 @@ def scale_has_no_effect(module, names, image):
         bias = dict(module.named_parameters()).get(f"{layer_of(name)}.bias")
         if bias is not None:
             values[f"{layer_of(name)}.bias"] = torch.zeros_like(bias)
+    weights = {name: _tried(weight) for name, weight in module.named_parameters()}
 
     def logits(name, factor):
-        large = {name: factor * module.get_parameter(name)}
+        large = {**weights, name: factor * weights[name]}
         return functional_call(twin, {**values, **large}, (images,))
 
     with torch.no_grad():
@@ -53,3 +59,8 @@ def scale_has_no_effect(module, names, image):
             if not (one - other).abs().amax() <= _SAME * one.abs().amax():
                 return False
     return True
+
+
+def _tried(weight):
+    """Return a weight, or ones where it has the shape of one and is 0."""
+    return weight if weight.ndim < 2 or weight.any() else torch.ones_like(weight)

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 
+import torch
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
@@ -28,6 +29,19 @@ def replace_layer(network, name, layer):
     """Replace the layer of the given name."""
     owner, _, own_name = name.rpartition(".")
     setattr(network.get_submodule(owner), own_name, layer)
+
+
+def begin_at_zero(*layers):
+    """Let new last layers of loaded networks begin at 0, in place.
+
+    All classes are then as likely at first, and the gradient of the loaded weights is
+    small until the last layer has learnt something: random last layers of published
+    networks give losses far above that of a guess, and spoil what was loaded
+    (Kolesnikov et al., Big Transfer, ECCV 2020, begin so too).
+    """
+    with torch.no_grad():
+        for parameter in (p for layer in layers for p in layer.parameters()):
+            parameter.zero_()
 
 
 def dropout_layers(network):

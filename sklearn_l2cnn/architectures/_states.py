@@ -8,7 +8,7 @@ import torch
 
 from sklearn_l2cnn._data.arrays import why_without_numbers
 from sklearn_l2cnn._utils.errors import first_line
-from sklearn_l2cnn.architectures._heads import last_layer
+from sklearn_l2cnn.architectures._heads import begin_at_zero, last_layer
 
 
 def _begins_with(path, content):
@@ -134,7 +134,7 @@ def starts_of(network, again=None):
 def load_state(network, state):
     """Load the weights of a state without mismatches into a network.
 
-    The last layer is not loaded if the number of classes differs.
+    The last layer begins at 0 if the number of classes differs.
     """
     own = network.state_dict()
     fitting = {
@@ -143,3 +143,6 @@ def load_state(network, state):
         if key in own and value.shape == own[key].shape
     }
     network.load_state_dict({**own, **fitting})
+    name, last = last_layer(network)
+    if last is not None and f"{name}.weight" not in fitting:
+        begin_at_zero(last)

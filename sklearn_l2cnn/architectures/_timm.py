@@ -8,6 +8,7 @@ import io
 import os
 
 from sklearn_l2cnn._utils.errors import first_line
+from sklearn_l2cnn.architectures._heads import begin_at_zero
 from sklearn_l2cnn.architectures._published import Published
 
 # What names of its networks begin with here.
@@ -72,7 +73,7 @@ def _with_weights(timm, name, pretrained, options):
         if "pretrained_cfg_overlay" in options:  # for other classes all else may lack
             file = {"pretrained_cfg_overlay": options["pretrained_cfg_overlay"]}
             timm.create_model(name, pretrained=True, **file)
-        return timm.create_model(name, pretrained=True, **options)
+        network = timm.create_model(name, pretrained=True, **options)
     except Exception as error:  # timm and the hub raise errors of many types
         if not isinstance(pretrained, bool):
             raise ValueError(
@@ -92,6 +93,11 @@ def _with_weights(timm, name, pretrained, options):
             "machine with a connection, and pass its path as pretrained=. "
             "pretrained=False starts from random weights."
         ) from error
+    published = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    if published is not None and options["num_classes"] != published.num_classes:
+        heads = network.get_classifier()
+        begin_at_zero(*(heads if isinstance(heads, tuple) else (heads,)))
+    return network
 
 
 def _timm():

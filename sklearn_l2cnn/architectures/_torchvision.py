@@ -12,7 +12,7 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from sklearn_l2cnn.architectures._heads import last_layer, replace_layer
+from sklearn_l2cnn.architectures._heads import begin_at_zero, last_layer, replace_layer
 from sklearn_l2cnn.architectures._published import Published
 
 # Images with a shorter side below this are small: a stem that reduces them to a quarter
@@ -129,8 +129,9 @@ def adapt(network, input_shape, n_classes, keep=False):
     input_shape : tuple of int
     n_classes : int
     keep : bool
-        Whether to keep its weights. If True, only the last layer is replaced, and the
-        first one if there are not three channels, with the mean of its weights.
+        Whether to keep its weights. If True, only the last layer is replaced, by one
+        of zeros, and the first one if there are not three channels, with the mean of
+        its weights.
 
     Returns
     -------
@@ -160,6 +161,8 @@ def adapt(network, input_shape, n_classes, keep=False):
     else:
         head = nn.Linear(last.in_features, n_classes)
     replace_layer(network, name, head)
+    if keep:
+        begin_at_zero(last_layer(network)[1])
     return network
 
 

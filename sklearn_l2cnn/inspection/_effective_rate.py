@@ -126,7 +126,7 @@ class EffectiveRateDisplay:
         names = [
             name
             for name in watching.norms_[0]
-            if scale_has_no_effect(clf.module_, [name], image)
+            if scale_has_no_effect(clf.module_, [name], image, net.frozen)
         ]
         if not names:
             raise ValueError(

@@ -32,6 +32,11 @@ def assert_same(one, other, but=()):
             assert torch.equal(value, other[key]), key
 
 
+def begins_at_zero(layer):
+    """Say whether all parameters of a layer are 0."""
+    return not any(parameter.any() for parameter in layer.parameters())
+
+
 # -- from a file ----------------------------------------------------------------------
 
 
@@ -43,6 +48,8 @@ def test_torchvision_state_is_loaded_except_for_the_head(tmp_path, classes):
     assert net.conv1.kernel_size == (7, 7), "the stem is kept"
     assert_same(theirs.state_dict(), net.state_dict(), but=("fc.",))
     assert net.fc.logits.out_features == 10
+    assert begins_at_zero(net.fc.logits)
+    assert net.fc.dense.weight.any(), "what is in front of the last layer is drawn"
 
 
 def test_loaded_backbone_gives_the_same_features(tmp_path):
@@ -95,6 +102,7 @@ def test_state_of_a_named_network(tmp_path, name):
     last = {"resnet18": "fc.logits", "vgg11": "classifier.3"}.get(name, "logits")
     assert_same(mine.state_dict(), more.state_dict(), but=(last,))
     assert more.state_dict()[f"{last}.weight"].shape[0] == 9
+    assert begins_at_zero(more.get_submodule(last))
 
 
 def test_state_of_a_custom_network(tmp_path):

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
+from sklearn_l2cnn._training.freezing import Frozen
 from sklearn_l2cnn._utils.scale import scale_has_no_effect
 from sklearn_l2cnn.architectures import build_network
 from tests.conftest import SmallNet, quick, tiny
@@ -82,6 +83,14 @@ class AllNormed(nn.Module):
         return self.last(self.head(self.drop(X)))
 
 
+class ZeroHead(SmallNet):
+    """A network whose last layer begins at zero, as that of loaded weights does."""
+
+    def __init__(self, input_shape, n_classes):
+        super().__init__(input_shape, n_classes)
+        nn.init.zeros_(self.head.weight)
+
+
 def caught(clf, some):
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
@@ -103,6 +112,8 @@ def test_it_warns_where_all_that_is_penalised_feeds_norms(some):
         {"architecture": AllNormed, "penalize": "all"},
         {"architecture": AllNormed, "penalty": None},
         {"architecture": AllNormed, "alpha": 0.0},
+        {"architecture": AllNormed, "freeze": "norm"},
+        {"architecture": ZeroHead},
         {"architecture": SmallNet, "alpha": {"head": 0.1}},
     ],
 )
@@ -117,9 +128,9 @@ def test_named_networks_have_a_last_layer_without_a_norm(name):
     network = build_network(name, (3, 32, 32), 5)
     names = [n for n, weight in network.named_parameters() if weight.ndim > 1]
     image = torch.zeros(1, 3, 32, 32)
-    assert not scale_has_no_effect(network, names, image)
+    assert not scale_has_no_effect(network, names, image, Frozen())
     state = {key: value.clone() for key, value in network.state_dict().items()}
-    scale_has_no_effect(network, names[:1], image)
+    scale_has_no_effect(network, names[:1], image, Frozen())
     for key, value in network.state_dict().items():
         assert torch.equal(value, state[key])
 
@@ -127,7 +138,7 @@ def test_named_networks_have_a_last_layer_without_a_norm(name):
 def test_convolutions_of_a_residual_network_feed_norms():
     network = build_network("resnet18", (3, 32, 32), 5)
     names = [f"layer{k}.0.conv1.weight" for k in range(1, 5)]
-    assert scale_has_no_effect(network, names, torch.zeros(1, 3, 32, 32))
+    assert scale_has_no_effect(network, names, torch.zeros(1, 3, 32, 32), Frozen())
 
 
 def test_looking_at_norms_is_not_noticed(some):
@@ -140,7 +151,7 @@ def test_looking_at_norms_is_not_noticed(some):
 
     network = Counting((1, 8, 8), 10).eval()
     names = ["conv.weight", "head.weight"]
-    assert scale_has_no_effect(network, names, torch.zeros(1, 1, 8, 8))
+    assert scale_has_no_effect(network, names, torch.zeros(1, 1, 8, 8), Frozen())
     assert network.calls == 0 and not network.norm.training
     assert network.norm.num_batches_tracked == 0
 
