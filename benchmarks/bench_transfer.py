@@ -47,14 +47,14 @@ NETWORK = "timm:tf_efficientnet_lite0"
 MOVES = Augmentation(flip=True, shift=0.1)
 
 
-def with_names_of_timm(path):
-    """Return the state dict of a file under the names of timm's network.
+def write_with_names_of_timm(weights, path):
+    """Write the state dict of a file under the names of timm's network.
 
     Both list the same tensors in the same order; counters of batch norms aside.
     """
     import timm
 
-    given = torch.load(path, map_location="cpu", weights_only=True)
+    given = torch.load(weights, map_location="cpu", weights_only=True)
     wanted = timm.create_model(NETWORK.removeprefix("timm:")).state_dict()
     given, wanted = (
         {n: t for n, t in state.items() if not n.endswith("num_batches_tracked")}
@@ -62,8 +62,8 @@ def with_names_of_timm(path):
     )
     shapes = [[tuple(t.shape) for t in state.values()] for state in (given, wanted)]
     if shapes[0] != shapes[1]:
-        raise ValueError(f"{path} has not the tensors of {NETWORK}, in its order.")
-    return dict(zip(wanted, given.values(), strict=True))
+        raise ValueError(f"{weights} has not the tensors of {NETWORK}, in its order.")
+    torch.save(dict(zip(wanted, given.values(), strict=True)), path)
 
 
 def drawn(y, per_class, seed):
@@ -144,7 +144,7 @@ def run(options):
     figures = []
     with tempfile.TemporaryDirectory() as folder:
         options.state = Path(folder) / "lite0.pth"
-        torch.save(with_names_of_timm(options.weights), options.state)
+        write_with_names_of_timm(options.weights, options.state)
         for per_class in options.per_class:
             for name in options.methods:
                 scores = []
