@@ -148,7 +148,7 @@ def _of_some(candidates, some, X, y, weight, folds, scored=None):
                 clf = candidates.common(own)
                 labelled = check_labelled_images(clf, X, y, weight)
                 found = sources_of(candidates, labelled, folds, False, own, scored)
-        except ValueError as error:
+        except candidates.failures as error:
             if len(groups) == 1:
                 raise
             found = Found([], {(fold, k): error for fold in folds for k in own})

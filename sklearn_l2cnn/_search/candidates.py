@@ -37,6 +37,9 @@ class Candidates:
         process of its own maybe; its result is kept in place of the classifier, so that
         not all networks have to be held at once.
     progress : Progress, default=None
+    failures : type, default=ValueError
+        Of the errors that stand in the place of a classifier whose fit ends with one;
+        all others end the search.
 
     Attributes
     ----------
@@ -44,12 +47,21 @@ class Candidates:
         Candidates of different families differ in more than `NUMBERS` and `REPEATS`.
     """
 
-    def __init__(self, template, settings, warm=False, score=None, progress=None):
+    def __init__(
+        self,
+        template,
+        settings,
+        warm=False,
+        score=None,
+        progress=None,
+        failures=ValueError,
+    ):
         self.template = template
         self.settings = settings
         self.warm = warm
         self.score = score
         self.progress = progress
+        self.failures = failures
         self.families = _families(settings)
 
     def unfitted(self, k, without=()):
@@ -69,8 +81,8 @@ class Candidates:
         return sorted(positions, key=lambda k: -self.settings[k]["alpha"])
 
     def outcome(self, clf, fitted, source):
-        """Return what is kept of a classifier that was trained, or its ValueError."""
-        if isinstance(fitted, ValueError):
+        """Return what is kept of a classifier that was trained, or its error."""
+        if isinstance(fitted, Exception):
             return fitted
         set_attributes(clf, attributes_of(clf, fitted, source.origin))
         return clf if self.score is None else self.score(clf, source)
@@ -114,7 +126,7 @@ class Found(NamedTuple):
     Attributes
     ----------
     sources : list of Source
-    failed : dict of ValueError
+    failed : dict of Exception
         By fold and position of the candidate.
     """
 
@@ -163,7 +175,7 @@ def sources_of(candidates, labelled, folds, validate=True, within=None, scored=N
                 # each fit draws from a random state of its own
                 data = fold_data(clone(clf), labelled, train, valid)
                 epochs = epochs_of(clf, data.train)
-            except ValueError as error:
+            except candidates.failures as error:
                 found.failed.update({(fold, k): error for k in positions})
                 continue
             found.sources.append(

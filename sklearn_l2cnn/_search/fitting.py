@@ -30,7 +30,7 @@ def fit_networks(candidates, found, n_jobs=None, pre_dispatch="2*n_jobs", halvin
     -------
     outcomes : dict
         By fold and position of the candidate: the fitted classifier, its score, or the
-        ValueError that the fit ended with.
+        error that the fit ended with.
     """
     outcomes, sources, progress = dict(found.failed), found.sources, candidates.progress
     progress.begin(max((source.epochs for source in sources), default=0))

@@ -112,6 +112,7 @@ def grid_search(search, settings, X, y, params):
             error_score=search.error_score,
         ),
         progress=Progress(template, settings, len(folds)),
+        failures=Exception,  # as in GridSearchCV, where a network may raise anything
     )
     given = Given(rows, labels, folds, routed.estimator.fit)
     if prefix:

@@ -94,7 +94,7 @@ def fit_path(candidates, positions, data, callbacks=None):
     Yields
     ------
     clf : L2CNNClassifier
-    fitted : Fitted or ValueError
+    fitted : Fitted or Exception
     """
     start = None
     for place, k in enumerate(positions):
@@ -103,7 +103,7 @@ def fit_path(candidates, positions, data, callbacks=None):
         try:
             clf._validate_params()
             fitted = train_network(clf, data, devices_for(clf.device), start, own)
-        except ValueError as error:
+        except candidates.failures as error:
             fitted = error
         else:
             if place + 1 < len(positions):  # the last one may be kept
@@ -137,7 +137,7 @@ def refit(template, alpha, alphas, labelled, path, progress):
     progress.begin(candidates, source)
     *_, (clf, fitted) = fit_path(candidates, order, data, progress.one_by_one)
     best = candidates.outcome(clf, fitted, source)
-    if isinstance(best, ValueError):
+    if isinstance(best, Exception):
         raise best
     warn_of_the_end(clf, fitted)
     progress.end()

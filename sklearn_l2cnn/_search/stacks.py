@@ -170,7 +170,9 @@ class _StackedSource:
                         clf, net, self.data.summary, self.data.train, self.data.valid
                     )
                 net.check_batches(self.tensors)
-            except ValueError as error:
+            except OutOfMemory:
+                raise  # as one, they may fit one by one
+            except self.candidates.failures as error:
                 self.outcomes[self.source.fold, k] = error
                 continue
             self.nets[k] = clf, net

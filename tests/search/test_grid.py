@@ -286,6 +286,26 @@ def test_a_candidate_that_fails_has_the_error_score(some, error_score):
         both(some, network(), grid, {"error_score": error_score})
 
 
+def refuses(input_shape, n_classes):
+    """Build nothing, with an error that is no ValueError."""
+    raise AttributeError("there is no such layer")
+
+
+@pytest.mark.parametrize("stacked", [True, False])
+def test_a_network_that_cannot_be_built_fails(some, stacked, monkeypatch):
+    if not stacked:
+        refuse_stacks(monkeypatch)
+    networks = [NETWORK["architecture"], refuses]
+    grid = {"alpha": [0.01, 0.1], "architecture": networks}
+    with pytest.warns(FitFailedWarning, match="there is no such layer"):
+        both(some, network(), grid, {"error_score": 0.0})
+    for some_networks in networks, [refuses]:  # one fails, or all
+        grid = {"alpha": [0.01, 0.1], "architecture": some_networks}
+        search = L2CNNSearchCV(network(), grid, error_score="raise")
+        with pytest.raises(AttributeError, match="there is no such layer"):
+            search.fit(*some)
+
+
 def test_all_fail(some):
     search = L2CNNSearchCV(network(), {"alpha": [-1.0, -2.0]}, cv=3)
     with pytest.raises(ValueError, match="All 6 trainings of the search failed"):
