@@ -11,6 +11,8 @@
     python3 dev.py gpu             what only a CUDA device can settle, in ten minutes,
                                    with a table at the end; where there is none, tiny on
                                    a pretended one (arguments go to benchmarks.on_gpu)
+    python3 dev.py docs            the site, from nothing, in build/docs; every warning
+                                   is an error; --serve shows it on this machine
     python3 dev.py lint            formatting and lint
     python3 dev.py oldest          the tests on the oldest releases that are supported;
                                    arguments as those of test
@@ -20,6 +22,7 @@ Nothing but Python's standard library is needed to start.
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -87,6 +90,17 @@ def gpu(requirements, arguments):
     sys.exit(status)
 
 
+def docs(python, arguments):
+    """Build the site, and show it on loopback where that is asked for."""
+    place = HERE / "build" / "docs"
+    for old in (place, HERE / "docs" / "generated"):
+        shutil.rmtree(old, ignore_errors=True)
+    run(python, "-m", "sphinx", "-q", "-W", "--keep-going", "docs", place)
+    print(f"The site is in {place / 'index.html'}.")
+    if "--serve" in arguments:
+        run(python, "-m", "http.server", "--bind", "127.0.0.1", "--directory", place)
+
+
 def main(job="help", *arguments):
     if sys.version_info < (3, 11):  # noqa: UP036  the Python that starts this may be older
         sys.exit(f"Python 3.11 or later is needed, this is {sys.version.split()[0]}.")
@@ -97,6 +111,8 @@ def main(job="help", *arguments):
         tests(environment(".venv", newest), arguments)
     elif job == "gpu":
         gpu(newest, arguments)
+    elif job == "docs":
+        docs(environment(".venv", newest), arguments)
     elif job == "lint":
         python = environment(".venv", newest)
         run(python, "-m", "ruff", "format", "--check", ".")

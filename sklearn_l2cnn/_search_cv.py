@@ -51,11 +51,11 @@ class L2CNNSearchCV(EstimatorMixin, GridSearchCV):
         :class:`~sklearn.model_selection.RandomizedSearchCV` does it; None is all.
 
     halving : int, default=None
-        Ends candidates early: after :math:`e h^{-r}, \dots, e h^{-1}` of their e epochs
-        the better ones go on, one in h, by their mean scores on the folds so far. r is
-        the largest such that h to the r is at most the number of candidates, and of
-        epochs. The best is one of those that went on to the end. None trains all of
-        them to the end.
+        Ends candidates early: after :math:`e h^{-r}, \ldots, e h^{-1}` of their e
+        epochs the better ones go on, one in h, by their mean scores on the folds so
+        far. r is the largest such that h to the r is at most the number of candidates,
+        and of epochs. The best is one of those that went on to the end. None trains all
+        of them to the end.
 
     scoring : str, callable, list, tuple or dict, default=None
         What is scored. None is the accuracy.

@@ -77,7 +77,7 @@ class EffectiveRateDisplay:
     References
     ----------
     van Laarhoven, T. (2017). L2 regularization versus batch and weight normalization.
-    :arxiv:`1706.05350`.
+    arXiv:1706.05350.
 
     Examples
     --------

@@ -16,7 +16,7 @@ class L2SP(L2):
     References
     ----------
     Li, X., Grandvalet, Y. and Davoine, F. (2018). Explicit inductive bias for transfer
-    learning with convolutional networks. ICML, :arxiv:`1802.01483`.
+    learning with convolutional networks. ICML, arXiv:1802.01483.
 
     Examples
     --------

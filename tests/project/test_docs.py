@@ -1,5 +1,7 @@
 """The pages in docs: what they show runs."""
 
+import importlib
+import pkgutil
 import re
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+import sklearn_l2cnn
 from sklearn_l2cnn import L2CNNClassifier
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -33,6 +36,17 @@ def sections():
                 name = f"{page.stem}: {name}"
                 marks = [pytest.mark.slow] if name in SLOW else []
                 yield pytest.param([*first, *own], id=name, marks=marks)
+
+
+def test_every_public_name_is_in_the_reference():
+    written = re.findall(r"(?m)^   ([\w.]+)$", (DOCS / "api.rst").read_text())
+    expected = set(sklearn_l2cnn.__all__)
+    for module in pkgutil.iter_modules(sklearn_l2cnn.__path__):
+        if not module.name.startswith("_"):
+            names = importlib.import_module(f"sklearn_l2cnn.{module.name}").__all__
+            expected |= {f"{module.name}.{name}" for name in names}
+    assert len(written) == len(set(written))
+    assert set(written) == expected
 
 
 def test_there_are_pages():
