@@ -5,6 +5,7 @@ from collections import OrderedDict
 import torch
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 
 def last_layer(network):
@@ -18,8 +19,13 @@ def last_layer(network):
         None if there is neither.
     """
     for kind in (nn.Linear, nn.Conv2d):
-        # the linear layers inside attention are of a subclass, and no heads
-        found = [both for both in network.named_modules() if type(both[1]) is kind]
+        found = [
+            (name, layer)
+            for name, layer in network.named_modules()
+            if isinstance(layer, kind)
+            # those inside attention are no heads
+            and not isinstance(layer, NonDynamicallyQuantizableLinear)
+        ]
         if found:
             return found[-1]
     return "", None
@@ -31,8 +37,8 @@ def replace_layer(network, name, layer):
     setattr(network.get_submodule(owner), own_name, layer)
 
 
-def begin_at_zero(*layers):
-    """Let new last layers of loaded networks begin at 0, in place.
+def begin_at_zero(layer):
+    """Let the new last layer of a loaded network begin at 0, in place.
 
     All classes are then as likely at first, and the gradient of the loaded weights is
     small until the last layer has learnt something: random last layers of published
@@ -40,7 +46,7 @@ def begin_at_zero(*layers):
     (Kolesnikov et al., Big Transfer, ECCV 2020, begin so too).
     """
     with torch.no_grad():
-        for parameter in (p for layer in layers for p in layer.parameters()):
+        for parameter in layer.parameters():
             parameter.zero_()
 
 

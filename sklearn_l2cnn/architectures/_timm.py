@@ -8,7 +8,7 @@ import io
 import os
 
 from sklearn_l2cnn._utils.errors import first_line
-from sklearn_l2cnn.architectures._heads import begin_at_zero
+from sklearn_l2cnn.architectures._heads import begin_at_zero, last_layer
 from sklearn_l2cnn.architectures._published import Published
 
 # What names of its networks begin with here.
@@ -95,8 +95,11 @@ def _with_weights(timm, name, pretrained, options):
         ) from error
     published = timm.get_pretrained_cfg(name, allow_unregistered=True)
     if published is not None and options["num_classes"] != published.num_classes:
-        heads = network.get_classifier()
-        begin_at_zero(*(heads if isinstance(heads, tuple) else (heads,)))
+        heads = network.get_classifier()  # some have two, some a norm in front
+        for head in heads if isinstance(heads, tuple) else (heads,):
+            _, last = last_layer(head)
+            if last is not None:
+                begin_at_zero(last)
     return network
 
 

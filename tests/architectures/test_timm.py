@@ -17,6 +17,7 @@ from sklearn_l2cnn.architectures import (
     list_architectures,
     pixels_of_weights,
 )
+from sklearn_l2cnn.architectures._heads import last_layer
 from sklearn_l2cnn.feature_extraction import CNNFeatures
 from tests.conftest import quick
 
@@ -117,7 +118,15 @@ def test_published_weights_are_loaded_from_a_file(photographs, published):
     np.testing.assert_allclose(clf.channel_scale_, STD)
 
 
-@pytest.mark.parametrize("name", [NAME, "timm:deit_tiny_distilled_patch16_224"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        NAME,
+        "timm:deit_tiny_distilled_patch16_224",  # two heads
+        "timm:levit_128s",  # with a norm in front
+        "timm:mobilenetv3_small_050",  # of a class of timm's own
+    ],
+)
 def test_new_last_layers_of_loaded_weights_begin_at_zero(tmp_path, name):
     """Random ones would give a loss of 18 where a guess among ten gives 2.3."""
     shape, path = (3, 224, 224), tmp_path / "weights.pt"
@@ -127,7 +136,9 @@ def test_new_last_layers_of_loaded_weights_begin_at_zero(tmp_path, name):
         network = build_network(name, shape, n_classes, pretrained=path).eval()
         heads = network.get_classifier()
         for head in heads if isinstance(heads, tuple) else [heads]:
-            assert bool(head.weight.any()) == (n_classes == 1000)
+            assert bool(last_layer(head)[1].weight.any()) == (n_classes == 1000)
+            norms = [m for m in head.modules() if isinstance(m, torch.nn.BatchNorm1d)]
+            assert all(norm.weight.all() for norm in norms), "else it could not learn"
         with torch.no_grad():
             logits = network(torch.rand(2, *shape))
         assert bool(logits.any()) == (n_classes == 1000)
@@ -213,6 +224,18 @@ def test_features_are_what_the_head_is_given(photographs, published):
     np.testing.assert_allclose(features.transform(X), expected, rtol=1e-4, atol=1e-5)
     back = pickle.loads(pickle.dumps(features))
     assert np.array_equal(back.transform(X), features.transform(X))
+
+
+def test_dense_layers_of_a_class_of_timm_are_heads_too(photographs, tmp_path):
+    X, path = photographs[0][:3], tmp_path / "weights.pt"
+    network = timm.create_model("mobilenetv3_small_050").eval()
+    torch.save(network.state_dict(), path)
+    features = CNNFeatures("timm:mobilenetv3_small_050", pretrained=path).fit(X)
+    seen = torch.tensor((X / 255 - np.array(MEAN)) / np.array(STD)).float()
+    with torch.no_grad():
+        maps = network.forward_features(seen.permute(0, 3, 1, 2))
+        expected = network.forward_head(maps, pre_logits=True).numpy()
+    np.testing.assert_allclose(features.transform(X), expected, rtol=1e-3, atol=1e-4)
 
 
 # -- what is not there ----------------------------------------------------------------
