@@ -6,6 +6,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE / "_ext"), str(HERE.parent)]
 
+# found by the line above, whatever is installed
 import elsewhere  # noqa: E402
 
 import sklearn_l2cnn  # noqa: E402
@@ -32,9 +33,8 @@ if elsewhere.are_reachable():
     }
 
 templates_path = ["_templates"]
-exclude_patterns = ["_build"]
 html_math_renderer = "mathml"
-myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 numpydoc_show_class_members = False
 autosummary_generate = True

@@ -15,9 +15,9 @@ SITES = {
     "skorch": "https://skorch.readthedocs.io/en/stable/",
 }
 PAGES = {
-    "sklearn": "modules/generated/{name}.html#{name}",
-    "numpy": "reference/generated/{name}.html#{name}",
-    "torch": "generated/{name}.html#{name}",
+    "sklearn": "modules/generated/",
+    "numpy": "reference/generated/",
+    "torch": "generated/",
 }
 # Labels and terms of scikit-learn in the docstrings that its classes hand down.
 LABELS = {
@@ -50,12 +50,8 @@ def address_of(kind, name):
     library = name.partition(".")[0]
     if library not in PAGES:
         return SITES.get(library)
-    page = name
-    if kind in ("meth", "attr"):
-        page = name.rpartition(".")[0]
-    return SITES[library] + PAGES[library].format(name=page).replace(
-        f"#{page}", f"#{name}"
-    )
+    page = name.rpartition(".")[0] if kind in ("meth", "attr") else name
+    return f"{SITES[library]}{PAGES[library]}{page}.html#{name}"
 
 
 def _resolve(app, env, node, contnode):

@@ -1,24 +1,19 @@
 """Formulas as MathML, which browsers draw by themselves: no script, no request."""
 
+from docutils.nodes import SkipNode
 from docutils.utils.math.latex2mathml import tex2mathml
 
 
 def _inline(visitor, node):
     visitor.body.append(tex2mathml(node.astext(), as_block=False))
-    raise _skip()
+    raise SkipNode
 
 
 def _block(visitor, node):
     visitor.body.append('<div class="math">')
     visitor.body.append(tex2mathml(node.astext(), as_block=True))
     visitor.body.append("</div>")
-    raise _skip()
-
-
-def _skip():
-    from docutils.nodes import SkipNode
-
-    return SkipNode()
+    raise SkipNode
 
 
 def setup(app):

@@ -64,7 +64,14 @@ def timm_network(architecture, input_shape, n_classes, pretrained=False):
         return timm.create_model(name, **options)
     quiet = io.StringIO()  # of downloads
     with contextlib.redirect_stdout(quiet), contextlib.redirect_stderr(quiet):
-        return _with_weights(timm, name, pretrained, options)
+        network = _with_weights(timm, name, pretrained, options)
+    if config is not None and n_classes != config.num_classes:
+        heads = network.get_classifier()  # some have two, some a norm in front
+        for head in heads if isinstance(heads, tuple) else (heads,):
+            _, last = last_layer(head)
+            if last is not None:
+                begin_at_zero(last)
+    return network
 
 
 def _with_weights(timm, name, pretrained, options):
@@ -73,7 +80,7 @@ def _with_weights(timm, name, pretrained, options):
         if "pretrained_cfg_overlay" in options:  # for other classes all else may lack
             file = {"pretrained_cfg_overlay": options["pretrained_cfg_overlay"]}
             timm.create_model(name, pretrained=True, **file)
-        network = timm.create_model(name, pretrained=True, **options)
+        return timm.create_model(name, pretrained=True, **options)
     except Exception as error:  # timm and the hub raise errors of many types
         if not isinstance(pretrained, bool):
             raise ValueError(
@@ -93,14 +100,6 @@ def _with_weights(timm, name, pretrained, options):
             "machine with a connection, and pass its path as pretrained=. "
             "pretrained=False starts from random weights."
         ) from error
-    published = timm.get_pretrained_cfg(name, allow_unregistered=True)
-    if published is not None and options["num_classes"] != published.num_classes:
-        heads = network.get_classifier()  # some have two, some a norm in front
-        for head in heads if isinstance(heads, tuple) else (heads,):
-            _, last = last_layer(head)
-            if last is not None:
-                begin_at_zero(last)
-    return network
 
 
 def _timm():
