@@ -65,7 +65,11 @@ def _is_of_all(app, what, name, obj, skip, options):
 
 
 # Pages of the site that are files elsewhere: links to these go there.
-PAGES = {"benchmarks/README.md": "figures", "CHANGES.md": "changes"}
+PAGES = {
+    "benchmarks/README.md": "figures",
+    "benchmarks/RELIABILITY.md": "reliability",
+    "CHANGES.md": "changes",
+}
 
 
 def _lead_to_pages(app, name, source):

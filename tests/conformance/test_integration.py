@@ -110,7 +110,7 @@ def test_bagging_of_images_as_rows(digits, clf):
     )
     with pytest.raises(ValueError, match="Found array with dim 4"):
         bag.fit(X, y[:100])  # refuses images itself
-    rows = X.reshape(len(X), -1)  # as the README says
+    rows = X.reshape(len(X), -1)  # as docs/coming_from.md says
     assert bag.fit(rows, y[:100]).score(rows, y[:100]) > 0.9
     assert bag.estimators_[0].image_shape_ == (8, 8, 3)
 

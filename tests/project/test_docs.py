@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from sklearn.datasets import load_digits
 
 import sklearn_l2cnn
@@ -16,7 +15,7 @@ from sklearn_l2cnn import L2CNNClassifier
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 # What an example may need that is no dependency of the tests.
-OPTIONAL = {"distributed"}
+OPTIONAL = {"distributed", "onnxruntime"}
 # What the oldest releases are too old for.
 RECENT = {"transformers"}
 README = DOCS.parent / "README.md"
@@ -56,6 +55,11 @@ def test_there_are_pages():
         "callbacks.md",
         "clusters.md",
         "coming_from.md",
+        "exact.md",
+        "honest.md",
+        "inside.md",
+        "large.md",
+        "saving.md",
         "scaling.md",
         "several_processes.md",
     }
@@ -75,17 +79,24 @@ def test_examples_run(examples, tmp_path, monkeypatch):
         exec(compile(example, "an example of the docs", "exec"), names)
 
 
-def test_what_the_readme_shows_of_onnx_runs(tmp_path, monkeypatch):
+def test_what_the_page_on_saving_shows_of_onnx_runs(tmp_path, monkeypatch):
     for name in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(name)
-    blocks = re.findall(r"(?s)```python\n(.*?)```", README.read_text())
-    [example] = [block for block in blocks if not block.startswith(">>>")]
+    section = (DOCS / "saving.md").read_text().partition("\n## ONNX\n")[2]
+    example = re.search(r"(?s)```python\n(.*?)```", section)[1]
     digits = load_digits()
     X, y = digits.images[:100], digits.target[:100]
     clf = L2CNNClassifier(max_epochs=1, random_state=0).fit(X, y)
-    names = {"X": X, "clf": clf, "torch": torch}
+    names = {"X": X, "clf": clf}
     monkeypatch.chdir(tmp_path)
-    exec(compile(example, "an example of the README", "exec"), names)
+    exec(compile(example, "an example of the docs", "exec"), names)
     assert (tmp_path / "digits.onnx").exists()
     proba = clf.predict_proba(X)
     np.testing.assert_allclose(names["probabilities"], proba, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(names["labels"], clf.predict(X))
+
+
+def test_the_readme_leads_to_pages_that_there_are():
+    links = re.findall(r"\]\(([\w./]+)\)", README.read_text())
+    assert len(links) > 20
+    assert not [link for link in links if not (DOCS.parent / link).exists()]
