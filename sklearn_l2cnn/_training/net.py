@@ -234,8 +234,9 @@ class Net(PredictingNet):
                 for epoch in range(done, epochs):
                     self.notify("on_epoch_begin", **begun)
                     self._set_training(True)
-                    # a callback may have frozen a layer, or let it be trained again
+                    # a callback may have frozen a layer, or given it another strength
                     now = [p.requires_grad for p in self.module_.parameters()]
+                    now = now, self.objective
                     if now != trained:
                         stack.close()
                         steps = self._steps(data.X, threads, listeners)
