@@ -134,7 +134,7 @@ def release(tools, python, arguments):
     # tests of the sdist, on the wheel: its own copy of the package is out of the way
     shutil.move(unpacked / "sklearn_l2cnn", place / "not-this-one")
     installed = with_wheel(wheel, python, place / "environment")
-    run(installed, *TESTS, *(arguments or ["--quick"]), "tests", cwd=unpacked)
+    run(installed, *TESTS, *(arguments or ["--quick"]), cwd=unpacked)
 
 
 def with_wheel(wheel, python, place):
