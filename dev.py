@@ -16,6 +16,9 @@
     python3 dev.py lint            formatting and lint
     python3 dev.py oldest          the tests on the oldest releases that are supported;
                                    arguments as those of test
+    python3 dev.py release         sdist and wheel of what is committed, in dist;
+                                   checks before an upload, the sdist's tests on the
+                                   wheel (--quick; arguments go to pytest)
 
 Nothing but Python's standard library is needed to start.
 """
@@ -25,6 +28,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import venv
 from pathlib import Path
 
@@ -32,12 +36,14 @@ HERE = Path(__file__).resolve().parent
 # Two processes, as most tests keep one core busy. Each takes a half, so that what tests
 # of a file share is made once, and then from what the other has left.
 TESTS = "-m", "pytest", "-n", "2", "--dist", "worksteal"
+# What the repository has and an sdist does not need.
+HIDDEN = ".ci/", ".gitignore"
 
 
 def environment(name, requirements):
     """Make the environment where it is not there or not for these requirements."""
     place = HERE / name
-    python = place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    python = python_of(place)
     wanted = [sys.version, *requirements]
     for path in (HERE / "pyproject.toml", HERE / "tests" / "oldest.txt"):
         wanted.append(path.read_text())
@@ -53,9 +59,14 @@ def environment(name, requirements):
     return python
 
 
-def run(*command):
+def python_of(place):
+    """Return the Python of an environment."""
+    return place / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def run(*command, cwd=HERE):
     """Run a command in the project's folder; end with its status where it fails."""
-    status = subprocess.run([str(part) for part in command], cwd=HERE).returncode
+    status = subprocess.run([str(part) for part in command], cwd=cwd).returncode
     if status:
         sys.exit(status)
 
@@ -101,6 +112,51 @@ def docs(python, arguments):
         run(python, "-m", "http.server", "--bind", "127.0.0.1", "--directory", place)
 
 
+def release(tools, python, arguments):
+    """Build what is committed, check both files, and run the tests on the wheel."""
+    dist, place = HERE / "dist", HERE / "build" / "release"
+    for old in (dist, place):
+        shutil.rmtree(old, ignore_errors=True)
+    source = place / "source"  # no local file gets into a release
+    run("git", "clone", "--quiet", "--depth", "1", HERE.as_uri(), source)
+    run(tools, "-m", "build", "--outdir", dist, source)
+    [wheel], [sdist] = dist.glob("*.whl"), dist.glob("*.tar.gz")
+    run(tools, "-m", "twine", "check", "--strict", wheel, sdist)
+    run(tools, "-m", "check_wheel_contents", wheel, cwd=source)
+    with tarfile.open(sdist) as archive:
+        archive.extractall(place, filter="data")
+    unpacked = place / sdist.name.removesuffix(".tar.gz")
+    tracked = subprocess.check_output(["git", "ls-files"], cwd=source, text=True)
+    names = (name for name in tracked.splitlines() if not name.startswith(HIDDEN))
+    left_out = [name for name in names if not (unpacked / name).exists()]
+    if left_out:
+        sys.exit(f"The sdist has not all of the repository: {left_out}")
+    # tests of the sdist, on the wheel: its own copy of the package is out of the way
+    shutil.move(unpacked / "sklearn_l2cnn", place / "not-this-one")
+    installed = with_wheel(wheel, python, place / "environment")
+    run(installed, *TESTS, *(arguments or ["--quick"]), cwd=unpacked)
+
+
+def with_wheel(wheel, python, place):
+    """Return the Python of a new environment: the wheel, and libraries of another."""
+    venv.create(place, with_pip=True)
+    new = python_of(place)
+    run(new, "-m", "pip", "install", "--quiet", "--no-deps", wheel)
+    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    theirs, own = (
+        subprocess.check_output([one, "-c", ask], text=True).strip()
+        for one in (python, new)
+    )
+    # behind its own, and a path alone: an editable install there is not followed
+    (Path(own) / "libraries.pth").write_text(theirs)
+    found = "import sklearn_l2cnn as it; print(it.__version__, it.__file__)"
+    found = subprocess.check_output([new, "-I", "-c", found], text=True).strip()
+    print(f"The wheel is sklearn_l2cnn {found}.")
+    if not Path(found.partition(" ")[2]).is_relative_to(own):
+        sys.exit(f"That is not the wheel that was installed into {own}.")
+    return new
+
+
 def main(job="help", *arguments):
     if sys.version_info < (3, 11):  # noqa: UP036  the Python that starts this may be older
         sys.exit(f"Python 3.11 or later is needed, this is {sys.version.split()[0]}.")
@@ -120,6 +176,9 @@ def main(job="help", *arguments):
     elif job == "oldest":
         oldest = ["--editable", ".[test]", "--constraint", "tests/oldest.txt"]
         tests(environment(".venv-oldest", oldest), arguments)
+    elif job == "release":
+        tools = environment(".venv-release", ["build", "twine", "check-wheel-contents"])
+        release(tools, environment(".venv", newest), arguments)
     else:
         print(__doc__)
         sys.exit(job != "help")

@@ -5,7 +5,6 @@ import inspect
 import sys
 import warnings
 from contextlib import contextmanager
-from pathlib import Path
 
 from sklearn.base import clone
 
@@ -20,26 +19,21 @@ def release():
 
 
 class EstimatorMixin:
-    """Link pictures in notebooks to docstrings, and name the release in pickles.
+    """Link pictures in notebooks to the documentation, and name the release in pickles.
 
-    scikit-learn asks for an address, puts it behind a question mark and behind the name
-    of every parameter, and only where there is one shows what a parameter means. The
-    docstring lies in the file that the class was loaded from: that is the address. A
-    class of another package, derived from one of these, has none.
+    scikit-learn fills in the public module and the name of the class, as the pages of
+    the reference are named, and shows what a parameter means only where there is an
+    address. A class of another package, derived from one of these, has none.
 
     A pickle of another release may lack parameters: they take their defaults, with a
     warning.
     """
 
     _doc_link_module = "sklearn_l2cnn"
-    _doc_link_template = "{address}"
-
-    def _doc_link_url_param_generator(self):
-        try:
-            path = Path(inspect.getsourcefile(type(self))).resolve()
-        except (OSError, TypeError):  # no file: an archive, an interpreter
-            return {"address": ""}
-        return {"address": path.as_uri() if path.is_file() else ""}
+    _doc_link_template = (
+        "https://sklearn-l2cnn.github.io/sklearn-l2cnn/generated/"
+        "{estimator_module}.{estimator_name}.html"
+    )
 
     def __getstate__(self):
         return {**super().__getstate__(), _RELEASE: release()}
