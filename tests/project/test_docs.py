@@ -51,8 +51,16 @@ def test_every_public_name_is_in_the_reference():
 
 def test_there_are_pages():
     assert {page.name for page in PAGES} >= {
-        "pretrained.md",
+        "start.md",
+        "images.md",
+        "alpha.md",
+        "choosing.md",
         "searching.md",
+        "augmenting.md",
+        "pretrained.md",
+        "networks.md",
+        "pictures.md",
+        "features.md",
         "callbacks.md",
         "clusters.md",
         "coming_from.md",
