@@ -1,4 +1,4 @@
-"""Names of public classes and functions in the pages of the guide lead to the reference."""
+"""Names of public classes and functions in the guide lead to the reference."""
 
 import importlib
 import pkgutil
