@@ -25,6 +25,8 @@ extensions = [
     "sphinx_copybutton",
     "elsewhere",
     "mathml",
+    "names",
+    "pictures",
 ]
 if elsewhere.are_reachable():
     extensions.append("sphinx.ext.intersphinx")

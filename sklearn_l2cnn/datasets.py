@@ -94,6 +94,17 @@ def load_mnist(
     -------
     data : Bunch
         With ``images`` of shape (n, 28, 28), uint8, ``target`` and ``target_names``.
+
+    Examples
+    --------
+    >>> from sklearn_l2cnn.datasets import load_mnist
+    >>> X, y = load_mnist(download=True, return_X_y=True)  # doctest: +SKIP
+    >>> X.shape  # doctest: +SKIP
+    (60000, 28, 28)
+    >>> load_mnist("an/empty/folder")
+    Traceback (most recent call last):
+        ...
+    OSError: MNIST is not in ...Pass download=True to download it there...
     """
     from torchvision.datasets import MNIST
 
@@ -126,6 +137,17 @@ def load_cifar10(data_home=None, *, subset="train", download=False, return_X_y=F
     -------
     data : Bunch
         With ``images`` of shape (n, 32, 32, 3), uint8, ``target`` and ``target_names``.
+
+    Examples
+    --------
+    >>> from sklearn_l2cnn.datasets import load_cifar10
+    >>> X, y = load_cifar10(download=True, return_X_y=True)  # doctest: +SKIP
+    >>> X.shape  # doctest: +SKIP
+    (50000, 32, 32, 3)
+    >>> load_cifar10("an/empty/folder")
+    Traceback (most recent call last):
+        ...
+    OSError: CIFAR10 is not in ...Pass download=True to download it there...
     """
     from torchvision.datasets import CIFAR10
 
@@ -243,6 +265,20 @@ def load_image_folder(path, size=None, *, mode="RGB", aspect="crop", return_X_y=
     data : Bunch
         With ``images`` of shape (n, height, width, channels), uint8, ``target``, the
         class name of each image, ``target_names``, ``paths`` and ``others``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from sklearn_l2cnn.datasets import load_image_folder
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name, colour in (("lawn", "green"), ("sky", "blue")):
+    ...         (Path(folder) / name).mkdir()
+    ...         Image.new("RGB", (40, 30), colour).save(Path(folder) / name / "1.png")
+    ...     data = load_image_folder(folder, size=(16, 16))
+    >>> data.images.shape, data.target.tolist()
+    ((2, 16, 16, 3), ['lawn', 'sky'])
     """
     if size is not None:
         size = two_sides(size)

@@ -5,6 +5,7 @@ links what is named by the rules that these sites name their pages by.
 """
 
 import socket
+import sys
 
 from docutils import nodes
 
@@ -13,11 +14,16 @@ SITES = {
     "numpy": "https://numpy.org/doc/stable/",
     "torch": "https://docs.pytorch.org/docs/stable/",
     "skorch": "https://skorch.readthedocs.io/en/stable/",
+    "joblib": "https://joblib.readthedocs.io/en/stable/",
+    "matplotlib": "https://matplotlib.org/stable/",
+    "python": "https://docs.python.org/3/",
 }
 PAGES = {
     "sklearn": "modules/generated/",
     "numpy": "reference/generated/",
     "torch": "generated/",
+    "joblib": "generated/",
+    "matplotlib": "api/_as_gen/",
 }
 # Labels and terms of scikit-learn in the docstrings that its classes hand down.
 LABELS = {
@@ -48,9 +54,13 @@ def address_of(kind, name):
     if kind in ("ref", "term"):
         return SITES["sklearn"] + LABELS[name] if name in LABELS else None
     library = name.partition(".")[0]
+    if library in sys.stdlib_module_names:
+        anchor = f"module-{name}" if kind == "mod" else name
+        return f"{SITES['python']}library/{library}.html#{anchor}"
     if library not in PAGES:
         return SITES.get(library)
-    page = name.rpartition(".")[0] if kind in ("meth", "attr") else name
+    of_class = kind in ("meth", "attr") and library != "matplotlib"
+    page = name.rpartition(".")[0] if of_class else name
     return f"{SITES[library]}{PAGES[library]}{page}.html#{name}"
 
 

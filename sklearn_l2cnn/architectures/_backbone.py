@@ -25,6 +25,19 @@ def build_backbone(name, input_shape, pretrained):
         Maps ``(n, channels, height, width)`` to the input of the last layer. The
         dense layer that this package adds to the head of a residual network is
         removed as well, unless the weights include it.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> import torch
+    >>> from sklearn_l2cnn.architectures import build_backbone, build_network
+    >>> network = build_network("conv_pool", (1, 8, 8), 2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "weights.pt")
+    ...     torch.save(network.state_dict(), path)
+    ...     backbone = build_backbone("conv_pool", (1, 8, 8), path)
+    >>> backbone(torch.zeros(5, 1, 8, 8)).shape
+    torch.Size([5, 128])
     """
     network = build_network(name, input_shape, 2, pretrained=pretrained)
     head, _ = last_layer(network)

@@ -99,6 +99,14 @@ def build_network(
     -------
     network : torch.nn.Module
         With all lazy layers initialised, and contiguous weights.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn_l2cnn.architectures import build_network
+    >>> network = build_network("conv_pool", (3, 32, 32), 10)
+    >>> network(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
     """
     shape, make = (input_shape, n_classes), _make_network
     pretrained = _without_numpy(pretrained)
@@ -219,6 +227,15 @@ def pixels_of_weights(architecture, pretrained, depth, low, high):
     -------
     pixels : tuple of ndarray of shape (depth,), or None
         Mean and scale; None leaves it to the images.
+
+    Examples
+    --------
+    >>> from sklearn_l2cnn.architectures import pixels_of_weights
+    >>> mean, scale = pixels_of_weights("resnet18", True, 3, 0, 1)
+    >>> mean.round(3).tolist(), scale.round(3).tolist()
+    ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    >>> pixels_of_weights("plain", False, 1, 0, 1) is None
+    True
     """
     pretrained = _without_numpy(pretrained)
     published = published_for(architecture) if pretrained is not False else None

@@ -46,6 +46,14 @@ def build_penalty(penalty, parameters):
     Returns
     -------
     penalty : object or None
+
+    Examples
+    --------
+    >>> from sklearn_l2cnn import L2CNNClassifier
+    >>> from sklearn_l2cnn.penalties import build_penalty
+    >>> clf = L2CNNClassifier(penalty="elasticnet", l1_ratio=0.2)
+    >>> build_penalty(clf.penalty, clf.get_params()).l1_ratio
+    0.2
     """
     if isinstance(penalty, str):
         make = PENALTIES[penalty]

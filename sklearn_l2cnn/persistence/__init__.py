@@ -93,6 +93,21 @@ def load(path, *, device="auto", architecture=None):
     ModelFileError
         Where the file is damaged, of another kind or of a later release, where it names
         other classes, or where `architecture` is missing.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn_l2cnn import L2CNNClassifier
+    >>> from sklearn_l2cnn.persistence import load, save
+    >>> digits = load_digits()
+    >>> clf = L2CNNClassifier(max_epochs=1, random_state=0)
+    >>> clf = clf.fit(digits.images[:100], digits.target[:100])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(clf, os.path.join(folder, "digits.safetensors"))
+    ...     again = load(os.path.join(folder, "digits.safetensors"))
+    >>> again
+    L2CNNClassifier(max_epochs=1, random_state=0)
     """
     if device != "auto":
         device = resolve_device(device)

@@ -17,7 +17,22 @@ _DTYPES = "float16", "bfloat16", "float32", "float64"
 
 
 class ModelFileError(ValueError):
-    """A file that cannot be loaded: damaged, of another kind, or not to be trusted."""
+    """A file that cannot be loaded: damaged, of another kind, or not to be trusted.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from sklearn_l2cnn.persistence import ModelFileError, load
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "notes.txt")
+    ...     with open(path, "w") as file:
+    ...         _ = file.write("no model")
+    ...     try:
+    ...         load(path)
+    ...     except ModelFileError as error:
+    ...         print("cannot be loaded" in str(error))
+    True
+    """
 
 
 class Decoder:

@@ -1,12 +1,15 @@
 """The pages in docs: what they show runs."""
 
 import importlib
+import inspect
 import pkgutil
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import sparse
+from sklearn.base import clone
 from sklearn.datasets import load_digits
 
 import sklearn_l2cnn
@@ -37,21 +40,74 @@ def sections():
                 yield pytest.param([*first, *own], id=name, marks=marks)
 
 
-def test_every_public_name_is_in_the_reference():
-    written = re.findall(r"(?m)^   ([\w.]+)$", (DOCS / "api.rst").read_text())
-    expected = set(sklearn_l2cnn.__all__)
+def public_names():
+    """Yield the full name and the object of all that the package has to offer."""
+    modules = ["sklearn_l2cnn"]
     for module in pkgutil.iter_modules(sklearn_l2cnn.__path__):
         if not module.name.startswith("_"):
-            names = importlib.import_module(f"sklearn_l2cnn.{module.name}").__all__
-            expected |= {f"{module.name}.{name}" for name in names}
+            modules.append(f"sklearn_l2cnn.{module.name}")
+    for module in map(importlib.import_module, modules):
+        for name in module.__all__:
+            yield f"{module.__name__}.{name}", getattr(module, name)
+
+
+def test_every_public_name_is_in_the_reference():
+    written = re.findall(r"(?m)^   ([\w.]+)$", (DOCS / "api.rst").read_text())
+    expected = {name.removeprefix("sklearn_l2cnn.") for name, _ in public_names()}
     assert len(written) == len(set(written))
     assert set(written) == expected
 
 
+def test_every_public_class_and_function_has_an_example():
+    without = []
+    for name, found in public_names():
+        _, title, examples = (inspect.getdoc(found) or "").partition(
+            "\nExamples\n--------\n"
+        )
+        if callable(found) and not (title and ">>> " in examples):
+            without.append(name)
+    assert without == []
+
+
+QUOTED = {
+    "NaN": lambda X: np.where(np.arange(len(X))[:, None, None] == 3, np.nan, X),
+    "channels": lambda X: np.stack([X, X, X], axis=1),
+    "sizes": lambda X: [X[0], np.zeros((9, 8)), *X[2:]],
+    "paths": lambda X: np.array(["a.png"] * len(X)),
+    "one": lambda X: X[0],
+    "size": lambda X: np.zeros((2, 28, 28)),
+    "complex": lambda X: X.astype(complex),
+    "dimensions": lambda X: X[..., None, None],
+    "sparse": lambda X: sparse.csr_matrix(X.reshape(len(X), -1)),
+}
+
+
+def test_messages_on_the_page_of_images_are_those_of_fit():
+    digits = load_digits()
+    X, y = digits.images[:300], digits.target[:300]
+    page = (DOCS / "images.md").read_text().partition("## What is refused")[2]
+    quoted = re.findall(r"(?m)^\| .* \| `(.*)` \|$", page)
+    assert len(quoted) == len(QUOTED)
+    clf = L2CNNClassifier(max_epochs=1, random_state=0).fit(X, y)
+    for words, make in zip(quoted, QUOTED.values(), strict=True):
+        method = clf.predict if "One image" in words or "Resize" in words else None
+        with pytest.raises((TypeError, ValueError)) as caught:
+            method(make(X)) if method else clone(clf).fit(make(X), y)
+        assert words in str(caught.value)
+
+
 def test_there_are_pages():
     assert {page.name for page in PAGES} >= {
-        "pretrained.md",
+        "start.md",
+        "images.md",
+        "alpha.md",
+        "choosing.md",
         "searching.md",
+        "augmenting.md",
+        "pretrained.md",
+        "networks.md",
+        "pictures.md",
+        "features.md",
         "callbacks.md",
         "clusters.md",
         "coming_from.md",
