@@ -49,6 +49,7 @@ sphinx_gallery_conf = {
     "minigallery_sort_order": "examples_order.place_of",
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("sklearn_l2cnn",),
+    "capture_repr": ("_repr_html_",),
     "reference_url": {"sklearn_l2cnn": None},
     "download_all_examples": False,
     "remove_config_comments": True,

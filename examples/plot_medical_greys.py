@@ -86,7 +86,7 @@ for row, (name, read) in zip(axes, images.items(), strict=True):
     for ax, image, label in zip(row, read[[*order]], y[[*order]], strict=True):
         ax.imshow(image.squeeze(), cmap="gray")
         ax.set(xticks=[], yticks=[])
-        ax.set_title(label, fontsize=10)
+        ax.set_title(label if row is axes[0] else "", fontsize=10)
     row[0].set_ylabel(name.replace(", ", ",\n"), fontsize=10)
 figure.savefig("medical_greys.png", dpi=150)
 folder.cleanup()

@@ -24,7 +24,7 @@ from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn.datasets import load_digits_images
 
 PLACES, EPOCHS, DRAWS = 3, 8, 3
-PER_CLASS = [2, 5, 20]
+PER_CLASS, NEW_EPOCHS = [2, 5, 20], "auto"
 
 
 def network(input_shape, n_classes):
@@ -65,11 +65,11 @@ torch.save(first.module_.state_dict(), weights)
 # %%
 # The ways. The last layer is new in each of them, as the classes are others.
 # ``"l2-sp"`` is the penalty towards the weights that were loaded, instead of towards
-# zero. All are trained for at least 250 steps, which is what ``max_epochs="auto"``
-# means on few images.
-start = {"architecture": network, "pretrained": weights}
+# zero. ``max_epochs="auto"`` means at least 250 steps.
+scratch = {"architecture": network, "max_epochs": NEW_EPOCHS}
+start = {**scratch, "pretrained": weights}
 ways = {
-    "from scratch": L2CNNClassifier(architecture=network),
+    "from scratch": L2CNNClassifier(**scratch),
     "fine-tuned, L2": L2CNNClassifier(**start),
     "fine-tuned, L2-SP": L2CNNClassifier(**start, penalty="l2-sp", alpha=1e-2),
     "convolutions frozen": L2CNNClassifier(**start, freeze="conv*"),
@@ -89,6 +89,7 @@ for draw in range(DRAWS):
 # The table: the accuracy on all other images of the digits 6 to 9, as means over draws
 # of the training images with their standard errors.
 means, errors = scores.mean(axis=2), scores.std(axis=2, ddof=1) / DRAWS**0.5
+print("accuracy")
 print(f"{'images of a class':<20}" + "".join(f"{n:>16}" for n in PER_CLASS))
 for name, row, spread in zip(ways, means, errors, strict=True):
     cells = (f"{m:.3f} +- {e:.3f}" for m, e in zip(row, spread, strict=True))

@@ -12,7 +12,7 @@ The extra ``sklearn-l2cnn[onnx]`` is needed.
 """
 
 # %%
-# The file.
+# A classifier of digits, and its file.
 import io
 import json
 import tempfile
