@@ -12,7 +12,11 @@
                                    with a table at the end; where there is none, tiny on
                                    a pretended one (arguments go to benchmarks.on_gpu)
     python3 dev.py docs            the site, from nothing, in build/docs; every warning
-                                   is an error; --serve shows it on this machine
+                                   is an error; of the examples the two quickest are
+                                   executed, the others are shown without output;
+                                   --browse tries it in a browser, Chromium or Chrome,
+                                   --serve shows it on this machine
+    python3 dev.py docs --whole    the same with every example executed: 20 minutes
     python3 dev.py lint            formatting and lint
     python3 dev.py oldest          the tests on the oldest releases that are supported;
                                    arguments as those of test
@@ -102,12 +106,16 @@ def gpu(requirements, arguments):
 
 
 def docs(python, arguments):
-    """Build the site, and show it on loopback where that is asked for."""
+    """Build the site; try it in a browser and show it where that is asked for."""
     place = HERE / "build" / "docs"
-    for old in (place, HERE / "docs" / "generated"):
+    for old in (place, HERE / "docs" / "generated", HERE / "docs" / "examples"):
         shutil.rmtree(old, ignore_errors=True)
-    run(python, "-m", "sphinx", "-q", "-W", "--keep-going", "docs", place)
+    every = ["-D", "sphinx_gallery_conf.filename_pattern=."]
+    options = every if "--whole" in arguments else []
+    run(python, "-m", "sphinx", "-q", "-W", "--keep-going", *options, "docs", place)
     print(f"The site is in {place / 'index.html'}.")
+    if "--browse" in arguments:
+        run(python, "docs/_browse.py", place)
     if "--serve" in arguments:
         run(python, "-m", "http.server", "--bind", "127.0.0.1", "--directory", place)
 
@@ -162,7 +170,7 @@ def main(job="help", *arguments):
         sys.exit(f"Python 3.11 or later is needed, this is {sys.version.split()[0]}.")
     newest = ["--editable", ".[dev]"]
     if job == "demo":
-        run(environment(".venv", newest), "examples/plot_alpha_path.py", *arguments)
+        run(environment(".venv", newest), "examples/plot_alpha_path.py")
     elif job == "test":
         tests(environment(".venv", newest), arguments)
     elif job == "gpu":

@@ -1,5 +1,6 @@
 """How the site is built: ``python3 dev.py docs``."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -23,6 +24,7 @@ extensions = [
     "myst_parser",
     "sphinx_design",
     "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
     "elsewhere",
     "mathml",
     "names",
@@ -40,6 +42,22 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 numpydoc_show_class_members = False
 autosummary_generate = True
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "examples",
+    # the two quickest; `python3 dev.py docs --whole` executes all of them
+    "filename_pattern": "serve_onnx|plot_alpha_path",
+    "within_subsection_order": "examples_order.place_of",
+    "minigallery_sort_order": "examples_order.place_of",
+    "backreferences_dir": "generated/backreferences",
+    "doc_module": ("sklearn_l2cnn",),
+    "capture_repr": ("_repr_html_",),
+    "reference_url": {"sklearn_l2cnn": None},
+    "download_all_examples": False,
+    "remove_config_comments": True,
+    "show_signature": False,
+    "write_computation_times": False,
+}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
@@ -80,6 +98,8 @@ def _lead_to_pages(app, name, source):
     """Let links to files that a reader of the repository has lead to pages."""
     for file, page in PAGES.items():
         source[0] = source[0].replace(f"](../{file})", f"]({page}.md)")
+    example = r"\]\(\.\./examples/(\w+)\.py\)"
+    source[0] = re.sub(example, r"](examples/\1.rst)", source[0])
 
 
 def setup(app):

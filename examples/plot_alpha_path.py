@@ -1,20 +1,18 @@
 """
-The whole path of the penalty in one fit
-========================================
+The whole path of alpha in one fit
+==================================
 
-`L2CNNClassifierCV` finds its `alpha` by cross-validation: it trains a network for every
-alpha on every fold, and one with the best alpha on all images. It records the scores,
-norms and losses of all networks, and `AlphaPathDisplay` draws them. The images are 600
-of the 8 x 8 digits of scikit-learn, because a penalty matters most if data are few.
-
-    python examples/plot_alpha_path.py
+:class:`~sklearn_l2cnn.L2CNNClassifierCV` finds ``alpha`` by cross-validation: it trains
+a network for every alpha on every fold, and one with the best alpha on all images. It
+records the scores, norms and losses of all networks, and
+:class:`~sklearn_l2cnn.inspection.AlphaPathDisplay` draws them. The images are 600 of
+the 8 x 8 digits of scikit-learn, because a penalty matters most if data are few.
 """
 
 # %%
 # The search: no penalty and seven alphas, five folds, and a small custom network.
-# `one_standard_error` chooses the largest alpha within one standard error of the best
+# ``one_standard_error`` chooses the largest alpha within one standard error of the best
 # score.
-import argparse
 from collections import OrderedDict
 
 import numpy as np
@@ -25,15 +23,10 @@ from torch import nn
 from sklearn_l2cnn import L2CNNClassifierCV
 from sklearn_l2cnn.inspection import AlphaPathDisplay
 
-parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
-parser.add_argument("--output", default="alpha_path.png", metavar="FILE")
-parser.add_argument("--rows", type=int, default=600)
-parser.add_argument("--epochs", type=int, default=15)
-parser.add_argument("--jobs", type=int, default=1, help="processes")
-options = parser.parse_args()
+ROWS, EPOCHS = 600, 15
 
 digits = load_digits()
-X, y = digits.images[: options.rows], digits.target[: options.rows]
+X, y = digits.images[:ROWS], digits.target[:ROWS]
 
 
 def network(input_shape, n_classes):
@@ -60,8 +53,7 @@ clf = L2CNNClassifierCV(
     one_standard_error=True,
     architecture=network,
     lr=3e-3,
-    max_epochs=options.epochs,
-    n_jobs=options.jobs,
+    max_epochs=EPOCHS,
     random_state=0,
 )
 clf.fit(X, y)
@@ -69,26 +61,21 @@ clf.fit(X, y)
 # %%
 # The table: the effect of the penalty on the losses, the weights and the accuracy. All
 # values are means over the folds, the losses those of the last epoch.
-results = clf.cv_results_
 columns = [
     clf.alphas_,
     np.sqrt((clf.norms_path_**2).sum(axis=1)),
     clf.losses_path_[:, :, -1].mean(axis=1),
     clf.validation_losses_path_[:, :, -1].mean(axis=1),
-    results["mean_test_score"],
-    results["std_test_score"],
+    clf.cv_results_["mean_test_score"],
+    clf.cv_results_["std_test_score"],
 ]
-print("  alpha  norm of weights  loss: trained on  held out   accuracy, held out")
+print("  alpha  norm of weights  loss: training  held out   accuracy, held out")
 for row in zip(*columns, strict=True):
-    print("{:7.2g}  {:15.2f}  {:16.3f}  {:8.3f}   {:.3f} +- {:.3f}".format(*row))
+    print("{:7.2g}  {:15.2f}  {:14.3f}  {:8.3f}   {:.3f} +- {:.3f}".format(*row))
 print(f"chosen: alpha={clf.alpha_:.2g}, accuracy {clf.best_score_:.3f}")
 
 # %%
-# The picture: the same over alpha, with the norm of each layer.
-import matplotlib  # noqa: E402
-
-matplotlib.use("Agg")  # no screen is needed
-
+# The picture: the same against alpha, with the norm of each layer.
 display = AlphaPathDisplay.from_estimator(clf)
-display.figure_.savefig(options.output, dpi=150)
-print(f"picture: {options.output}")
+display.figure_.savefig("alpha_path.png", dpi=150)
+print("picture: alpha_path.png")

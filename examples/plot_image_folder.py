@@ -1,23 +1,20 @@
 """
-A folder of pictures of all sizes, in a search
-==============================================
+A folder of photographs, in a search
+====================================
 
-The data are the paths of the files: an `ImageReader` reads them and resizes the images
-to one size, the pixels are standardised, and `GridSearchCV` searches the strength of
-the penalty, the size and the augmentation together. All steps are fitted to the
-training folds only.
-
-    python examples/plot_image_folder.py                 on shapes, written as JPEGs
-    python examples/plot_image_folder.py --folder DIR    on DIR/cat/1.jpg, DIR/dog/...
+The data are the paths of files of all sizes, in a folder for each class. An
+:class:`~sklearn_l2cnn.preprocessing.ImageReader` in a pipeline reads them and resizes
+the images, and ``GridSearchCV`` searches the size, the strength of the penalty and the
+augmentation together. All steps are fitted to the training folds only.
 """
 
 # %%
-# The files: a folder for each class; by default, shapes on photographs.
-import argparse
+# The files. Here they are made up: shapes on crops of two photographs, JPEGs of random
+# sizes. For a folder of your own, call ``read_image_folder`` with its path.
 import tempfile
 from pathlib import Path
 
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 from sklearn.datasets import load_sample_images
@@ -30,19 +27,11 @@ from sklearn_l2cnn.augmentation import Augmentation
 from sklearn_l2cnn.datasets import make_shapes, read_image_folder
 from sklearn_l2cnn.preprocessing import ChannelStandardizer, ImageReader
 
-matplotlib.use("Agg")  # no screen is needed
-import matplotlib.pyplot as plt
-
-parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
-parser.add_argument("--folder", metavar="DIR", help="a folder for every class in it")
-parser.add_argument("--files", type=int, default=400, help="shapes that are written")
-parser.add_argument("--epochs", type=int, default=12)
-parser.add_argument("--output", default="image_folder.png", metavar="FILE")
-options = parser.parse_args()
+FILES, EPOCHS = 400, 12
 
 
 def write_shapes(folder, n):
-    """Write n shapes on crops of photographs as JPEGs of random sizes."""
+    """Write n shapes on crops of photographs, in a folder for each class."""
     rng = np.random.RandomState(0)
     shapes = make_shapes(n, size=24, noise=0, random_state=0)
     photographs = load_sample_images().images
@@ -59,23 +48,21 @@ def write_shapes(folder, n):
         )
 
 
-made = tempfile.TemporaryDirectory()
-if options.folder is None:
-    write_shapes(made.name, options.files)
-data = read_image_folder(options.folder or made.name, as_frame=True)
+folder = tempfile.TemporaryDirectory()
+write_shapes(folder.name, FILES)
+data = read_image_folder(folder.name)
 X, X_test, y, y_test = train_test_split(
     data.paths, data.target, test_size=0.25, random_state=0, stratify=data.target
 )
-print(f"{len(data.frame)} files, the first of them:\n{data.frame.head(3)}\n")
+names = [str(Path(path).relative_to(folder.name)) for path in X[:3]]
+print(f"{len(data.paths)} files: {', '.join(names)} ...")
 
 # %%
-# The search. Names of steps and parameters address the reader and the augmentation.
+# The search. A parameter of a step, or of its augmentation, is named after both.
 pipeline = make_pipeline(
-    ImageReader(aspect="stretch", n_jobs=2),
+    ImageReader(aspect="stretch"),
     ChannelStandardizer(),
-    L2CNNClassifier(
-        augment=Augmentation(flip=True), max_epochs=options.epochs, random_state=0
-    ),
+    L2CNNClassifier(augment=Augmentation(flip=True), max_epochs=EPOCHS, random_state=0),
 )
 grid = {
     "imagereader__size": [(16, 16), (24, 24)],
@@ -85,19 +72,17 @@ grid = {
 search = GridSearchCV(pipeline, grid, cv=2).fit(X, y)
 print("size       alpha    crop   accuracy")
 results = search.cv_results_
-order = np.argsort(-results["mean_test_score"])
-for k in order:
+for k in np.argsort(-results["mean_test_score"]):
     size, alpha, crop = (results["params"][k][name] for name in grid)
     mean, spread = results["mean_test_score"][k], results["std_test_score"][k]
     print(f"{size!s:<10} {alpha:<8g} {crop:<6g} {mean:.3f} +- {spread:.3f}")
-print(f"on {len(y_test)} files that were held out: {search.score(X_test, y_test):.3f}")
+print(f"accuracy on {len(y_test)} other files: {search.score(X_test, y_test):.3f}")
 
 # %%
-# The picture: files as input of the network, and the confusion matrix.
+# The picture: files as the network sees them, and the confusion matrix.
 best = search.best_estimator_
-images = best[0].transform(X_test[:12])
-found = best.predict(X_test[:12])
-figure = plt.figure(figsize=(10, 4.2), layout="constrained")
+images, found = best[0].transform(X_test[:12]), best.predict(X_test)
+figure = plt.figure(figsize=(10, 4.4), layout="constrained")
 left, right = figure.subfigures(1, 2, width_ratios=(3, 2))
 for ax, image, label, true in zip(
     left.subplots(3, 4).flat, images, found, y_test, strict=False
@@ -105,11 +90,10 @@ for ax, image, label, true in zip(
     ax.imshow(image)
     ax.set_title(label, fontsize=9, color="#0072b2" if label == true else "#d55e00")
     ax.axis("off")
-left.suptitle("held-out files, and what they are taken for (orange: wrong)", size=9)
+left.suptitle("test files and their predictions (orange: wrong)", size=10)
 ax = right.subplots()
-ConfusionMatrixDisplay.from_estimator(best, X_test, y_test, ax=ax, colorbar=False)
-ax.set_title(f"accuracy {best.score(X_test, y_test):.2f}", fontsize=10)
+ConfusionMatrixDisplay.from_predictions(y_test, found, ax=ax, colorbar=False)
+ax.set_title(f"{(found == y_test).mean():.0%} of the test files are right", size=10)
 ax.tick_params(axis="x", rotation=45)
-figure.savefig(options.output, dpi=150)
-print(f"picture: {options.output}")
-made.cleanup()
+figure.savefig("image_folder.png", dpi=150)
+folder.cleanup()

@@ -18,7 +18,9 @@ from sklearn_l2cnn import L2CNNClassifier
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 # What an example may need that is no dependency of the tests.
-OPTIONAL = {"distributed", "onnxruntime"}
+OPTIONAL = {
+    *("distributed", "mlflow", "onnxruntime", "torch.utils.tensorboard", "wandb"),
+}
 # What the oldest releases are too old for.
 RECENT = {"transformers"}
 README = DOCS.parent / "README.md"
