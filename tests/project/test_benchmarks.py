@@ -16,6 +16,7 @@ from benchmarks import (
     bench_keras,
     bench_latency,
     bench_streaming,
+    bench_systems,
 )
 from benchmarks.__main__ import BENCHMARKS, LONG, chosen
 from benchmarks._measure import (
@@ -229,3 +230,23 @@ def test_what_is_run_on_a_gpu_runs_on_a_pretended_one():
     table = process.stdout.rpartition("## On ")[2]
     assert "left out: no time" not in table and table.count("\n| ") > 40
     assert "| bytes left by 10 fits | 0 |" in table
+
+
+@pytest.mark.parametrize(
+    "number",
+    [5, *(pytest.param(k, marks=pytest.mark.slow) for k in range(1, 5))],
+)
+def test_a_system_is_compared_with_no_penalty(number, monkeypatch, capsys):
+    task = _tasks.digits()
+    split = bench_systems.Split(task.X, task.y, task.X_test[:50], task.y_test[:50])
+    grey = split._replace(X=split.X[..., 0], X_test=split.X_test[..., 0])
+    monkeypatch.setattr(bench_systems, "mnist", lambda options: grey)
+    colour = split._replace(X=split.X.repeat(3, 3), X_test=split.X_test.repeat(3, 3))
+    monkeypatch.setattr(bench_systems, "cifar10", lambda options: colour)
+    rows = 30 if number == 4 else 80  # of each data set
+    options = Namespace(rows=rows, epochs=1, seeds=2, jobs=1, search_rows=80)
+    bench_systems.SYSTEMS[number](options)
+    said = capsys.readouterr().out
+    for words in ("no penalty", "by three folds of ", "accuracy 0.", "macro F1 0."):
+        assert words in said
+    assert said.count(" +- ") > 3
