@@ -16,7 +16,7 @@
                                    executed, the others are shown without output;
                                    --browse tries it in a browser, Chromium or Chrome,
                                    --serve shows it on this machine
-    python3 dev.py docs --whole    the same with every example executed: 20 minutes
+    python3 dev.py docs --whole    the same with every example executed: ten minutes
     python3 dev.py lint            formatting and lint
     python3 dev.py oldest          the tests on the oldest releases that are supported;
                                    arguments as those of test

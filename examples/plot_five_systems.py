@@ -20,7 +20,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn.datasets import load_digits_images
 
-ROWS, TESTED, SEEDS, MOST_EPOCHS = 300, 300, 3, 10
+ROWS, TESTED, SEEDS, MOST_EPOCHS = 240, 300, 3, 10
 
 X, y = load_digits_images(return_X_y=True)
 
