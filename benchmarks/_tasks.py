@@ -13,6 +13,21 @@ from sklearn_l2cnn._data.canonical import canonical_set, survey
 from sklearn_l2cnn.datasets import load_cifar10, load_mnist
 
 
+class Split(NamedTuple):
+    """Training images and test images with their labels, in the order of the files."""
+
+    X: np.ndarray
+    y: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+
+    def first(self, rows, tested=None):
+        """Return the first of them."""
+        return Split(
+            *(part[:rows] for part in self[:2]), *(part[:tested] for part in self[2:])
+        )
+
+
 class Task(NamedTuple):
     """Images ``(n, height, width, channels)`` as uint8, and how they are learnt.
 
@@ -92,22 +107,32 @@ def synthetic(n, side, depth=1, n_test=2000, **recipe):
     return task(name, X[:n], y[:n], X[n:], y[n:], **recipe)
 
 
-def mnist(data, n=60_000, **recipe):
-    """MNIST as torchvision stores it in a folder."""
-    X, y = load_mnist(data, return_X_y=True)
-    test = load_mnist(data, subset="test", return_X_y=True)
-    return task("MNIST 28x28", X[:n], y[:n], *test, **recipe)
+def read_mnist(data):
+    """Read MNIST as torchvision stores it in a folder."""
+    return Split(
+        *load_mnist(data, return_X_y=True),
+        *load_mnist(data, subset="test", return_X_y=True),
+    )
 
 
-def cifar10(data, n=50_000, **recipe):
-    """CIFAR-10 as torchvision stores it in a folder, or arrays in its cifar10.npz."""
+def read_cifar10(data):
+    """Read CIFAR-10 as torchvision stores it, or arrays in ``cifar10.npz``."""
     arrays = Path(data) / "cifar10.npz"
     if arrays.exists():
         with np.load(arrays) as file:
-            X, y, *test = (
-                file[name] for name in ("X_train", "y_train", "X_test", "y_test")
-            )
-    else:
-        X, y = load_cifar10(data, return_X_y=True)
-        test = load_cifar10(data, subset="test", return_X_y=True)
-    return task("CIFAR-10 32x32x3", X[:n], y[:n], *test, **recipe)
+            names = ("X_train", "y_train", "X_test", "y_test")
+            return Split(*(file[name] for name in names))
+    return Split(
+        *load_cifar10(data, return_X_y=True),
+        *load_cifar10(data, subset="test", return_X_y=True),
+    )
+
+
+def mnist(data, n=60_000, **recipe):
+    """MNIST, or its first training images."""
+    return task("MNIST 28x28", *read_mnist(data).first(n), **recipe)
+
+
+def cifar10(data, n=50_000, **recipe):
+    """CIFAR-10, or its first training images."""
+    return task("CIFAR-10 32x32x3", *read_cifar10(data).first(n), **recipe)

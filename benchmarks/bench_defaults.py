@@ -12,8 +12,8 @@ import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 
+from benchmarks._tasks import read_mnist
 from sklearn_l2cnn import L2CNNClassifier
-from sklearn_l2cnn.datasets import load_mnist
 
 
 def digits(seeds, device):
@@ -35,8 +35,7 @@ def digits(seeds, device):
 
 
 def mnist(data, seeds, device):
-    X, y = load_mnist(data, return_X_y=True)
-    X_test, y_test = load_mnist(data, subset="test", return_X_y=True)
+    X, y, X_test, y_test = read_mnist(data)
     for seed in seeds:
         clf = L2CNNClassifier(random_state=seed, device=device)
         start = time.perf_counter()

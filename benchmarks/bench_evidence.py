@@ -20,8 +20,9 @@ from sklearn.metrics import accuracy_score, log_loss
 from benchmarks import _options
 from benchmarks._evidence import StrengthsByEvidence
 from benchmarks._measure import Figure
+from benchmarks._seeds import standard_error
+from benchmarks._tasks import read_cifar10, read_mnist
 from sklearn_l2cnn import L2CNNClassifier, L2CNNClassifierCV
-from sklearn_l2cnn.datasets import load_cifar10, load_mnist
 
 TASKS = {
     "digits-300": ("digits", 300),
@@ -47,13 +48,11 @@ def of_task(name, n, seed, folder):
         from mnist1d.data import get_dataset_args, make_dataset
 
         made = make_dataset(get_dataset_args())
-        parts = made["x"], made["y"], made["x_test"], made["y_test"]
-        X, y, X_test, y_test = parts
-        X, X_test = X[:, None, :], X_test[:, None, :]
+        X, X_test = (made[part][:, None, :] for part in ("x", "x_test"))
+        y, y_test = made["y"], made["y_test"]
     else:
-        load = load_mnist if name == "mnist" else load_cifar10
-        (X, y), (X_test, y_test) = load(folder), load(folder, split="test")
-        X_test, y_test = X_test[:2000], y_test[:2000]
+        read = read_mnist if name == "mnist" else read_cifar10
+        X, y, X_test, y_test = read(folder).first(None, tested=2000)
     rows = rng.permutation(len(y))[:n]
     return X[rows], y[rows], X_test, y_test
 
@@ -117,7 +116,7 @@ def _figures(task, found):
     """Yield the means over the seeds of an array of (seed, way, score)."""
     for k, name in enumerate(WAYS):
         means = found[:, k].mean(axis=0)
-        errors = found[:, k].std(axis=0, ddof=1) / np.sqrt(len(found))
+        errors = standard_error(found[:, k])
         parts = zip(SCORES, means, errors, strict=True)
         note = ", ".join(f"{what} {m:.4g} ({e:.2g})" for what, m, e in parts)
         yield Figure(f"{task}, {name}", float(means[0]), note=note)

@@ -17,6 +17,7 @@ from sklearn.preprocessing import MinMaxScaler
 
 from benchmarks import _options
 from benchmarks._measure import Figure
+from benchmarks._seeds import standard_error
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn.datasets import load_digits_images, load_mnist
 from sklearn_l2cnn.feature_extraction import CNNFeatures
@@ -49,7 +50,7 @@ def searched(clf, X, y, alphas, seed):
 
 def mean_and_error(values):
     """Say the mean over seeds, and its standard error."""
-    return values.mean(axis=0), values.std(axis=0, ddof=1) / len(values) ** 0.5
+    return values.mean(axis=0), standard_error(values)
 
 
 def compare(name, clf, X, y, alphas, n_seeds):

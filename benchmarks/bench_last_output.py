@@ -16,12 +16,12 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import t
 from sklearn.metrics import f1_score
 from torch import nn
 
 from benchmarks import _options
 from benchmarks._measure import Figure
+from benchmarks._seeds import half_interval
 from benchmarks.bench_transfer import (
     MOVES,
     NETWORK,
@@ -118,8 +118,7 @@ def _figures(found):
         base = found["nothing, no norm" if "no norm" in name else "nothing"]
         gains = 100 * (scores - base)[:, 0]
         if gains.any():
-            width = t.ppf(0.975, len(gains) - 1) * gains.std(ddof=1)
-            width /= np.sqrt(len(gains))
+            width = half_interval(gains)
             note += f", {gains.mean():+.2f} +- {width:.2f} points over nothing"
         yield Figure(name, float(accuracy), note=note)
 

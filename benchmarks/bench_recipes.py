@@ -18,6 +18,7 @@ from sklearn.svm import SVC
 from torch import nn
 
 from benchmarks import _tasks
+from benchmarks._seeds import standard_error
 from sklearn_l2cnn import L2CNNClassifier, L2CNNSearchCV
 from sklearn_l2cnn.augmentation import Augmentation
 
@@ -191,14 +192,11 @@ def few_images(options):
         gains = row - scores[0]
         print(
             f"  alpha {alpha:<7g} accuracy {row.mean():.4f}, standard error "
-            f"{_error(row):.4f}; against alpha 0 {100 * gains.mean():+.2f} points, "
-            f"standard error {100 * _error(gains):.2f}",
+            f"{standard_error(row):.4f}; against alpha 0 "
+            f"{100 * gains.mean():+.2f} points, "
+            f"standard error {100 * standard_error(gains):.2f}",
             flush=True,
         )
-
-
-def _error(values):
-    return values.std(ddof=1) / len(values) ** 0.5
 
 
 def main():

@@ -20,6 +20,7 @@ from sklearn.model_selection import GridSearchCV
 from benchmarks import _options
 from benchmarks._measure import Figure, control_pair, interleaved, ratio
 from benchmarks._searches import problems
+from benchmarks._seeds import standard_error
 from sklearn_l2cnn import L2CNNClassifier, L2CNNSearchCV
 
 TOGETHER, HALVED, GRID = "L2CNNSearchCV", "with halving=3", "GridSearchCV, n_jobs=2"
@@ -108,7 +109,7 @@ def winners(options, folder):
                 grid.cv_results_[f"split{k}_test_score"][grid.best_index_]
                 for k in range(grid.n_splits_)
             ]
-            error = np.std(splits, ddof=1) / np.sqrt(len(splits))
+            error = standard_error(splits)
             same += mine.best_index_ == grid.best_index_
             tied += scores[mine.best_index_] >= grid.best_score_ - error
             halved += scores[half.best_index_] >= grid.best_score_ - error

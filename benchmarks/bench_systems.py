@@ -12,53 +12,19 @@ device add ``--rows 50000 --jobs 1``; two cores take days for that.
 import argparse
 import statistics
 import time
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from joblib import Parallel, delayed
-from scipy.stats import t
 from sklearn.base import clone
 from sklearn.metrics import accuracy_score, f1_score
 from sklearn.model_selection import GridSearchCV
 from torch import nn
 
+from benchmarks._seeds import half_interval
+from benchmarks._tasks import Split, read_cifar10, read_mnist
 from sklearn_l2cnn import L2CNNClassifier
 from sklearn_l2cnn.architectures import build_network
-from sklearn_l2cnn.datasets import load_cifar10, load_mnist
-
-
-class Split(NamedTuple):
-    """Training images and test images with their labels, in the order of the files."""
-
-    X: np.ndarray
-    y: np.ndarray
-    X_test: np.ndarray
-    y_test: np.ndarray
-
-    def first(self, rows, tested=None):
-        """Return the first of them."""
-        return Split(
-            *(part[:rows] for part in self[:2]), *(part[:tested] for part in self[2:])
-        )
-
-
-def mnist(options):
-    """Read MNIST as torchvision stores it."""
-    parts = (load_mnist(options.data, subset=part) for part in ("train", "test"))
-    return Split(*(part for data in parts for part in (data.images, data.target)))
-
-
-def cifar10(options):
-    """Read CIFAR-10 as torchvision stores it, or arrays in ``cifar10.npz``."""
-    arrays = Path(options.data) / "cifar10.npz"
-    if arrays.exists():
-        with np.load(arrays) as file:
-            names = ("X_train", "y_train", "X_test", "y_test")
-            return Split(*(file[name] for name in names))
-    parts = (load_cifar10(options.data, subset=part) for part in ("train", "test"))
-    return Split(*(part for data in parts for part in (data.images, data.target)))
 
 
 def at_random_sizes(images, seed, side=32):
@@ -155,12 +121,9 @@ def with_spread(values):
 
 
 def gain(gains):
-    """Return the mean gain in points, and its 95% interval of t over the seeds."""
-    n = len(gains)
-    if n < 2:
-        return f"   {100 * gains.mean():+.2f}"
-    reach = t.ppf(0.975, n - 1) * 100 * gains.std(ddof=1) / n**0.5
-    return f"   {100 * gains.mean():+.2f} +- {reach:.2f}"
+    """Return the mean gain in points, and its 95% interval over the seeds."""
+    mean = f"   {100 * gains.mean():+.2f}"
+    return mean if len(gains) < 2 else f"{mean} +- {100 * half_interval(gains):.2f}"
 
 
 # -- systems --------------------------------------------------------------------------
@@ -168,7 +131,7 @@ def gain(gains):
 
 def two_conv(options):
     """MNIST with two wide convolutions and SGD."""
-    split = mnist(options).first(options.rows)
+    split = read_mnist(options.data).first(options.rows)
     system = L2CNNClassifier(
         alpha=1e-4,
         architecture="two_conv",
@@ -186,7 +149,7 @@ def two_conv(options):
 
 def conv_pool(options):
     """CIFAR-10 with L2 on the dense layers, compared with L1."""
-    split = cifar10(options).first(options.rows)
+    split = read_cifar10(options.data).first(options.rows)
     system = L2CNNClassifier(
         alpha={"dense1": 1e-3, "logits": 1e-3},
         architecture="conv_pool",
@@ -217,7 +180,7 @@ def without_norm(input_shape, n_classes):
 
 def resnet18(options):
     """CIFAR-10 with a residual network and L2 on its last activity."""
-    split = cifar10(options).first(options.rows or 500, 2000)
+    split = read_cifar10(options.data).first(options.rows or 500, 2000)
     system = L2CNNClassifier(
         alpha=0,
         activity_alpha=1e-3,
@@ -262,7 +225,8 @@ def four_conv(options):
     """Twenty classes at many sizes, and the number of filters that stay alive."""
     rows = options.rows or 300
     split = twenty_classes(
-        mnist(options).first(rows, 1000), cifar10(options).first(rows, 1000)
+        read_mnist(options.data).first(rows, 1000),
+        read_cifar10(options.data).first(rows, 1000),
     )
     system = L2CNNClassifier(
         alpha=1e-3,
@@ -288,7 +252,7 @@ def four_conv(options):
 
 def conv_dropout(options):
     """MNIST with a strength for each layer, a plateau, and a bound on the norms."""
-    split = mnist(options).first(options.rows)
+    split = read_mnist(options.data).first(options.rows)
     epochs = options.epochs or 5
     strengths = [
         {"conv1": 1e-4 * factor, "conv2": 3e-4 * factor}

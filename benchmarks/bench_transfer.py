@@ -38,6 +38,7 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks import _options
 from benchmarks._measure import Figure
+from benchmarks._seeds import standard_error
 from sklearn_l2cnn import L2CNNClassifier, L2CNNSearchCV
 from sklearn_l2cnn.augmentation import Augmentation
 from sklearn_l2cnn.feature_extraction import CNNFeatures
@@ -159,8 +160,8 @@ def run(options):
                         f"{seconds:.0f} s {chosen}",
                         flush=True,
                     )
-                error = np.std(scores, ddof=1) / np.sqrt(len(scores))
                 what = f"CIFAR-10 (JPEG), {per_class} a class, {name}: mean accuracy"
+                error = standard_error(scores)
                 note = f"standard error {error:.4f}, {options.draws} draws"
                 figures.append(Figure(what, float(np.mean(scores)), note=note))
     _options.show(figures)

@@ -12,6 +12,7 @@ from benchmarks import (
     _stored,
     _tasks,
     bench_classifiers,
+    bench_evidence,
     bench_extraction,
     bench_keras,
     bench_latency,
@@ -232,19 +233,31 @@ def test_what_is_run_on_a_gpu_runs_on_a_pretended_one():
     assert "| bytes left by 10 fits | 0 |" in table
 
 
+def test_all_ways_have_the_same_images(monkeypatch):
+    task = _tasks.digits()
+    split = _tasks.Split(task.X, task.y, task.X_test, task.y_test)
+    for name in ("mnist", "cifar10"):
+        monkeypatch.setattr(bench_evidence, f"read_{name}", lambda data: split)
+    for kind in ("digits", "mnist", "cifar"):
+        X, y, X_test, y_test = bench_evidence.of_task(kind, 20, 0, "folder")
+        again = bench_evidence.of_task(kind, 20, 0, "folder")
+        assert len(X) == len(y) == 20 and len(X_test) == len(y_test) > 300
+        assert (again[0] == X).all() and (y == again[1]).all()
+
+
 @pytest.mark.parametrize(
     "number",
     [1, 2, 5, *(pytest.param(k, marks=pytest.mark.slow) for k in (3, 4))],
 )
 def test_a_system_is_compared_with_no_penalty(number, monkeypatch, capsys):
     task = _tasks.digits()
-    split = bench_systems.Split(task.X, task.y, task.X_test[:50], task.y_test[:50])
+    split = _tasks.Split(task.X, task.y, task.X_test[:50], task.y_test[:50])
     grey = split._replace(X=split.X[..., 0], X_test=split.X_test[..., 0])
-    monkeypatch.setattr(bench_systems, "mnist", lambda options: grey)
+    monkeypatch.setattr(bench_systems, "read_mnist", lambda data: grey)
     colour = split._replace(X=split.X.repeat(3, 3), X_test=split.X_test.repeat(3, 3))
-    monkeypatch.setattr(bench_systems, "cifar10", lambda options: colour)
+    monkeypatch.setattr(bench_systems, "read_cifar10", lambda data: colour)
     rows = 30 if number == 4 else 80  # of each data set
-    options = Namespace(rows=rows, epochs=1, seeds=2, jobs=1, search_rows=80)
+    options = Namespace(data=None, rows=rows, epochs=1, seeds=2, jobs=1, search_rows=80)
     bench_systems.SYSTEMS[number](options)
     said = capsys.readouterr().out
     for words in ("no penalty", "by three folds of ", "accuracy 0.", "macro F1 0."):
