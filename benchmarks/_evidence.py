@@ -20,8 +20,6 @@ factors exceed many times over on few images.
 `bench_evidence` says how far that goes.
 """
 
-import time
-from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -32,6 +30,7 @@ from skorch.callbacks import Callback
 from sklearn_l2cnn._training.batches import take_rows
 from sklearn_l2cnn._training.forward import network_input
 from sklearn_l2cnn._utils.layer_names import layer_of
+from sklearn_l2cnn._utils.trace import at_rest
 
 # In which sixths of a training strengths are found.
 _SIXTHS = (1, 3, 5)
@@ -50,15 +49,12 @@ class Evidence(NamedTuple):
 
     Attributes
     ----------
-    log_evidence : float
-        At the strengths that training has had until then, for an image.
     alpha : dict of float
         The strengths that are better, by the names of layers.
     effective : dict of float
         How many parameters the data determine, by the names of layers.
     """
 
-    log_evidence: float
     alpha: dict
     effective: dict
 
@@ -80,19 +76,17 @@ class StrengthsByEvidence(Callback):
 
     def on_train_begin(self, net, **kwargs):
         """Begin with the strength that there is."""
-        self.found_, self.seconds_ = [], 0.0
+        self.found_ = []
 
     def on_epoch_end(self, net, dataset_train, **kwargs):
         """Let training go on with the strengths that are better by now."""
         epoch, X = len(net.history), dataset_train.X
         if epoch not in update_epochs(net.max_epochs):
             return
-        begun = time.perf_counter()
         n_images = len(X) if self.n_images is None else self.n_images
         found = evidence_of(net, X, n_images, epoch)
         net.follow(lr=net.lr, objective=net.objective._replace(alpha=found.alpha))
         self.found_.append(found)
-        self.seconds_ += time.perf_counter() - begun
 
 
 def update_epochs(epochs):
@@ -147,18 +141,12 @@ def evidence_of(net, X, n_images, seed):
         precisions[layer] = n_images * alpha[id(weight)]
         square = float(weight.detach().square().sum())
         norms[layer] = norms.get(layer, 0.0) + square
-    loss = n_images * net.history[-1, "train_data_loss"]
-    penalty = sum(precisions[layer] * norms[layer] for layer in norms) / 2
-    _, log_det = effective_numbers(kernels, precisions, n_rows)
     bounds = n_images * _SMALLEST, n_images * _LARGEST
     better, effective = preferred(kernels, precisions, norms, n_rows, bounds)
     # as patterns, the name of a layer means those within it, which come first
     inner_first = sorted(better, key=lambda layer: -layer.count("."))
-    return Evidence(
-        -(loss + penalty + log_det / 2) / n_images,
-        {layer: better[layer] / n_images for layer in inner_first},
-        effective,
-    )
+    alpha = {layer: better[layer] / n_images for layer in inner_first}
+    return Evidence(alpha, effective)
 
 
 # -- the arithmetic -------------------------------------------------------------------
@@ -190,7 +178,7 @@ def row_products(module, images, classes, mass, weights):
         path, _, own = name.rpartition(".")
         layers.setdefault(layer_of(name), (path, []))[1].append(own)
     followed, n_held, n_done = {layer: [] for layer in layers}, 0, 0
-    with _at_rest(module):
+    with at_rest(module):
         for some in images:
             rows = slice(n_done, n_done + len(some))
             calls = _derivatives(module, some, classes[rows], mass[rows], layers)
@@ -207,18 +195,6 @@ def row_products(module, images, classes, mass, weights):
             products = _products(part, names, followed.pop(layer))
             kernels[layer] = products.cpu().double()
     return kernels
-
-
-@contextmanager
-def _at_rest(module):
-    """Let a network do what it does in prediction."""
-    trained = [part for part in module.modules() if part.training]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part in trained:
-            part.training = True
 
 
 def _derivatives(module, images, classes, mass, layers):

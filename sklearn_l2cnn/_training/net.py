@@ -235,8 +235,8 @@ class Net(PredictingNet):
                     self.notify("on_epoch_begin", **begun)
                     self._set_training(True)
                     # a callback may have frozen a layer, or given it another strength
-                    now = [p.requires_grad for p in self.module_.parameters()]
-                    now = now, self.objective
+                    which = [p.requires_grad for p in self.module_.parameters()]
+                    now = which, self.objective
                     if now != trained:
                         stack.close()
                         steps = self._steps(data.X, threads, listeners)
