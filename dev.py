@@ -69,7 +69,7 @@ def python_of(place):
 
 
 def run(*command, cwd=HERE):
-    """Run a command in the project's folder; end with its status where it fails."""
+    """Run a command in a folder; end with its status where it fails."""
     status = subprocess.run([str(part) for part in command], cwd=cwd).returncode
     if status:
         sys.exit(status)

@@ -141,5 +141,4 @@ def browse(folder, pictures):
 if __name__ == "__main__":
     folder, *pictures = map(Path, sys.argv[1:])
     wrong = browse(folder, *pictures or [None])
-    print(*wrong, sep="\n")
-    sys.exit(bool(wrong))
+    sys.exit("\n".join(wrong) or None)

@@ -1,30 +1,24 @@
 """Names of public classes and functions in the guide lead to the reference."""
 
-import importlib
-import pkgutil
+import re
+from pathlib import Path
 
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 
-import sklearn_l2cnn
+REFERENCE = Path(__file__).parents[1] / "api.rst"
 
 
-def public_names():
-    """Return the public names, as pages write them, with their full names."""
-    package = sklearn_l2cnn.__name__
-    modules = [package]
-    for module in pkgutil.iter_modules(sklearn_l2cnn.__path__):
-        if not module.name.startswith("_"):
-            modules.append(f"{package}.{module.name}")
+def listed_names():
+    """Return the names that the reference lists, as pages write them, in full."""
     found = {}
-    for module in modules:
-        for name in importlib.import_module(module).__all__:
-            full = f"{module}.{name}"
-            found |= {name: full, full.removeprefix(f"{package}."): full}
+    for name in re.findall(r"(?m)^   ([\w.]+)$", REFERENCE.read_text()):
+        full = f"sklearn_l2cnn.{name}"
+        found |= {name: full, name.rpartition(".")[2]: full}
     return found
 
 
-NAMES = public_names()
+NAMES = listed_names()
 
 
 def link(app, doctree):

@@ -5,11 +5,11 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 import dev
 import sklearn_l2cnn
 
-yaml = pytest.importorskip("yaml")
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
